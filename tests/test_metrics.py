@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+
+from lab import metrics
+
+
+def mean_brightness(images):
+    share = images.mean(axis=(1, 2, 3)) / 255
+    return np.stack([1 - share, share], axis=1)
+
+
+@pytest.fixture
+def picture():
+    """White left half, black right half: class 1 has probability 1/2."""
+    image = np.zeros((4, 8, 3), np.uint8)
+    image[:, :4] = 255
+    return image
+
+
+def test_deletion_of_a_linear_model_in_closed_form(picture):
+    left = np.zeros((4, 8))
+    left[:, :4] = 1
+    fraction, probability = metrics.deletion_curve(mean_brightness, picture, left, 1, 0)
+    assert fraction.tolist() == [0, 0.5, 1]
+    np.testing.assert_allclose(probability, [0.5, 0, 0])
+    assert metrics.auc(fraction, probability) == pytest.approx(1 / 8)
+    # The reverse order loses the white half last: the area is 1/4 + 1/8.
+    assert metrics.auc(*metrics.deletion_curve(mean_brightness, picture, -left, 1, 0)) == pytest.approx(3 / 8)
+
+
+def test_insertion_of_a_linear_model_in_closed_form(picture):
+    left = np.zeros((4, 8))
+    left[:, :4] = 1
+    fraction, probability = metrics.insertion_curve(mean_brightness, picture, left, 1, 0)
+    np.testing.assert_allclose(probability, [0, 0.5, 0.5])
+    assert metrics.auc(fraction, probability) == pytest.approx(3 / 8)
+
+
+def test_deletion_and_insertion_mirror_each_other_for_an_additive_model(picture):
+    rng = np.random.default_rng(0)
+    saliency, image = rng.normal(size=(4, 8)), rng.integers(0, 256, (4, 8, 3))
+    _, deleted = metrics.deletion_curve(mean_brightness, image, saliency, 1, 0, steps=32)
+    _, inserted = metrics.insertion_curve(mean_brightness, image, saliency, 1, 0, steps=32)
+    np.testing.assert_allclose(deleted + inserted, image.mean() / 255, rtol=1e-5)
+
+
+def test_best_and_worst_order_bound_every_other(picture):
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (3, 3, 1))
+    best, worst, other = (
+        metrics.auc(*metrics.deletion_curve(mean_brightness, image, saliency, 1, 0, steps=9))
+        for saliency in (image[..., 0], -image[..., 0], rng.normal(size=(3, 3)))
+    )
+    assert best < other < worst
+
+
+def test_steps_take_equal_portions_and_batches_change_nothing(picture):
+    saliency = np.random.default_rng(2).normal(size=(4, 8))
+    curves = [
+        metrics.deletion_curve(mean_brightness, picture, saliency, 1, (10, 20, 30), steps=5, batch_size=size)
+        for size in (1, 4, 100)
+    ]
+    fraction = curves[0][0]
+    assert len(fraction) == 6 and np.abs(np.diff(fraction) - 1 / 5).max() <= 1 / 32
+    for curve in curves[1:]:
+        np.testing.assert_allclose(curve, curves[0], rtol=1e-6)
+
+
+def test_curve_refuses_what_makes_no_sense(picture):
+    good = np.zeros((4, 8))
+    with pytest.raises(ValueError, match="same size"):
+        metrics.deletion_curve(mean_brightness, picture, good[:3], 1, 0)
+    with pytest.raises(ValueError, match="finite"):
+        metrics.deletion_curve(mean_brightness, picture, good + np.nan, 1, 0)
+    with pytest.raises(ValueError, match="steps"):
+        metrics.deletion_curve(mean_brightness, picture, good, 1, 0, steps=33)
+    with pytest.raises(ValueError, match="target"):
+        metrics.deletion_curve(mean_brightness, picture, good, 2, 0)
+
+
+def test_iou_and_jaccard():
+    a, b = np.array([[1, 1, 0, 0]], bool), np.array([[0, 1, 1, 1]], bool)
+    assert metrics.iou(a, b) == metrics.jaccard(a, b) == sklearn.metrics.jaccard_score(a[0], b[0]) == 1 / 4
+    assert metrics.iou(a, a) == 1
+    nothing = np.zeros((1, 4), bool)
+    assert metrics.iou(nothing, nothing) == 0 and metrics.jaccard(nothing, nothing) == 1
+    with pytest.raises(ValueError, match="same shape"):
+        metrics.iou(a, b.T)
+
+
+def test_pointing_game():
+    mask = np.array([[True, False], [False, False]])
+    assert metrics.pointing_game(np.array([[3, 1], [2, 0]]), mask) == 1
+    assert metrics.pointing_game(np.array([[1, 3], [2, 0]]), mask) == 0
+    assert metrics.pointing_game(np.array([[3, 3], [2, 3]]), mask) == pytest.approx(1 / 3)
+
+
+def test_stability_is_the_mean_over_pairs():
+    chosen = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], bool)
+    assert metrics.jaccard_stability(chosen) == pytest.approx((1 / 2 + 0 + 0) / 3)
+    weights = np.random.default_rng(3).normal(size=(4, 9)).round(1)
+    pairs = [scipy.stats.spearmanr(weights[i], weights[j]).statistic for i in range(4) for j in range(i)]
+    assert metrics.rank_stability(weights) == pytest.approx(np.mean(pairs))
+    assert np.isnan(metrics.rank_correlation(np.ones(5), np.arange(5)))
+    with pytest.raises(ValueError, match="two runs"):
+        metrics.rank_stability(weights[:1])
+
+
+def test_weighted_r2_is_scikit_learns():
+    rng = np.random.default_rng(4)
+    truth, weights = rng.normal(size=30), rng.random(30)
+    prediction = truth + rng.normal(size=30)
+    expected = sklearn.metrics.r2_score(truth, prediction, sample_weight=weights)
+    assert metrics.weighted_r2(truth, prediction, weights) == pytest.approx(expected)
+    assert metrics.weighted_r2(truth, np.full(30, np.average(truth, weights=weights)), weights) == pytest.approx(0)
+    assert np.isnan(metrics.weighted_r2(np.ones(3), np.zeros(3), np.ones(3)))
+    with pytest.raises(ValueError, match="weights"):
+        metrics.weighted_r2(truth, prediction, -weights)
