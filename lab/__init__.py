@@ -1,0 +1,1 @@
+"""Explaining black-box image classifiers: LIME and RISE side by side."""
