@@ -76,9 +76,8 @@ SCENES = {
         mirrored=True,
     ),
     "black_bear/bear_1_meadow": Scene(
-        "aitzgorri_by_Aitzol_Berasategi.jpg", (889, 699, 2615, 1993),
-        Animal(BEAR, (252, 260), 206, mirrored=True, gain=(1.07, 1.11, 0.9), gamma=1.55),
-        mirrored=True,
+        "aitzgorri_by_Aitzol_Berasategi.jpg", (336, 871, 1836, 1996),
+        Animal(BEAR, (260, 254), 225, mirrored=True, gain=(0.71, 0.71, 0.69), gamma=1.5),
     ),
     "black_bear/bear_2_forest": Scene(
         "Path/contents/images/2560x1600.jpg", (288, 720, 1332, 1503),

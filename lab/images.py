@@ -8,6 +8,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+# Pillow looks at a file's content, not its name, and hands PostScript to an interpreter: only these are let in.
+FORMATS = ("JPEG", "PNG", "WEBP")
 
 
 def list_pictures(kind):
@@ -48,10 +50,10 @@ def load_image(path, size=None):
     Parameters
     ----------
     path : str or path-like
-        A picture in any format and colour mode that Pillow reads: palette,
-        CMYK and 1- or 8-bit pictures are converted to RGB, greyscale is
-        repeated on the three channels, 16 bits are scaled to 8, transparent
-        parts are laid on white, and EXIF's orientation is applied.
+        A JPEG, PNG or WebP picture in any colour mode: palette and CMYK are
+        converted to RGB, greyscale is repeated on the three channels, 16 bits
+        are scaled to 8, transparent parts are laid on white, and EXIF's
+        orientation is applied.
     size : int, optional
         Side length in pixels to which the picture is squashed, antialiased and
         without keeping its aspect ratio, as networks are fed. By default the
@@ -65,21 +67,22 @@ def load_image(path, size=None):
     Raises
     ------
     ValueError
-        If the file is not a picture, is truncated, or is so large that it may
-        be a decompression bomb.
+        If the file is not such a picture, is truncated, or is so large that it
+        may be a decompression bomb, or if `size` is not positive.
     FileNotFoundError
         If there is no such file.
     """
     picture = _read(path)
     if picture.mode.startswith("I"):
-        picture = _scale_to_8_bits(picture, path)
+        # Pillow would clip these 16-bit values at 255.
+        picture = Image.fromarray(np.uint8(np.round(np.asarray(picture) / 257)))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
     picture = picture.convert("RGB")
     if size is not None:
-        picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+        picture = _squash(picture, size, Image.Resampling.BICUBIC)
     return np.array(picture)
 
 
@@ -105,7 +108,8 @@ def load_mask(path, size=None):
     Raises
     ------
     ValueError
-        If the mask does not have the height and width of its picture.
+        If the mask does not have the height and width of its picture, or for
+        what `load_image` raises it.
     """
     path = Path(path)
     mask_path = path.parent.parent / "masks" / path.parent.name / f"{path.stem}.png"
@@ -118,7 +122,7 @@ def load_mask(path, size=None):
             f"its picture {path} is {expected[0]} x {expected[1]}"
         )
     if size is not None:
-        mask = mask.resize((size, size), Image.Resampling.NEAREST)
+        mask = _squash(mask, size, Image.Resampling.NEAREST)
     return np.array(mask) >= 128
 
 
@@ -127,7 +131,7 @@ def _read(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            with Image.open(path, formats=FORMATS) as picture:
                 picture.load()
                 return ImageOps.exif_transpose(picture)
     except FileNotFoundError:
@@ -137,12 +141,10 @@ def _read(path):
             f"{path} claims to hold more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first"
         ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a picture, or a damaged one: {error}") from error
+        raise ValueError(f"{path} is not a JPEG, PNG or WebP picture, or a damaged one: {error}") from error
 
 
-def _scale_to_8_bits(picture, path):
-    """A picture of Pillow's integer modes, which hold 16 bits, as 8-bit greyscale."""
-    values = np.asarray(picture)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"{path} holds values from {values.min()} to {values.max()}; expected 16 bits at most")
-    return Image.fromarray(np.uint8(np.round(values / 257)))
+def _squash(picture, size, resampling):
+    if size < 1:
+        raise ValueError(f"size is {size}; expected the side length of a picture, at least 1 pixel")
+    return picture.resize((size, size), resampling)
