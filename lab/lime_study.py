@@ -2,20 +2,25 @@
 
 import dataclasses
 import functools
+import itertools
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from lime.lime_image import ImageExplanation, LimeImageExplainer
+from scipy.stats import kendalltau
 from skimage.filters import gaussian
 from skimage.segmentation import quickshift
 
 from lab import metrics
 from lab.cache import cached, digest
+from lab.images import load_image, load_mask
 
 BLUR_SIGMA = 10  # pixels; at 5, the usual choice for insertion curves, an elephant is still one
 CHUNK = 250  # perturbations; what an interrupted run may lose, and a divisor of the lab's counts
 KEPT_CLASSES = 50  # leading classes whose predictions are kept: a run then takes 1 MB, not 20
+BLOCK = 5  # perturbations in which "balanced" sampling hides each superpixel once
 FRESH = 500  # perturbations for the fidelity on unseen ones
 
 
@@ -48,6 +53,10 @@ class Setting:
         Of the locality kernel, in units of the cosine distance.
     superpixel_size : float
         Width of quickshift's density kernel, in pixels.
+    sampling : {"lime", "balanced"}
+        How the superpixels to hide are drawn. "lime" is the package's way: each with probability
+        1/2, far from the picture, and a weight for how far. "balanced" is a remedy for the
+        unstable explanations that this gives: see `perturbations`.
 
     Raises
     ------
@@ -66,6 +75,7 @@ class Setting:
     seed: int = 0
     kernel_width: float = 0.25
     superpixel_size: float = 4
+    sampling: str = "lime"
 
     def __post_init__(self):
         for name in ("top_labels", "num_lime_features", "num_samples", "num_superpixels", "seed"):
@@ -84,6 +94,8 @@ class Setting:
             value = getattr(self, name)
             if not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
                 raise ValueError(f"{name} must be a positive number, got {value!r}")
+        if self.sampling not in ("lime", "balanced"):
+            raise ValueError(f'sampling must be "lime" or "balanced", got {self.sampling!r}')
         if self.positive_only and self.negative_only:
             raise ValueError("positive_only and negative_only cannot both be True: nothing would be left to show")
         if self.num_samples < self.num_superpixels:
@@ -231,24 +243,45 @@ def hidden_picture(image, segments, hide_color):
     return np.broadcast_to(np.array(hide_color, np.uint8), image.shape)
 
 
-def perturbations(n_superpixels, num_samples, seed):
-    """The superpixels that stock LIME keeps in each perturbed picture.
+def perturbations(n_superpixels, num_samples, seed, sampling="lime"):
+    """The superpixels that are kept in each perturbed picture.
 
     Parameters
     ----------
     n_superpixels, num_samples, seed : int
+    sampling : {"lime", "balanced"}, optional
+        As in `Setting`.
 
     Returns
     -------
     (num_samples, n_superpixels) int array
         1 where a superpixel is kept. The first row keeps all; the first rows of a longer draw are
         a shorter one.
+
+    Notes
+    -----
+    With half of the picture hidden most networks see nothing any more: the answers are near 0 but
+    for a few, and the linear model hangs on those few. "balanced" follows GLIME [1]_ in moving
+    LIME's weights into the sampling: a superpixel is kept with probability 0.8, nearer to the
+    picture, and all perturbations count alike. Besides, every block of five perturbations hides
+    each superpixel exactly once, so that none is hidden more often than another by chance.
+
+    References
+    ----------
+    .. [1] Tan, Tian, Li, "GLIME: General, Stable and Local LIME Explanation", NeurIPS 2023.
     """
     random_state = np.random.RandomState(seed)
-    random_state.randint(0, high=1000)  # the package draws a seed for quickshift first
-    kept = random_state.randint(0, 2, num_samples * n_superpixels).reshape(num_samples, n_superpixels)
-    kept[0] = 1
-    return kept
+    if sampling == "lime":
+        random_state.randint(0, high=1000)  # the package draws a seed for quickshift first
+        kept = random_state.randint(0, 2, num_samples * n_superpixels).reshape(num_samples, n_superpixels)
+        kept[0] = 1
+        return kept
+    n_blocks = -(-(num_samples - 1) // BLOCK)
+    shuffled = random_state.random_sample((n_blocks, n_superpixels)).argsort(axis=1)
+    hidden_in = shuffled % BLOCK
+    blocks = hidden_in[:, None, :] != np.arange(BLOCK)[:, None]
+    kept = np.concatenate([np.ones((1, n_superpixels), int), blocks.reshape(-1, n_superpixels)])
+    return kept[:num_samples]
 
 
 def perturb(image, hidden, segments, kept):
@@ -325,6 +358,26 @@ class Predictions:
             If a setting asks for more classes than there are, or for fewer perturbations than
             the picture has superpixels.
         """
+        jobs = self._missing(self._longest(settings))
+        for setting, start in progress(jobs) if progress else jobs:
+            self._chunks[_stream(setting), start] = self._predict(setting, start)
+
+    def count_missing(self, settings):
+        """How many model calls `fill` would make.
+
+        Parameters
+        ----------
+        settings : iterable of Setting
+
+        Returns
+        -------
+        int
+        """
+        jobs = self._missing(self._longest(settings))
+        return sum(min(CHUNK, setting.num_samples - start) for setting, start in jobs)
+
+    def _longest(self, settings):
+        """The setting with the most perturbations of each stream."""
         wanted = {}
         for setting in settings:
             if setting.top_labels > len(self._classes):
@@ -338,15 +391,21 @@ class Predictions:
             # The first perturbations of a longer run are those of a shorter one.
             if stream not in wanted or wanted[stream].num_samples < setting.num_samples:
                 wanted[stream] = setting
-        jobs = [
-            (setting, start)
-            for stream, setting in wanted.items()
-            for start in range(0, setting.num_samples, CHUNK)
-            if len(self._chunks.get((stream, start), ())) < min(CHUNK, setting.num_samples - start)
-        ]
-        for setting, start in progress(jobs) if progress else jobs:
-            segments, kept = self._perturbations(setting)
-            self._chunks[_stream(setting), start] = self._predict(segments, setting.hide_color, kept[start : start + CHUNK])
+        return wanted.values()
+
+    def _missing(self, settings):
+        """Chunks of perturbations that neither this object nor the disk has."""
+        missing = []
+        for setting in settings:
+            for start in range(0, setting.num_samples, CHUNK):
+                name = _stream(setting), start
+                if len(self._chunks.get(name, ())) >= min(CHUNK, setting.num_samples - start):
+                    continue
+                try:
+                    self._chunks[name] = self._predict(setting, start, only_recall=True)
+                except LookupError:
+                    missing.append((setting, start))
+        return missing
 
     def take(self, setting):
         """What a setting's linear model is fitted to.
@@ -403,18 +462,24 @@ class Predictions:
 
     def _perturbations(self, setting):
         segments = superpixels(self.image, setting.superpixel_size)
-        return segments, perturbations(segments.max() + 1, setting.num_samples, setting.seed)
+        return segments, perturbations(
+            segments.max() + 1, setting.num_samples, setting.seed, setting.sampling
+        )
 
-    def _predict(self, segments, hide_color, kept):
-        hidden = hidden_picture(self.image, segments, hide_color)
+    def _predict(self, setting, start, only_recall=False):
+        segments, kept = self._perturbations(setting)
+        kept = kept[start : start + CHUNK]
+        hidden = hidden_picture(self.image, segments, setting.hide_color)
 
         def compute():
-            start, answers = time.perf_counter(), []
+            if only_recall:
+                raise LookupError
+            begin, answers = time.perf_counter(), []
             for first in range(0, len(kept), self._batch_size):
                 batch = perturb(self.image, hidden, segments, kept[first : first + self._batch_size])
                 answers.append(self._ask(batch)[:, self._classes])
             answers = np.concatenate(answers)
-            seconds = np.full(len(kept), (time.perf_counter() - start) / len(kept), np.float32)
+            seconds = np.full(len(kept), (time.perf_counter() - begin) / len(kept), np.float32)
             return np.column_stack([answers, seconds])
 
         key = {
@@ -442,7 +507,7 @@ class Predictions:
 
 
 def _stream(setting):
-    return setting.superpixel_size, setting.hide_color, setting.seed
+    return setting.superpixel_size, setting.hide_color, setting.seed, setting.sampling
 
 
 def _fresh(setting):
@@ -454,34 +519,42 @@ class _Explainer(LimeImageExplainer):
     """The package's own LIME, handed perturbations that are predicted already."""
 
     def __init__(self, kept, answers, setting):
-        super().__init__(kernel_width=setting.kernel_width, random_state=setting.seed)
+        all_alike = lambda distance, kernel_width: np.ones_like(distance)  # noqa: E731
+        super().__init__(
+            kernel_width=setting.kernel_width,
+            kernel=all_alike if setting.sampling == "balanced" else None,
+            random_state=setting.seed,
+        )
         self._kept, self._answers = kept, answers
 
     def data_labels(self, *args, **kwargs):
         return self._kept, self._answers
 
 
-def locality(kept, kernel_width):
+def locality(kept, setting):
     """LIME's weight of each perturbation: how near it is to the picture itself.
 
     Parameters
     ----------
     kept : (n, n_superpixels) array
         0 or 1.
-    kernel_width : float
+    setting : Setting
 
     Returns
     -------
     (n,) array
-        ``exp(-D**2 / (2 * kernel_width**2))`` with D the cosine distance to the row of ones.
+        ``exp(-D**2 / (2 * kernel_width**2))`` with D the cosine distance to the row of ones; 1 for
+        "balanced" sampling.
 
     References
     ----------
     .. [1] Ribeiro, Singh, Guestrin, "'Why Should I Trust You?': Explaining the Predictions of Any
            Classifier", KDD 2016, section 3.3.
     """
+    if setting.sampling == "balanced":
+        return np.ones(len(kept))
     distance = 1 - np.sqrt(kept.mean(axis=1))
-    return np.exp(-(distance**2) / (2 * kernel_width**2))
+    return np.exp(-(distance**2) / (2 * setting.kernel_width**2))
 
 
 def run(black_box, image, setting, mask=None, label=None, progress=None):
@@ -560,7 +633,7 @@ def _run(predictions, setting, mask, label):
         num_samples=setting.num_samples,
         segmentation_fn=lambda _: segments,
     )
-    nearness = locality(kept, setting.kernel_width)
+    nearness = locality(kept, setting)
     if label is None:
         label = explanation.top_labels[0]
     elif label not in explanation.local_exp:
@@ -582,7 +655,7 @@ def _run(predictions, setting, mask, label):
         "r2_fit": metrics.weighted_r2(answers[:, label], intercept + kept @ weights, nearness),
         "r2_fresh": metrics.weighted_r2(
             # The first row is the picture itself, which every fit has seen.
-            new_answers[1:, label], intercept + new[1:] @ weights, locality(new[1:], setting.kernel_width)
+            new_answers[1:, label], intercept + new[1:] @ weights, locality(new[1:], setting)
         ),
         "deletion": predictions.area(saliency, label, inserting=False),
         "insertion": predictions.area(saliency, label, inserting=True),
@@ -640,3 +713,362 @@ def _picture(image):
     if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) of uint8, got {image.shape} of {image.dtype}")
     return image
+
+
+def grid(base=Setting(num_samples=2000)):
+    """Settings around one setting, a parameter at a time.
+
+    Parameters
+    ----------
+    base : Setting, optional
+
+    Returns
+    -------
+    dict of (str, object) to Setting
+        By parameter and value. Under "num_superpixels" the linear model is limited to as many
+        superpixels as are shown, so that its fidelity is that of what is shown.
+    """
+    values = {
+        "num_samples": (250, 500, 1000, 2000, 3000, 5000, 7000),
+        "hide_color": ((0, 0, 0), None, (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255), "blur"),
+        "num_superpixels": (1, 2, 3, 5, 8, 10, 15, 20, 25, 30, 40),
+        "superpixel_size": (3, 4, 6, 8),
+        "kernel_width": (0.1, 0.15, 0.25, 0.5, 1.0),
+    }
+    settings = {
+        (parameter, value): dataclasses.replace(base, **{parameter: value})
+        for parameter, several in values.items()
+        for value in several
+    }
+    for name, setting in settings.items():
+        if name[0] == "num_superpixels":
+            settings[name] = dataclasses.replace(setting, num_lime_features=setting.num_superpixels)
+    return settings
+
+
+def remedy(lime=(250, 500, 1000, 2000, 3000, 5000, 7000), balanced=(250, 500, 1000), base=Setting()):
+    """Settings that tell how many perturbations LIME's sampling and the balanced one need.
+
+    Parameters
+    ----------
+    lime, balanced : iterables of int, optional
+        Numbers of samples for either sampling.
+    base : Setting, optional
+
+    Returns
+    -------
+    dict of (str, int) to Setting
+        By sampling and number of samples.
+    """
+    return {
+        (sampling, n): dataclasses.replace(base, sampling=sampling, num_samples=n)
+        for sampling, several in (("lime", lime), ("balanced", balanced))
+        for n in several
+    }
+
+
+def savings(table, measure="rank_correlation"):
+    """How many times fewer perturbations balanced sampling needs for the same stability.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `study` or `run_all` with the settings of `remedy`.
+    measure : {"rank_correlation", "jaccard"}, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each number of samples of the balanced sampling: "num_samples"; the mean stability
+        over all pictures and networks, "balanced" and, at as many samples, "lime"; "lime_needs", the
+        number with which LIME's sampling gets as stable as the balanced one (interpolated on the
+        logarithm; infinite when no number in the table is enough); and "ratio".
+    """
+    sampling, num_samples = table["setting"].str[0], table["setting"].str[1]
+    curves = table.groupby([sampling.rename("sampling"), num_samples.rename("num_samples")])[measure].mean()
+    stock, balanced = curves["lime"], curves["balanced"]
+    # Noise may make a curve of means dip; the need is the first count from which on it is reached.
+    reached = np.minimum.accumulate(stock.to_numpy()[::-1])[::-1]
+    needs = [
+        np.inf if value > reached[-1] else np.exp(np.interp(value, reached, np.log(stock.index.to_numpy(float))))
+        for value in balanced
+    ]
+    result = pd.DataFrame({"balanced": balanced, "lime": stock.reindex(balanced.index), "lime_needs": needs})
+    result["ratio"] = result["lime_needs"] / result.index
+    return result.reset_index()
+
+
+def effect_of(black_box, image, base, parameter, values, label=None):
+    """What changes in an explanation when one parameter changes.
+
+    Parameters
+    ----------
+    black_box, image, label
+        As in `run`.
+    base : Setting
+    parameter : str
+        A field of `Setting`.
+    values : iterable
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a value: "parameter", "value", "weight_change" (the largest change of a superpixel's
+        weight against `base`) and "pixels_changed" (the share of the rendering that differs).
+    """
+    settings = {value: dataclasses.replace(base, **{parameter: value}) for value in values}
+    runs = explain_all(black_box, image, {"": base, **settings}, label=label)
+    before = runs.pop("")
+    return pd.DataFrame(
+        {
+            "parameter": parameter,
+            "value": value,
+            "weight_change": float(np.abs(after.weights - before.weights).max()),
+            "pixels_changed": float((after.rendering != before.rendering).any(axis=-1).mean()),
+        }
+        for value, after in runs.items()
+    )
+
+
+def study(black_boxes, pictures, settings, seeds=range(5), progress=None):
+    """`run_all` for every network and picture. Says first how long it will take.
+
+    Parameters
+    ----------
+    black_boxes : iterable of callable
+        Each with a `name` and an `input_size`, as `lab.blackbox.load` gives them.
+    pictures : iterable of path-like
+        Picture files; the folder's name is the class. Masks are found as `lab.images.load_mask` does.
+    settings, seeds, progress
+        As in `run_all`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `run_all`, after "network", "class" and "picture".
+    """
+    pictures, seeds = [Path(picture) for picture in pictures], list(seeds)
+    jobs = []
+    for black_box in black_boxes:
+        loaded = [load_image(picture, black_box.input_size) for picture in pictures]
+        print(_estimate(black_box, loaded, settings, seeds), flush=True)
+        jobs += [(black_box, picture, image) for picture, image in zip(pictures, loaded)]
+    tables = []
+    for black_box, picture, image in jobs:
+        mask = load_mask(picture, black_box.input_size)
+        table = run_all(black_box, image, settings, mask, seeds=seeds, progress=progress)
+        table.insert(0, "network", black_box.name)
+        table.insert(1, "class", picture.parent.name)
+        table.insert(2, "picture", picture.stem)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _estimate(black_box, images, settings, seeds):
+    calls = 0
+    for image in images:
+        named = [dataclasses.replace(setting, seed=seed) for setting in settings.values() for seed in seeds]
+        missing = Predictions(black_box, image).count_missing([*named, *map(_fresh, named)])
+        if missing:
+            # Settings that differ in how much is shown have their two curves in common.
+            rankings = {
+                (_stream(one), one.num_samples, one.kernel_width, one.num_lime_features)
+                for one in named
+            }
+            missing += sum(2 * (superpixels(image, stream[0]).max() + 2) for stream, *_ in rankings)
+        calls += missing
+    if not calls:
+        return f"{black_box.name}: every prediction is there already."
+    batch = np.stack([images[0]] * getattr(black_box, "batch_size", 32))
+    black_box(batch)  # the first call also builds the graph
+    start = time.perf_counter()
+    black_box(batch)
+    minutes = (time.perf_counter() - start) / len(batch) * calls / 60
+    return f"{black_box.name}: about {calls:,} predictions to make, {minutes:.0f} minutes."
+
+
+CHOSEN_BY = ("r2_fresh", "jaccard", "deletion", "insertion", "iou")
+"""The measurements that `rank_settings` chooses by."""
+
+
+def rank_settings(table, n_resamples=1000, seed=0):
+    """Order settings by one rule, and say how sure the order is.
+
+    The rule: within each picture and network the settings are ranked by each of the measurements
+    of `CHOSEN_BY`, averaged over seeds, and the setting with the lowest mean rank is chosen.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `study`.
+    n_resamples : int, optional
+        Number of bootstrap samples of the pictures.
+    seed : int, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a setting, the best first: "setting", "mean_rank" (1 is best) with "low" and "high"
+        (95 % bootstrap interval), and "chosen", the share of bootstrap samples that choose it.
+
+    References
+    ----------
+    .. [1] Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006,
+           whose average ranks these are.
+    """
+    ranks = []
+    for measure in CHOSEN_BY:
+        scores = _scores(table, measure).unstack("setting").dropna()
+        ranks.append(scores.rank(axis=1, ascending=_lower_is_better(measure)))
+    by_picture = pd.concat(ranks).groupby(["class", "picture"]).mean()
+    by_picture = by_picture[list(dict.fromkeys(table["setting"]))]
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, len(by_picture), (n_resamples, len(by_picture)))
+    means = by_picture.to_numpy()[drawn].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    best = np.isclose(means, means.min(axis=1, keepdims=True))
+    result = pd.DataFrame({
+        "setting": list(by_picture.columns),
+        "mean_rank": by_picture.mean().to_numpy(),
+        "low": low,
+        "high": high,
+        "chosen": (best / best.sum(axis=1, keepdims=True)).mean(axis=0),
+    })
+    return result.sort_values("mean_rank", kind="stable", ignore_index=True)
+
+
+def ranking_agreement(table, measures=CHOSEN_BY, n_resamples=1000, seed=0):
+    """How well the ranking of settings carries over to other pictures, classes and networks.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `study`.
+    measures : iterable of str, optional
+        Keys of `HEADS`.
+    n_resamples : int, optional
+        Number of bootstrap samples, of pictures within their class.
+    seed : int, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each measurement and each of "same class", "other class" (both: two pictures, one
+        network) and "other network" (one picture): "tau", Kendall's tau-b of the settings' means
+        over seeds, averaged over all such pairs, its 95 % bootstrap interval "low" to "high", and
+        "pairs". NaN where there is no such pair.
+
+    References
+    ----------
+    .. [1] Kendall, "A New Measure of Rank Correlation", Biometrika 1938.
+    .. [2] Efron, Tibshirani, "An Introduction to the Bootstrap", 1993.
+    """
+    rng = np.random.default_rng(seed)
+    pictures = table[["class", "picture"]].drop_duplicates()
+    draws = []
+    for _ in range(n_resamples):
+        counts = pictures.groupby("class")["picture"].transform(lambda group: rng.multinomial(len(group), [1 / len(group)] * len(group)))
+        draws.append(dict(zip(pictures.itertuples(index=False, name=None), counts)))
+    rows = []
+    for measure in measures:
+        scores = _scores(table, measure).unstack("setting")
+        pairs = {"same class": [], "other class": [], "other network": []}
+        for (first, a), (second, b) in itertools.combinations(scores.iterrows(), 2):
+            same_network, same_picture = first[0] == second[0], first[1:] == second[1:]
+            if same_network:
+                relation = "same class" if first[1] == second[1] else "other class"
+            elif same_picture:
+                relation = "other network"
+            else:
+                continue
+            tau = kendalltau(a, b).statistic
+            if not np.isnan(tau):
+                pairs[relation].append((first[1:], second[1:], tau))
+        for relation, found in pairs.items():
+            tau = np.array([value for *_, value in found])
+            resampled = []
+            for draw in draws:
+                # A picture drawn twice makes no pair with itself: that would agree by definition.
+                weight = np.array([draw[a] if a == b else draw[a] * draw[b] for a, b, _ in found])
+                if weight.sum():
+                    resampled.append(weight @ tau / weight.sum())
+            low, high = np.percentile(resampled, [2.5, 97.5]) if resampled else (float("nan"),) * 2
+            rows.append({
+                "measure": measure, "pair": relation, "tau": tau.mean() if len(tau) else float("nan"),
+                "low": low, "high": high, "pairs": len(tau),
+            })
+    return pd.DataFrame(rows)
+
+
+def variance_shares(table, measures=tuple(HEADS)):
+    """How much of each measurement's variance is due to setting, picture, class, network, and together.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `study`: every network with every picture, setting and seed.
+    measures : iterable of str, optional
+        Keys of `HEADS`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by measurement, a column for each source: "network", "class", "picture" (within its
+        class), "setting", their interactions, such as "class x setting", and "seed" (what runs that
+        differ in the seed only differ by). Shares of the sum of squares (eta squared), which add up
+        to 1; NaN for a measurement that is constant or missing.
+
+    Raises
+    ------
+    ValueError
+        If a combination is missing: the shares would not add up.
+
+    References
+    ----------
+    .. [1] Fisher, "Statistical Methods for Research Workers", 1925 (analysis of variance).
+    """
+    crossed = ["network", "picture", "setting"]
+    # Two classes may have pictures of the same name.
+    table = table.assign(picture=table["class"] + "/" + table["picture"])
+    counts = table.groupby(crossed).size()
+    expected = np.prod([table[factor].nunique() for factor in crossed])
+    if len(counts) != expected or counts.nunique() != 1:
+        raise ValueError(
+            f"every network, picture and setting must have been run together with the same number of seeds: "
+            f"expected {expected} combinations, got {len(counts)} with {counts.min()} to {counts.max()} seeds"
+        )
+    shares = {measure: _shares(table, measure, crossed) for measure in measures}
+    return pd.DataFrame(shares).T.rename_axis("measure")
+
+
+def _shares(table, measure, crossed):
+    values = table[measure].astype(float)
+    total = ((values - values.mean()) ** 2).sum()
+
+    def mean_over(factors):
+        return values.groupby([table[factor] for factor in factors]).transform("mean") if factors else values.mean()
+
+    effects = {}
+    for size in range(1, len(crossed) + 1):
+        for factors in itertools.combinations(crossed, size):
+            smaller = [effects[part] for n in range(1, size) for part in itertools.combinations(factors, n)]
+            effects[factors] = mean_over(factors) - values.mean() - sum(smaller)
+    shares = {}
+    for factors, effect in effects.items():
+        if "picture" in factors:
+            # Pictures lie within classes: what the pictures of a class have in common is the class's.
+            by_class = ["class" if factor == "picture" else factor for factor in factors]
+            common = effect.groupby([table[factor] for factor in by_class]).transform("mean")
+            shares[" x ".join(by_class)] = (common**2).sum()
+            effect = effect - common
+        shares[" x ".join(factors)] = (effect**2).sum()
+    shares["seed"] = ((values - mean_over(crossed)) ** 2).sum()
+    return {source: square / total if total > 0 else float("nan") for source, square in shares.items()}
+
+
+def _scores(table, measure):
+    return table.groupby(["network", "class", "picture", "setting"], sort=False)[measure].mean()
+
+
+def _lower_is_better(measure):
+    return HEADS[measure].endswith("↓")
