@@ -617,14 +617,25 @@ def explain_all(black_box, image, settings, mask=None, label=None, progress=None
     return {name: _run(predictions, setting, mask, label) for name, setting in settings.items()}
 
 
-def _run(predictions, setting, mask, label):
-    image = predictions.image
-    segments = superpixels(image, setting.superpixel_size)
-    kept, answers, seconds = predictions.take(setting)
-    start = time.perf_counter()
+def explain(predictions, setting, label=None):
+    """The package's explanation, from predictions that may be shared.
+
+    Parameters
+    ----------
+    predictions : Predictions
+    setting : Setting
+    label : int, optional
+        A class to explain besides the leading ones.
+
+    Returns
+    -------
+    lime.lime_image.ImageExplanation
+    """
+    kept, answers, _ = predictions.take(setting)
     explainer = _Explainer(kept, answers, setting)
+    segments = superpixels(predictions.image, setting.superpixel_size)
     explanation = explainer.explain_instance(
-        image,
+        predictions.image,
         classifier_fn=None,
         labels=None,
         hide_color=0,  # already in the answers
@@ -633,14 +644,19 @@ def _run(predictions, setting, mask, label):
         num_samples=setting.num_samples,
         segmentation_fn=lambda _: segments,
     )
-    nearness = locality(kept, setting)
-    if label is None:
-        label = explanation.top_labels[0]
-    elif label not in explanation.local_exp:
+    if label is not None and label not in explanation.local_exp:
         explanation.intercept[label], explanation.local_exp[label], *_ = explainer.base.explain_instance_with_data(
             kept, answers, 1 - np.sqrt(kept.mean(axis=1)), label, setting.num_lime_features
         )
-    seconds += time.perf_counter() - start
+    return explanation
+
+
+def _run(predictions, setting, mask, label):
+    start = time.perf_counter()
+    explanation = explain(predictions, setting, label)
+    seconds = time.perf_counter() - start
+    kept, answers, predicting = predictions.take(setting)
+    label = explanation.top_labels[0] if label is None else label
     weights = np.zeros(kept.shape[1])
     for superpixel, weight in explanation.local_exp[label]:
         weights[superpixel] = weight
@@ -650,9 +666,9 @@ def _run(predictions, setting, mask, label):
     )
     shown = shown != 0
     new, new_answers, _ = predictions.take(_fresh(setting))
-    intercept, saliency = explanation.intercept[label], weights[segments]
+    intercept, saliency = explanation.intercept[label], weights[explanation.segments]
     measurements = {
-        "r2_fit": metrics.weighted_r2(answers[:, label], intercept + kept @ weights, nearness),
+        "r2_fit": metrics.weighted_r2(answers[:, label], intercept + kept @ weights, locality(kept, setting)),
         "r2_fresh": metrics.weighted_r2(
             # The first row is the picture itself, which every fit has seen.
             new_answers[1:, label], intercept + new[1:] @ weights, locality(new[1:], setting)
@@ -663,7 +679,7 @@ def _run(predictions, setting, mask, label):
         "pointing_game": float("nan") if mask is None else metrics.pointing_game(saliency, mask),
         "shown": float(shown.mean()),
         "model_calls": setting.num_samples,
-        "seconds": seconds,
+        "seconds": predicting + seconds,
     }
     return Run(setting, int(label), explanation, rendering.astype(np.uint8), shown, weights, measurements)
 

@@ -1,0 +1,88 @@
+"""What the lab's seven LIME settings cost on one picture: this lab against the package on its own.
+
+    python benchmarks/lime_cost.py [--share 0.1] [--picture FILE]
+
+Both sides explain the picture with EfficientNet-Lite0, one after the other in one process, and
+their weights are compared. The package is used as its users do: `explain_instance` once a setting,
+`model.predict`, pictures handed over in tens. The lab's side starts with an empty memory and leaves
+the disk alone.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lime import lime_image
+from lime.lime_image import LimeImageExplainer
+
+from lab import lime_study
+from lab.blackbox import load
+from lab.images import list_pictures, load_image
+
+
+def with_the_lab(black_box, image, settings):
+    predictions = lime_study.Predictions(black_box.__call__, image)  # a bare callable: nothing is kept on disk
+    predictions.fill(settings.values())
+    return {name: lime_study.explain(predictions, setting) for name, setting in settings.items()}
+
+
+def with_the_package(black_box, image, settings):
+    network = black_box._network
+
+    def predict(images):
+        return network.predict((images - np.float32(127)) / 128, verbose=0)
+
+    return {
+        name: LimeImageExplainer(random_state=setting.seed).explain_instance(
+            image, predict, top_labels=setting.top_labels, hide_color=setting.hide_color,
+            num_features=setting.num_lime_features, num_samples=setting.num_samples,
+        )
+        for name, setting in settings.items()
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--share", type=float, default=1.0, help="share of each setting's num_samples (default: all)")
+    parser.add_argument("--picture", type=Path, default=list_pictures("African_elephant")[0])
+    arguments = parser.parse_args()
+
+    settings = {
+        name: dataclasses.replace(setting, num_samples=round(setting.num_samples * arguments.share))
+        for name, setting in lime_study.LAB_SETTINGS.items()
+    }
+    black_box = load("efficientnet_lite0")
+    image = load_image(arguments.picture, black_box.input_size)
+    lime_image.tqdm = lambda rows: rows  # the package's seven progress bars
+    black_box(image[None])  # both graphs are built before the clock starts
+    black_box._network.predict(image[None], verbose=0)
+
+    start = time.perf_counter()
+    ours = with_the_lab(black_box, image, settings)
+    middle = time.perf_counter()
+    theirs = with_the_package(black_box, image, settings)
+    end = time.perf_counter()
+
+    difference = max(
+        abs(weight - dict(theirs[name].local_exp[label])[superpixel])
+        for name, explanation in ours.items()
+        for label, pairs in explanation.local_exp.items()
+        for superpixel, weight in pairs
+    )
+    largest = max(abs(weight) for explanation in theirs.values() for pairs in explanation.local_exp.values() for _, weight in pairs)
+    calls = sum(setting.num_samples for setting in settings.values())
+    print(f"{arguments.picture.name}, {black_box.name}, {len(settings)} settings, {calls:,} perturbations")
+    print(f"lab      {middle - start:8.1f} s")
+    print(f"package  {end - middle:8.1f} s")
+    print(f"ratio    {(end - middle) / (middle - start):8.1f}")
+    print(f"largest weight {largest:.1e}, largest difference of a weight {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()
