@@ -41,7 +41,7 @@ def _show(axes, picture, title=""):
     axes.set_axis_off()
 
 
-def _overlay(figure, axes, image, saliency, title, limits=None):
+def _overlay(axes, image, saliency, title, limits=None):
     """Saliency over the picture in grey, with its scale beside it."""
     grey = np.asarray(image, np.float32) @ np.float32([0.299, 0.587, 0.114])
     low, high = limits if limits is not None else (saliency.min(), saliency.max())
@@ -129,7 +129,7 @@ def saliency_maps(panels, title, columns=None, label="saliency: mean score of th
         axis.set_axis_off()
     limits = (min(m.min() for *_, m in panels), max(m.max() for *_, m in panels)) if shared else None
     for axis, (name, image, saliency) in zip(axes.flat, panels):
-        drawn = _overlay(figure, axis, image, saliency, name, limits)
+        drawn = _overlay(axis, image, saliency, name, limits)
         if not shared:
             _scale(figure, drawn, axis, "", orientation="horizontal")
     if shared:
@@ -172,8 +172,30 @@ def rise_steps(image, masks, perturbed, scores, local, saliency, title):
         axes[1, column].imshow(np.clip(picture, 0, 255).astype(np.uint8))
         axes[1, column].set_title(f"score {score:.3f}", fontsize=7.5)
         axes[2, column].imshow(part, cmap=SALIENCY, vmin=0, vmax=brightest)
-        _overlay(figure, axes[3, column], image, total, f"{count} mask{'s' * (count > 1)}")
+        _overlay(axes[3, column], image, total, f"{count} mask{'s' * (count > 1)}")
         axes[3, column].set_axis_on()
+    return figure
+
+
+def lime_and_rise(rows, title):
+    """A picture, what LIME shows of it and RISE's map, a row for each network.
+
+    Parameters
+    ----------
+    rows : list of (str, (H, W, 3) uint8 array, (str, (H, W, 3) uint8 array), (str, (H, W) array))
+        The picture's caption and the picture; caption and rendering of LIME; caption and map of RISE.
+    title : str
+        The finding.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _figure(title, len(rows), 3)
+    for row, (name, image, lime, (rise_name, saliency)) in zip(axes, rows):
+        _show(row[0], image, name)
+        _show(row[1], lime[1], lime[0])
+        _scale(figure, _overlay(row[2], image, saliency, rise_name), row[2], "mean score where kept")
     return figure
 
 

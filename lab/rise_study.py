@@ -11,7 +11,6 @@ from lab import metrics
 from lab.cache import cached, digest
 from lab.images import load_image, load_mask
 from lab.imagenet import class_name
-from rise import Rise
 
 _CODE = digest(np.frombuffer(Path(rise.__file__).read_bytes(), np.uint8))
 
@@ -45,7 +44,7 @@ def saliency_maps(black_box, image, classes, progress=None, **parameters):
         return cached(key | {"pictures": digest(perturbed)}, lambda: black_box(perturbed)[:, classes])
 
     def explain():
-        explainer = Rise(scores, batch_size=black_box.batch_size, progress=progress, **parameters)
+        explainer = rise.Rise(scores, batch_size=black_box.batch_size, progress=progress, **parameters)
         return explainer.explain_classes(image, range(len(classes)))
 
     # A map is remembered only for the very code that made it; the calls behind it outlive a change.

@@ -1,0 +1,51 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lab import figures
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+MAP = np.linspace(0, 1, 1200, dtype=np.float32).reshape(30, 40)
+LONG = "A finding that takes more room than one line of a figure has, so that the title must be wrapped for it to be read in full"
+
+FIGURES = {
+    "pictures": lambda: figures.pictures([IMAGE] * 5, ["Net\nclass 0.50"] * 5, LONG),
+    "saliency_maps": lambda: figures.saliency_maps([("Net, class\n100 masks", IMAGE, MAP)] * 4, LONG, columns=2),
+    "rise_steps": lambda: figures.rise_steps(
+        IMAGE, [MAP] * 6, [IMAGE] * 6, np.ones(6), np.stack([MAP] * 6), [(n, MAP) for n in range(1, 7)], LONG
+    ),
+    "lime_and_rise": lambda: figures.lime_and_rise(
+        [("picture", IMAGE, ("LIME: Net\nsetting\nR²", IMAGE), ("RISE: Net\nmasks", MAP))] * 2, LONG
+    ),
+    "superpixel_weights": lambda: figures.superpixel_weights(IMAGE, MAP - 0.5, IMAGE, LONG, "Net, class", "setting\n10 samples"),
+    "bars": lambda: figures.bars(pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=["x", "y"]), LONG, "unit"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_overlaps_and_none_leaves_the_figure(name):
+    figure = FIGURES[name]()
+    figure.draw_without_rendering()
+    canvas = figure.bbox
+    texts = [figure._suptitle, *(axis.title for axis in figure.axes)]
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    for i, box in enumerate(boxes):
+        assert canvas.x0 <= box.x0 and box.x1 <= canvas.x1 and canvas.y0 <= box.y0 and box.y1 <= canvas.y1, texts[i]
+        assert not any(box.overlaps(other) for other in boxes[:i]), texts[i]
+
+
+def test_saliency_has_one_colour_map_that_rises_in_lightness():
+    drawn = [image for name in ("saliency_maps", "rise_steps") for axis in FIGURES[name]().axes for image in axis.images]
+    colored = {image.cmap.name for image in drawn if image.cmap.name != "gray" and image.get_array().ndim == 2}
+    assert colored == {figures.SALIENCY}
+    import matplotlib
+
+    colors = matplotlib.colormaps[figures.SALIENCY](np.linspace(0, 1, 64))[:, :3]
+    assert (np.diff(colors @ [0.299, 0.587, 0.114]) > 0).all()
+
+
+def test_outlines_only_touch_borders():
+    regions = np.zeros((30, 40), int)
+    regions[:, 20:] = 1
+    changed = (figures.outlined(IMAGE, regions) != IMAGE).any(axis=2)
+    assert changed[:, 19:21].any() and not changed[:, :18].any() and not changed[:, 22:].any()
