@@ -148,8 +148,10 @@ def test_answers_are_kept_on_disk_and_interrupted_work_goes_on(image, tmp_path, 
     with pytest.raises(Interrupted):
         run(model, image, setting, progress=stop_after_two)
     assert model.calls == 1 + 2 * lime_study.CHUNK
+    assert lime_study.Predictions(model, image).count_missing([setting]) == 1000 - 2 * lime_study.CHUNK
     first = run(model, image, setting)
     calls = model.calls
+    assert lime_study.Predictions(model, image).count_missing([setting]) == 0
     again = run(model, image, setting)
     assert model.calls == calls
     np.testing.assert_array_equal(first.weights, again.weights)
@@ -313,6 +315,20 @@ def test_grid_varies_one_parameter_at_a_time():
         differing = {f.name for f in dataclasses.fields(Setting) if getattr(setting, f.name) != getattr(base, f.name)}
         assert getattr(setting, parameter) == value
         assert differing <= ({parameter, "num_lime_features"} if parameter == "num_superpixels" else {parameter})
+
+
+def test_grid_on_a_picture(image):
+    settings = lime_study.grid(Setting(num_samples=300))
+    settings = {name: setting for name, setting in settings.items() if name[0] in ("num_superpixels", "kernel_width")}
+    table = run_all(Model(), image, settings)
+    table["parameter"], table["value"] = table["setting"].str[0], table["setting"].str[1]
+    fidelity = table[table.parameter == "num_superpixels"].groupby("value").r2_fresh.mean()
+    # What can be told grows with the superpixels it is told by, until all of them are there.
+    assert fidelity[1] < fidelity[3] < fidelity[20] == fidelity[40]
+    shown = table[table.parameter == "num_superpixels"].groupby("value").shown.mean()
+    assert shown.is_monotonic_increasing
+    kernel = table[table.parameter == "kernel_width"].groupby("value").r2_fresh.mean()
+    assert kernel.nunique() == 5
 
 
 def crossed(value, seeds=2):

@@ -118,3 +118,24 @@ def test_weighted_r2_is_scikit_learns():
     assert np.isnan(metrics.weighted_r2(np.ones(3), np.zeros(3), np.ones(3)))
     with pytest.raises(ValueError, match="weights"):
         metrics.weighted_r2(truth, prediction, -weights)
+
+
+def test_other_libraries_values():
+    """As printed by benchmarks/metrics_elsewhere.py: Xplique 2.0.2 and Quantus 0.6.0 on these inputs."""
+    y, x, c = np.mgrid[:12, :16, :3]
+    image = ((37 * y + 11 * x * x + 53 * c) % 256).astype(np.float32)
+    y, x = y[..., 0], x[..., 0]
+    saliency = np.sin(0.9 * y) + np.cos(1.7 * x * y + 0.3 * x)
+
+    def predict(images):
+        bright, corner = images.mean(axis=(1, 2, 3)) / 255, images[:, :6, :8, 0].mean(axis=(1, 2)) / 255
+        probability = 1 / (1 + np.exp(-3 * bright * corner - corner))
+        return np.stack([1 - probability, probability], axis=1)
+
+    deletion = metrics.auc(*metrics.deletion_curve(predict, image, saliency, 1, 0, steps=16))
+    insertion = metrics.auc(*metrics.insertion_curve(predict, image, saliency, 1, 0, steps=16))
+    assert deletion == pytest.approx(0.615926, abs=1e-6)  # Xplique's Deletion
+    assert insertion == pytest.approx(0.618988, abs=1e-6)  # Xplique's Insertion
+    mask = (y < 7) & (x < 9)
+    assert metrics.pointing_game(saliency, mask) == 1  # Quantus' PointingGame
+    assert metrics.pointing_game(-saliency, mask) == 0

@@ -1,0 +1,69 @@
+"""The same explanations measured by `lab.metrics`, by Xplique and by Quantus.
+
+    pip install --no-deps --target elsewhere xplique==2.0.2 quantus==0.6.0 tensorflow-probability tf-keras \\
+        dm-tree cloudpickle decorator einops deprecated cachetools opencv-python-headless
+    PYTHONPATH=elsewhere python benchmarks/metrics_elsewhere.py
+
+`tests/test_metrics.py` keeps the values that this prints.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import keras
+import tensorflow as tf
+
+from lab import metrics
+
+
+def inputs():
+    """A picture, a map, an object and a classifier of two classes: all from formulas, none from a file."""
+    y, x, c = np.mgrid[:12, :16, :3]
+    image = ((37 * y + 11 * x * x + 53 * c) % 256).astype(np.float32)
+    saliency = np.sin(0.9 * y[..., 0]) + np.cos(1.7 * x[..., 0] * y[..., 0] + 0.3 * x[..., 0])  # no ties
+    mask = (y[..., 0] < 7) & (x[..., 0] < 9)
+
+    def scores(images):
+        bright, corner = images.mean(axis=(1, 2, 3)) / 255, images[:, :6, :8, 0].mean(axis=(1, 2)) / 255
+        return 3 * bright * corner + corner
+
+    return image, saliency, mask, scores
+
+
+def main():
+    from quantus import PointingGame
+    from xplique.metrics import Deletion, Insertion
+
+    image, saliency, mask, scores = inputs()
+
+    def predict(images):
+        probability = 1 / (1 + np.exp(-scores(np.asarray(images))))
+        return np.stack([1 - probability, probability], axis=1)
+
+    class Network(keras.Model):
+        def call(self, images):
+            bright, corner = tf.reduce_mean(images, (1, 2, 3)) / 255, tf.reduce_mean(images[:, :6, :8, 0], (1, 2)) / 255
+            probability = tf.sigmoid(3 * bright * corner + corner)
+            return tf.stack([1 - probability, probability], axis=1)
+
+    target = np.array([[0, 1]], np.float32)
+    for name, curve, theirs in (("deletion", metrics.deletion_curve, Deletion), ("insertion", metrics.insertion_curve, Insertion)):
+        ours = metrics.auc(*curve(predict, image, saliency, 1, 0, steps=16))
+        other = theirs(Network(), image[None], target, baseline_mode=0.0, steps=16).evaluate(saliency[None])
+        print(f"{name:14s} lab {ours:.6f}   Xplique {other:.6f}")
+
+    for name, map_ in (("pointing game", saliency), ("the other way", -saliency)):
+        ours = metrics.pointing_game(map_, mask)
+        other = PointingGame(disable_warnings=True, display_progressbar=False)(
+            model=None, x_batch=image.transpose(2, 0, 1)[None], y_batch=np.array([1]),
+            a_batch=map_[None, None], s_batch=mask[None, None], channel_first=True,
+        )
+        print(f"{name:14s} lab {ours:.0f}   Quantus {float(other[0]):.0f}")
+
+
+if __name__ == "__main__":
+    main()
