@@ -1031,55 +1031,79 @@ def variance_shares(table, measures=tuple(HEADS)):
     pandas.DataFrame
         Indexed by measurement, a column for each source: "network", "class", "picture" (within its
         class), "setting", their interactions, such as "class x setting", and "seed" (what runs that
-        differ in the seed only differ by). Shares of the sum of squares (eta squared), which add up
-        to 1; NaN for a measurement that is constant or missing.
+        differ in the seed only differ by). Shares of the variance components, which add up to 1; NaN
+        for a measurement that is constant or missing.
 
     Raises
     ------
     ValueError
-        If a combination is missing: the shares would not add up.
+        If a combination is missing: the sources could not be told apart.
+
+    Notes
+    -----
+    The components are those of the model with random effects, estimated from the mean squares; a
+    negative estimate counts as 0. Unlike shares of the sum of squares they do not grow with the number
+    of levels, so that six pictures get no larger share than two networks for being more. Classes
+    with different numbers of pictures are treated as if each had the mean number.
 
     References
     ----------
-    .. [1] Fisher, "Statistical Methods for Research Workers", 1925 (analysis of variance).
+    .. [1] Searle, Casella, McCulloch, "Variance Components", 1992, chapter 4.
     """
-    crossed = ["network", "picture", "setting"]
     # Two classes may have pictures of the same name.
     table = table.assign(picture=table["class"] + "/" + table["picture"])
-    counts = table.groupby(crossed).size()
-    expected = np.prod([table[factor].nunique() for factor in crossed])
+    counts = table.groupby(["network", "picture", "setting"]).size()
+    expected = table["network"].nunique() * table["picture"].nunique() * table["setting"].nunique()
     if len(counts) != expected or counts.nunique() != 1:
         raise ValueError(
             f"every network, picture and setting must have been run together with the same number of seeds: "
             f"expected {expected} combinations, got {len(counts)} with {counts.min()} to {counts.max()} seeds"
         )
-    shares = {measure: _shares(table, measure, crossed) for measure in measures}
-    return pd.DataFrame(shares).T.rename_axis("measure")
+    return pd.DataFrame({measure: _shares(table, table[measure].astype(float)) for measure in measures}).T.rename_axis("measure")
 
 
-def _shares(table, measure, crossed):
-    values = table[measure].astype(float)
-    total = ((values - values.mean()) ** 2).sum()
+def _shares(table, values):
+    levels = {factor: table[factor].nunique() for factor in ("network", "class", "picture", "setting")}
+    freedom = {factor: n - 1 for factor, n in levels.items()}
+    freedom["picture"] = levels["picture"] - levels["class"]
+    sources = [
+        source
+        for size in (1, 2, 3)
+        for source in itertools.combinations(levels, size)
+        if not {"class", "picture"} <= set(source)  # a picture has one class
+    ]
+
+    def within(source):
+        """The factors that tell the levels of a source apart: a picture's class is among them."""
+        return set(source) | ({"class"} if "picture" in source else set())
 
     def mean_over(factors):
-        return values.groupby([table[factor] for factor in factors]).transform("mean") if factors else values.mean()
+        return values.groupby([table[factor] for factor in factors]).transform("mean")
 
-    effects = {}
-    for size in range(1, len(crossed) + 1):
-        for factors in itertools.combinations(crossed, size):
-            smaller = [effects[part] for n in range(1, size) for part in itertools.combinations(factors, n)]
-            effects[factors] = mean_over(factors) - values.mean() - sum(smaller)
-    shares = {}
-    for factors, effect in effects.items():
-        if "picture" in factors:
-            # Pictures lie within classes: what the pictures of a class have in common is the class's.
-            by_class = ["class" if factor == "picture" else factor for factor in factors]
-            common = effect.groupby([table[factor] for factor in by_class]).transform("mean")
-            shares[" x ".join(by_class)] = (common**2).sum()
-            effect = effect - common
-        shares[" x ".join(factors)] = (effect**2).sum()
-    shares["seed"] = ((values - mean_over(crossed)) ** 2).sum()
-    return {source: square / total if total > 0 else float("nan") for source, square in shares.items()}
+    effects, squares = {}, {}
+    for source in sorted(sources, key=lambda source: len(within(source))):
+        coarser = [effect for other, effect in effects.items() if within(other) < within(source)]
+        effects[source] = mean_over(source) - values.mean() - sum(coarser)
+        degrees = np.prod([freedom[factor] for factor in source])
+        squares[source] = (effects[source] ** 2).sum() / degrees if degrees else float("nan")
+
+    cells = levels["network"] * levels["picture"] * levels["setting"]
+    seed_freedom = len(values) - cells
+    noise = ((values - mean_over(("network", "picture", "setting"))) ** 2).sum() / seed_freedom if seed_freedom else 0.0
+    components = {}
+    for source in sorted(sources, key=lambda source: -len(within(source))):
+        finer = [other for other in components if within(other) > within(source)]
+        rest = noise + sum(len(values) / _n_levels(other, levels) * components[other] for other in finer)
+        component = (squares[source] - rest) * _n_levels(source, levels) / len(values)
+        # Rounding leaves a trace where there is nothing.
+        components[source] = component if component > 1e-12 * values.var() else 0.0
+    shares = {" x ".join(source): components[source] for source in sources} | {"seed": noise}
+    total = sum(shares.values())
+    return {source: share / total if total > 0 else float("nan") for source, share in shares.items()}
+
+
+def _n_levels(source, levels):
+    return np.prod([levels[factor] for factor in source])
 
 
 def _scores(table, measure):

@@ -342,25 +342,52 @@ def crossed(value, seeds=2):
 
 def test_variance_shares_of_known_effects():
     sign = {"N": 1, "M": -1, "E": 1, "B": -1}
-    level = dict(zip("abcd", (-3, -1, 1, 3)))  # mean square 5
+    level = dict(zip("abcd", (-3, -1, 1, 3)))
 
     def value(network, kind, picture, setting, seed):
-        within = int(picture[-1]) - 1  # mean square 2/3
-        return (
-            2 * sign[network] + 3 * sign[kind] + within + level[setting]
-            + sign[kind] * level[setting] + within * sign[network] + (seed - 0.5)
-        )
+        return 2 * sign[network] + (int(picture[-1]) - 1) + level[setting] * sign[kind] + (seed - 0.5)
 
     shares = lime_study.variance_shares(crossed(value), ["iou"]).loc["iou"]
-    squares = {
-        "network": 4, "class": 9, "picture": 2 / 3, "setting": 5, "class x setting": 5, "network x picture": 2 / 3, "seed": 1 / 4,
-    }
+    # Each the sample variance of its level's effects, less what the seeds' noise adds to it: 4 + 4 for the
+    # network, 12 * 2/3 / 8 for the picture, 4 * 5 / 3 times 2 for class and setting together.
+    noise = 0.25 * 96 / 48
+    expected = {"network": 8 - noise / 48, "picture": 1 - noise / 16, "class x setting": 40 / 3 - noise / 12, "seed": noise}
     for source, share in shares.items():
-        assert share == pytest.approx(squares.get(source, 0) / sum(squares.values()), abs=1e-12), source
-    assert set(squares) < set(shares.index) and shares.sum() == pytest.approx(1)
+        assert share == pytest.approx(expected.get(source, 0) / sum(expected.values()), abs=1e-12), source
+    assert shares.sum() == pytest.approx(1)
     assert lime_study.variance_shares(crossed(lambda *_: 1), ["iou"]).isna().all(axis=None)
     with pytest.raises(ValueError, match="every network"):
         lime_study.variance_shares(crossed(value).iloc[1:], ["iou"])
+
+
+def test_variance_shares_recover_random_effects():
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"n{n}", f"c{c}", f"p{c}.{p}", f"s{s}", seed)
+        for n in range(12) for c in range(12) for p in range(6) for s in range(12) for seed in range(2)
+    ]
+    table = lime_study.pd.DataFrame(rows, columns=["network", "class", "picture", "setting", "seed"])
+    true = {
+        ("network",): 1, ("class",): 2, ("picture",): 3, ("setting",): 1, ("class", "setting"): 2, ("network", "picture"): 4,
+        ("network", "picture", "setting"): 1,
+    }
+    values = rng.normal(scale=np.sqrt(2), size=len(table))
+    for factors, variance in true.items():
+        group = table.groupby(list(factors)).ngroup().to_numpy()
+        values += rng.normal(scale=np.sqrt(variance), size=group.max() + 1)[group]
+    shares = lime_study.variance_shares(table.assign(iou=values), ["iou"]).loc["iou"]
+    for source, share in shares.items():
+        expected = 2 if source == "seed" else true.get(tuple(source.split(" x ")), 0)
+        # Few levels tell a variance roughly: twelve to within a half, the interactions better.
+        assert 2 * share / shares["seed"] == pytest.approx(expected, abs=0.1, rel=0.25 if " x " in source else 0.5), source
+
+
+def test_more_pictures_than_networks_is_no_reason_for_a_larger_share():
+    rng = np.random.default_rng(1)
+    shares = [lime_study.variance_shares(crossed(lambda *_: rng.normal()), ["iou"]).loc["iou"] for _ in range(60)]
+    mean = lime_study.pd.DataFrame(shares).mean()
+    assert mean["seed"] > 0.8
+    assert abs(mean["picture"] - mean["network"]) < 0.03
 
 
 def test_ranking_agreement_of_known_orders():
