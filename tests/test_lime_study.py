@@ -250,17 +250,17 @@ def test_run_refuses_before_the_perturbations_are_predicted(image):
 
 
 def test_balanced_sampling_hides_every_superpixel_once_a_block():
-    kept = lime_study.perturbations(17, 41, seed=4, sampling="balanced")
-    assert kept[0].all() and kept.shape == (41, 17)
-    np.testing.assert_array_equal((1 - kept[1:]).reshape(8, lime_study.BLOCK, 17).sum(axis=1), 1)
+    kept = lime_study.perturbations(17, 81, seed=4, sampling="balanced")
+    assert kept[0].all() and kept.shape == (81, 17)
+    np.testing.assert_array_equal((1 - kept[1:]).reshape(8, 10, 17).sum(axis=1), 1)
     hidden = (1 - kept[1:]).sum(axis=1)
-    assert set(hidden) == {3, 4}  # 17 superpixels in blocks of 5
+    assert set(hidden) == {1, 2}  # 17 superpixels in blocks of ten
     np.testing.assert_array_equal(lime_study.perturbations(17, 13, 4, "balanced"), kept[:13])
     # Which superpixels are hidden together is random: every pair meets about equally often.
     many = 1 - lime_study.perturbations(17, 20001, 0, "balanced")[1:]
-    together = (many.T @ many)[np.triu_indices(17, 1)] / 4000
-    expected = np.mean(hidden * (hidden - 1)) * 5 / (17 * 16)
-    np.testing.assert_allclose(together, expected, atol=5 * np.sqrt(expected / 4000))
+    together = (many.T @ many)[np.triu_indices(17, 1)] / 2000
+    expected = np.mean(hidden * (hidden - 1)) * 10 / (17 * 16)
+    np.testing.assert_allclose(together, expected, atol=5 * np.sqrt(expected / 2000))
 
 
 class Saturating:
@@ -274,7 +274,7 @@ class Saturating:
 
     def __call__(self, images):
         seen = sum(t * (images[:, y, x, 0] > 0) for t, (y, x) in zip(self.importance, self.at))
-        probability = 1 / (1 + np.exp(-25 * (seen - 0.75)))
+        probability = 1 / (1 + np.exp(-25 * (seen - 0.85)))
         return np.stack([probability, 1 - probability], axis=1)
 
 
