@@ -3,33 +3,25 @@
 import numpy as np
 import pandas as pd
 
-FIDELITY_MARGIN = 0.05
-"""R² by which a setting may fall short of the most faithful one and still be chosen."""
+from lab.lime_study import CHOSEN_BY, HEADS, rank_settings
 
 RULE = (
-    "Of the settings whose R² on fresh perturbations comes within "
-    f"{FIDELITY_MARGIN} of the best, the one whose superpixels overlap the animal most (IoU) is chosen; "
-    "without a ground-truth mask, the one that shows the smallest part of the picture. Fidelity comes first: "
-    "superpixels that lie on the animal explain nothing if the linear model does not follow the network."
+    "Within each picture and network the settings are ranked by "
+    + ", ".join(HEADS[measure][:-2] for measure in CHOSEN_BY)
+    + "; the setting with the lowest mean rank over all of these explains best. No measurement counts more than another, "
+    "and none that is missing counts."
 )
 
-
-def choose(table):
-    """The setting that explains best, by `RULE`.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Of `lab.lime_study.run_all`, for one picture and network.
-
-    Returns
-    -------
-    str
-        The setting's name.
-    """
-    means = table.groupby("setting", sort=False)[["r2_fresh", "iou", "shown"]].mean()
-    faithful = means[means["r2_fresh"] >= means["r2_fresh"].max() - FIDELITY_MARGIN]
-    return faithful["shown"].idxmin() if faithful["iou"].isna().any() else faithful["iou"].idxmax()
+SOURCES = {
+    "network": ("network",),
+    "data": ("class", "picture"),
+    "setting": ("setting",),
+    "network x data": ("network x class", "network x picture"),
+    "data x setting": ("class x setting", "picture x setting"),
+    "network x setting (x data)": ("network x setting", "network x class x setting", "network x picture x setting"),
+    "seed": ("seed",),
+}
+"""How the parts of the analysis of variance are put together to answer Q4."""
 
 
 def settings_table(settings):
@@ -76,38 +68,94 @@ def caption(network, name, run):
             f"R² {m['r2_fresh']:.2f}{iou}, {m['shown']:.0%} shown")
 
 
+def number(value):
+    """A number with two digits, or a dash where there is none."""
+    return "–" if np.isnan(value) else f"{value:.2f}"
+
+
+def best(table):
+    """The first row of `rank_settings`: the setting that explains best by `RULE`."""
+    return rank_settings(table).iloc[0]
+
+
 def best_setting(table, network, picture):
-    """One sentence that says which setting explains a picture best, and what speaks for it."""
-    name = choose(table)
-    means = table.groupby("setting").mean(numeric_only=True)
-    best, rest = means.loc[name], means.drop(index=name)
-    overlap = "" if np.isnan(best["iou"]) else f", its superpixels overlap the animal at an IoU of {best['iou']:.2f}"
-    return (f"Setting {name} explains {picture} best for {network}: R² {best['r2_fresh']:.2f} on fresh perturbations "
-            f"(the others: {rest['r2_fresh'].min():.2f} to {rest['r2_fresh'].max():.2f}){overlap}, and it shows {best['shown']:.0%} of the picture")
-
-
-def differences(table, measure):
-    """How far a measurement moves when only the network, only the picture or only the setting changes.
+    """One sentence that says which setting explains a picture best, and what speaks for it.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        One row for each network, picture and setting.
-    measure : str
-        Column.
+        Rows of `lab.lime_study.study` for this network and picture.
+    network, picture : str
 
     Returns
     -------
-    dict of str to float
-        Mean absolute difference over all pairs of rows that differ in just this column.
+    str
     """
-    factors = ["network", "picture", "setting"]
-    moved = {}
-    for factor in factors:
-        others = [name for name in factors if name != factor]
-        gaps = [
-            np.abs(np.subtract.outer(values, values))[np.triu_indices(len(values), 1)]
-            for _, values in table.groupby(others)[measure].apply(np.asarray).items()
-        ]
-        moved[factor] = float(np.concatenate(gaps).mean())
-    return moved
+    first = best(table)
+    means = table.groupby("setting").mean(numeric_only=True)
+    chosen, rest = means.loc[first["setting"]], means.drop(index=first["setting"])
+    overlap = "" if np.isnan(chosen["iou"]) else f", overlaps the animal at an IoU of {chosen['iou']:.2f}"
+    return (f"Setting {first['setting']} explains {picture} best for {network} (mean rank {first['mean_rank']:.1f} of {len(means)}): "
+            f"it has an R² of {chosen['r2_fresh']:.2f} on fresh perturbations (the others {rest['r2_fresh'].min():.2f} to "
+            f"{rest['r2_fresh'].max():.2f}){overlap} and shows {chosen['shown']:.0%} of the picture")
+
+
+def carries_over(agreement, pair):
+    """One sentence on how well the ranking of settings carries over.
+
+    Parameters
+    ----------
+    agreement : pandas.DataFrame
+        Of `lab.lime_study.ranking_agreement`.
+    pair : {"same class", "other class", "other network"}
+
+    Returns
+    -------
+    str
+    """
+    rows = agreement[(agreement["pair"] == pair) & (agreement["pairs"] > 0)]
+    parts = [f"{HEADS[row.measure][:-2]} {number(row.tau)} ({number(row.low)} to {number(row.high)})" for row in rows.itertuples()]
+    if not parts:
+        return "There is no such pair among the pictures of this run."
+    tau = rows["tau"].mean()
+    verdict = "carries over well" if tau > 0.6 else "carries over in part" if tau > 0.3 else "hardly carries over"
+    return (f"The ranking {verdict} (Kendall's tau, mean {tau:.2f} over {rows['pairs'].max()} pairs): {', '.join(parts)}; "
+            "in brackets the 95% bootstrap interval over pictures.")
+
+
+def grouped(variance):
+    """The parts of the analysis of variance put together as `SOURCES` says.
+
+    Parameters
+    ----------
+    variance : pandas.DataFrame
+        Of `lab.lime_study.variance_shares`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each measurement that varies, with the head of `HEADS`; its columns add up to 1.
+    """
+    parts = {name: variance[list(columns)].sum(axis=1) for name, columns in SOURCES.items()}
+    table = pd.DataFrame(parts)[variance.notna().all(axis=1)]
+    return table.rename(index=HEADS)
+
+
+def data_or_network(parts):
+    """The answer to Q4 from the shares of variance.
+
+    Parameters
+    ----------
+    parts : pandas.DataFrame
+        Of `grouped`.
+
+    Returns
+    -------
+    str
+    """
+    more = int((parts["data"] > parts["network"]).sum())
+    verdict = "the data" if more > len(parts) / 2 else "the network"
+    return (f"More on {verdict}: which picture is explained accounts for more of the variance than which network answers in {more} of "
+            f"{len(parts)} measurements; on average the data account for {parts['data'].mean():.0%} and the network for {parts['network'].mean():.0%}, "
+            f"the setting for {parts['setting'].mean():.0%}, and data and network together, beyond what each does alone, for "
+            f"{parts['network x data'].mean():.0%}.")

@@ -27,7 +27,7 @@ def _figure(title, rows, columns, height=None, **options):
     with matplotlib.rc_context(_STYLE):
         # Room for two lines of panel titles above each panel.
         height = height if height is not None else _WIDTH / columns + 0.32
-        lines = textwrap.wrap(title, 95)
+        lines = textwrap.wrap(title, 92, break_on_hyphens=False)
         figure = Figure(figsize=(_WIDTH, rows * height + 0.22 * len(lines) + 0.1), dpi=110, layout="constrained")
         figure.get_layout_engine().set(h_pad=0.07)
         axes = figure.subplots(rows, columns, squeeze=False, **options)
@@ -228,6 +228,105 @@ def superpixel_weights(image, weights, rendering, title, name, caption):
     return figure
 
 
+def lines(table, x, y, by, title, x_label, y_label):
+    """A line for each group of a table, over a logarithmic axis.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    x, y, by : str
+        Columns: horizontal, vertical, and the groups.
+    title : str
+        The finding.
+    x_label, y_label : str
+        With units, and with the direction that is better.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _figure(title, 1, 1, 2.9)
+    axis = axes[0, 0]
+    for (name, group), color, marker in zip(table.groupby(by, sort=False), COLORS, MARKERS):
+        axis.plot(group[x], group[y], color=color, marker=marker, ms=4, label=name)
+    axis.set_xscale("log")
+    axis.set_xticks(sorted(table[x].unique()), [f"{value:g}" for value in sorted(table[x].unique())])
+    axis.minorticks_off()
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def intervals(table, label, by, value, title, x_label):
+    """Points with the ends of their confidence intervals, a row for each label and a colour for each group.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the columns "low" and "high".
+    label, by, value : str
+        Columns: the rows' names, the groups, and the point.
+    title : str
+        The finding.
+    x_label : str
+        With the unit and what the interval is.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    labels, groups = list(dict.fromkeys(table[label])), list(dict.fromkeys(table[by]))
+    figure, axes = _figure(title, 1, 1, 0.7 + 0.16 * len(labels) * (len(groups) + 0.5))
+    axis = axes[0, 0]
+    for number, (group, color, marker) in enumerate(zip(groups, COLORS, MARKERS)):
+        rows = table[table[by] == group]
+        places = np.array([labels.index(name) for name in rows[label]]) + (number - (len(groups) - 1) / 2) * 0.7 / len(groups)
+        axis.hlines(places, rows["low"], rows["high"], color=color, lw=1.5)
+        axis.plot(rows[value], places, marker, color=color, ms=4.5, label=group)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_ylim(len(labels) - 0.5, -0.5)
+    axis.set_xlabel(x_label)
+    axis.grid(axis="x", alpha=0.3)
+    if len(groups) > 1:
+        axis.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def shares(table, title, x_label):
+    """Horizontal bars that add up to 1: a bar for each row of a table, a part for each column.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    title : str
+        The finding.
+    x_label : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _figure(title, 1, 1, 0.9 + 0.24 * len(table))
+    axis = axes[0, 0]
+    left = np.zeros(len(table))
+    for name, color in zip(table.columns, COLORS):
+        axis.barh(range(len(table)), table[name], left=left, color=color, label=name, edgecolor="white", linewidth=0.5)
+        for place, (start, width) in enumerate(zip(left, table[name])):
+            if width >= 0.06:
+                # White on dark colours, black on light ones.
+                dark = np.dot(matplotlib.colors.to_rgb(color), [0.299, 0.587, 0.114]) < 0.45
+                axis.text(start + width / 2, place, f"{width:.0%}", ha="center", va="center", fontsize=6.5, color="white" if dark else "black")
+        left = left + table[name]
+    axis.set_yticks(range(len(table)), table.index)
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1)
+    axis.set_xlabel(x_label)
+    axis.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
+    return figure
+
+
 def bars(table, title, x_label):
     """Groups of horizontal bars: a group for each row of a table, a bar for each column.
 
@@ -252,5 +351,5 @@ def bars(table, title, x_label):
     axis.set_yticks(np.arange(len(table)), table.index)
     axis.invert_yaxis()
     axis.set_xlabel(x_label)
-    axis.legend(frameon=False)
+    axis.legend(frameon=False, fontsize=7)
     return figure

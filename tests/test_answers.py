@@ -1,48 +1,62 @@
 import itertools
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from lab import answers
-from lab.lime_study import LAB_SETTINGS
+from lab.lime_study import HEADS, LAB_SETTINGS, variance_shares
 
 
-def _table(**columns):
-    return pd.DataFrame({"setting": list("abc"), **columns})
+def _runs(networks=("n", "m"), pictures=("p", "q"), **measurements):
+    """A table of `study` whose settings' measurements are the same for every picture and network."""
+    rows = [
+        {"network": network, "class": "elephant", "picture": picture, "setting": setting, "seed": 0,
+         **{measure: values[i] for measure, values in measurements.items()}}
+        for network, picture in itertools.product(networks, pictures)
+        for i, setting in enumerate("abc")
+    ]
+    return pd.DataFrame(rows).reindex(columns=["network", "class", "picture", "setting", "seed", *HEADS])
 
 
-def test_fidelity_comes_before_overlap():
-    table = _table(r2_fresh=[0.80, 0.77, 0.60], iou=[0.3, 0.4, 0.9], shown=[0.1, 0.2, 0.3])
-    assert answers.choose(table) == "b"
-
-
-def test_without_a_mask_the_smallest_part_shown_wins():
-    table = _table(r2_fresh=[0.80, 0.77, 0.60], iou=[np.nan] * 3, shown=[0.3, 0.2, 0.1])
-    assert answers.choose(table) == "b"
-
-
-def test_seeds_of_a_setting_count_together():
-    table = pd.DataFrame({"setting": ["a", "a", "b", "b"], "r2_fresh": [0.9, 0.1, 0.6, 0.6],
-                          "iou": [0.9, 0.9, 0.1, 0.1], "shown": [0.1] * 4})
-    assert answers.choose(table) == "b"
+def test_the_best_setting_has_the_lowest_mean_rank_of_what_was_measured():
+    # a is first once and last three times, b second three times: mean ranks 2.5, 1.75 and 1.75 without c's IoU.
+    table = _runs(r2_fresh=[0.9, 0.8, 0.1], deletion=[0.3, 0.1, 0.2], insertion=[0.1, 0.3, 0.2], iou=[0.1, 0.2, 0.3])
+    assert answers.best(table)["setting"] == "b"
+    assert answers.best(table)["mean_rank"] == pytest.approx((2 + 1 + 1 + 2) / 4)
 
 
 def test_the_sentence_quotes_the_table():
-    table = _table(r2_fresh=[0.80, 0.77, 0.60], iou=[0.3, 0.4, 0.9], shown=[0.1, 0.2, 0.3])
+    table = _runs(["n"], ["p"], r2_fresh=[0.80, 0.77, 0.60], deletion=[0.3, 0.1, 0.2], insertion=[0.1, 0.3, 0.2],
+                  iou=[0.3, 0.4, 0.1], shown=[0.1, 0.2, 0.3])
     sentence = answers.best_setting(table, "Net", "picture")
     assert sentence.startswith("Setting b explains picture best for Net")
-    assert all(text in sentence for text in ("R² 0.77", "0.60 to 0.80", "IoU of 0.40", "20%"))
+    assert all(text in sentence for text in ("R² of 0.77", "0.60 to 0.80", "IoU of 0.40", "20%"))
 
 
-def test_differences_of_an_additive_table():
-    effects = {"network": {"n": 0.0, "m": 1.0}, "picture": {"p": 0.0, "q": 3.0}, "setting": {"a": 0.0, "b": 6.0, "c": 12.0}}
+def test_without_a_mask_the_sentence_says_nothing_of_overlap():
+    table = _runs(["n"], ["p"], r2_fresh=[0.80, 0.77, 0.60], deletion=[0.3, 0.1, 0.2], insertion=[0.1, 0.3, 0.2], shown=[0.1, 0.2, 0.3])
+    assert "IoU" not in answers.best_setting(table, "Net", "picture")
+
+
+@pytest.mark.parametrize("tau, verdict", [(0.9, "carries over well"), (0.5, "carries over in part"), (0.0, "hardly carries over")])
+def test_the_verdict_follows_tau(tau, verdict):
+    agreement = pd.DataFrame({"measure": ["iou"], "pair": ["same class"], "tau": [tau], "low": [tau - 0.1], "high": [tau + 0.1], "pairs": [6]})
+    sentence = answers.carries_over(agreement, "same class")
+    assert f"The ranking {verdict}" in sentence and f"{tau - 0.1:.2f} to {tau + 0.1:.2f}" in sentence
+    assert "no such pair" in answers.carries_over(agreement, "other class")
+
+
+@pytest.mark.parametrize("source, verdict", [("network", "More on the network"), ("picture", "More on the data")])
+def test_q4_follows_the_only_source_of_variance(source, verdict):
     rows = [
-        {"network": n, "picture": p, "setting": s, "score": effects["network"][n] + effects["picture"][p] + effects["setting"][s]}
-        for n, p, s in itertools.product(*effects.values())
+        {"network": n, "class": "elephant", "picture": p, "setting": s, "seed": 0, "iou": {"network": n, "picture": p}[source] * 0.1}
+        for n, p, s in itertools.product(range(2), range(2), "ab")
     ]
-    moved = answers.differences(pd.DataFrame(rows), "score")
-    assert moved == pytest.approx({"network": 1, "picture": 3, "setting": 8})
+    table = pd.DataFrame(rows).astype({"picture": str}).reindex(columns=["network", "class", "picture", "setting", "seed", *HEADS])
+    parts = answers.grouped(variance_shares(table))
+    assert parts.index.tolist() == [HEADS["iou"]]
+    assert parts.loc[HEADS["iou"], "network" if source == "network" else "data"] == pytest.approx(1)
+    assert answers.data_or_network(parts).startswith(verdict)
 
 
 def test_the_settings_table_is_the_labs():

@@ -18,6 +18,13 @@ FIGURES = {
         [("picture", IMAGE, ("LIME: Net\nsetting\nR²", IMAGE), ("RISE: Net\nmasks", MAP))] * 2, LONG
     ),
     "superpixel_weights": lambda: figures.superpixel_weights(IMAGE, MAP - 0.5, IMAGE, LONG, "Net, class", "setting\n10 samples"),
+    "lines": lambda: figures.lines(
+        pd.DataFrame({"n": [1, 10] * 2, "r": [0.1, 0.2, 0.3, 0.4], "net": list("aabb")}), "n", "r", "net", LONG, "samples", "R² ↑"
+    ),
+    "intervals": lambda: figures.intervals(
+        pd.DataFrame({"name": list("xxyy"), "pair": list("abab"), "tau": [0.1, 0.2, 0.3, 0.4], "low": 0.0, "high": 0.5}), "name", "pair", "tau", LONG, "tau"
+    ),
+    "shares": lambda: figures.shares(pd.DataFrame({"a": [0.3, 0.5], "b": [0.7, 0.5]}, index=["x", "y"]), LONG, "share"),
     "bars": lambda: figures.bars(pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=["x", "y"]), LONG, "unit"),
 }
 
@@ -27,7 +34,8 @@ def test_no_text_overlaps_and_none_leaves_the_figure(name):
     figure = FIGURES[name]()
     figure.draw_without_rendering()
     canvas = figure.bbox
-    texts = [figure._suptitle, *(axis.title for axis in figure.axes)]
+    legends = [axis.get_legend() for axis in figure.axes if axis.get_legend()]
+    texts = [figure._suptitle, *(axis.title for axis in figure.axes), *(text for legend in legends for text in legend.get_texts())]
     boxes = [text.get_window_extent() for text in texts if text.get_text()]
     for i, box in enumerate(boxes):
         assert canvas.x0 <= box.x0 and box.x1 <= canvas.x1 and canvas.y0 <= box.y0 and box.y1 <= canvas.y1, texts[i]

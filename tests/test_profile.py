@@ -18,12 +18,23 @@ def test_full_is_the_default(monkeypatch):
 
 def test_quick_cuts_counts(monkeypatch):
     monkeypatch.setenv("LAB_PROFILE", "quick")
-    assert [profile.samples(n) for n in (4000, 16, 5)] == [400, 1, 1]
+    assert [profile.samples(n) for n in (4000, 200, 16)] == [200, 60, 16]
+
+
+def test_a_study_measures_more_than_full_and_full_more_than_quick(monkeypatch):
+    measured = {}
+    for name in ("quick", "full", "study"):
+        monkeypatch.setenv("LAB_PROFILE", name)
+        measured[name] = profile.counts()
+    quick, full, study = measured.values()
+    assert quick.samples < full.samples == study.samples == 1
+    assert quick.seeds <= full.seeds < study.seeds and quick.stability_seeds < full.stability_seeds < study.stability_seeds
+    assert study.elephants is None and study.bears is None
 
 
 def test_an_unknown_profile_is_named(monkeypatch):
     monkeypatch.setenv("LAB_PROFILE", "fast")
-    with pytest.raises(ValueError, match="LAB_PROFILE must be one of quick, full.*, got 'fast'"):
+    with pytest.raises(ValueError, match="LAB_PROFILE must be one of quick, full, study, got 'fast'"):
         profile.profile()
 
 

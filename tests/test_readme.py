@@ -1,0 +1,33 @@
+"""What the README promises."""
+
+import re
+
+import numpy as np
+
+from lab.profile import ROOT
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_code_runs_as_it_stands(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT)
+    scope = {}
+    for block in re.findall(r"```python\n(.*?)```", TEXT, flags=re.S):
+        exec(block, scope)
+    assert scope["saliency"].shape == (1, 64, 64, 1) and scope["top"].shape == (64, 64)
+    # The model's first score is the brightness of the upper half, its second that of the lower.
+    assert scope["top"][:24].mean() > scope["top"][-24:].mean()
+    assert scope["bottom"][:24].mean() < scope["bottom"][-24:].mean()
+    assert np.fromstring(re.sub(r"[\[\]\n]", " ", capsys.readouterr().out), sep=" ").size == 12
+
+
+def test_every_file_it_links_is_there():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_it_names_every_switch():
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "lab").glob("*.py"))
+    switches = set(re.findall(r"LAB_[A-Z]+", source)) - {"LAB_SETTINGS"}
+    assert switches and all(f"`{switch}`" in TEXT for switch in switches)
