@@ -975,7 +975,7 @@ def ranking_agreement(table, measures=CHOSEN_BY, n_resamples=1000, seed=0):
         A row for each measurement and each of "same class", "other class" (both: two pictures, one
         network) and "other network" (one picture): "tau", Kendall's tau-b of the settings' means
         over seeds, averaged over all such pairs, its 95 % bootstrap interval "low" to "high", and
-        "pairs". NaN where there is no such pair.
+        "pairs", their number. NaN where there is no such pair, and no interval for fewer than three.
 
     References
     ----------
@@ -1011,7 +1011,7 @@ def ranking_agreement(table, measures=CHOSEN_BY, n_resamples=1000, seed=0):
                 weight = np.array([draw[a] if a == b else draw[a] * draw[b] for a, b, _ in found])
                 if weight.sum():
                     resampled.append(weight @ tau / weight.sum())
-            low, high = np.percentile(resampled, [2.5, 97.5]) if resampled else (float("nan"),) * 2
+            low, high = np.percentile(resampled, [2.5, 97.5]) if len(found) > 2 else (float("nan"),) * 2
             rows.append({
                 "measure": measure, "pair": relation, "tau": tau.mean() if len(tau) else float("nan"),
                 "low": low, "high": high, "pairs": len(tau),
@@ -1019,7 +1019,7 @@ def ranking_agreement(table, measures=CHOSEN_BY, n_resamples=1000, seed=0):
     return pd.DataFrame(rows)
 
 
-def variance_shares(table, measures=tuple(HEADS)):
+def variance_shares(table, measures=tuple(HEADS)[:-2]):
     """How much of each measurement's variance is due to setting, picture, class, network, and together.
 
     Parameters
@@ -1027,7 +1027,7 @@ def variance_shares(table, measures=tuple(HEADS)):
     table : pandas.DataFrame
         From `study`: every network with every picture, setting and seed.
     measures : iterable of str, optional
-        Keys of `HEADS`.
+        Keys of `HEADS`, by default all but the costs.
 
     Returns
     -------
@@ -1035,7 +1035,8 @@ def variance_shares(table, measures=tuple(HEADS)):
         Indexed by measurement, a column for each source: "network", "class", "picture" (within its
         class), "setting", their interactions, such as "class x setting", and "seed" (what runs that
         differ in the seed only differ by). Shares of the variance components, which add up to 1; NaN
-        for a measurement that is constant or missing.
+        for a measurement that is constant or missing, and for a source that the table has one level
+        of.
 
     Raises
     ------
@@ -1092,16 +1093,16 @@ def _shares(table, values):
 
     cells = levels["network"] * levels["picture"] * levels["setting"]
     seed_freedom = len(values) - cells
-    noise = ((values - mean_over(("network", "picture", "setting"))) ** 2).sum() / seed_freedom if seed_freedom else 0.0
+    noise = ((values - mean_over(("network", "picture", "setting"))) ** 2).sum() / seed_freedom if seed_freedom else float("nan")
     components = {}
     for source in sorted(sources, key=lambda source: -len(within(source))):
         finer = [other for other in components if within(other) > within(source)]
-        rest = noise + sum(len(values) / _n_levels(other, levels) * components[other] for other in finer)
+        rest = np.nansum([noise, *(len(values) / _n_levels(other, levels) * components[other] for other in finer)])
         component = (squares[source] - rest) * _n_levels(source, levels) / len(values)
-        # Rounding leaves a trace where there is nothing.
-        components[source] = component if component > 1e-12 * values.var() else 0.0
+        # Rounding leaves a trace where there is nothing. NaN, from no degree of freedom, passes through.
+        components[source] = 0.0 if component <= 1e-12 * values.var() else component
     shares = {" x ".join(source): components[source] for source in sources} | {"seed": noise}
-    total = sum(shares.values())
+    total = np.nansum(list(shares.values()))
     return {source: share / total if total > 0 else float("nan") for source, share in shares.items()}
 
 

@@ -358,6 +358,10 @@ def test_variance_shares_of_known_effects():
     assert lime_study.variance_shares(crossed(lambda *_: 1), ["iou"]).isna().all(axis=None)
     with pytest.raises(ValueError, match="every network"):
         lime_study.variance_shares(crossed(value).iloc[1:], ["iou"])
+    # What a table has one of is no source, and what is left still adds up.
+    table = crossed(value, seeds=1)
+    alone = lime_study.variance_shares(table[table.picture == "E1"], ["iou"]).loc["iou"]
+    assert set(alone.dropna().index) == {"network", "setting", "network x setting"} and alone.sum() == pytest.approx(1)
 
 
 def test_variance_shares_recover_random_effects():
