@@ -1,11 +1,12 @@
 """RISE: which pixels matter to a black box, from randomly masked inputs.
 
-The four steps of the method [1]_ are functions of their own, and one loop in `Rise._maps`:
+The four steps of the method [1]_ are functions of their own, and one loop in `Rise._run`:
 
 1. masks: `generate_masks`, made of `random_grids` and `upscale`;
 2. perturbed inputs: `perturb`;
 3. local explanations: `local_explanations`, the model's score of a perturbed input times its mask;
-4. their aggregate: the sum over all masks, divided by its expected weight.
+4. their aggregate: the sum over all masks, divided by its expected weight (`_Average`), or a
+   regression that estimates the same map from fewer masks (`_Regression`).
 
 References
 ----------
@@ -13,14 +14,18 @@ References
    Black-box Models", BMVC 2018. https://arxiv.org/abs/1806.07421
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
-from math import prod
+from math import ceil, prod
 from numbers import Integral, Real
+from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-__all__ = ["Rise", "class_scores", "generate_masks", "local_explanations", "perturb", "random_grids", "upscale"]
+__all__ = ["Explanation", "Rise", "class_scores", "generate_masks", "local_explanations", "perturb", "random_grids",
+           "upscale"]
 
 
 class Rise:
@@ -54,16 +59,35 @@ class Rise:
         Mask i depends on `seed` and i alone, not on `batch_size` or `nb_samples`.
     progress : callable, optional
         Wraps the iterable of batches; `tqdm.tqdm` fits.
+    estimator : {"average", "regression"}
+        How the map is estimated: the average of [1]_ over independent masks, or a regression of
+        the scores on pairs of complementary masks, which needs a fraction of the model
+        evaluations for the same map.
+    tolerance : float, optional
+        Stop before `nb_samples` once the standard error of every map, relative to the map's
+        range, is below this.
 
     Notes
     -----
-    Every explained input sees the same masks. Masks are made a batch at a time: memory is
-    bounded by `batch_size` perturbed inputs, whatever `nb_samples`.
+    Every explained input sees the same masks. Masks are made a batch at a time, the next while
+    the model works: memory is bounded by two batches of perturbed inputs, whatever `nb_samples`.
+
+    The map of [1]_ is ``S(x) = E[f] + Cov(f, M(x)) / p``, and the covariance of masks is known
+    exactly. If scores were ``f = c + b . Z`` in the masks' values Z at a lattice of points, the map
+    would be ``c + Cov(M(x), Z) b / p``: it suffices to regress the scores on Z. What is left is
+    noise from interactions between cells; of these, complementary masks cancel every one of an
+    even number of cells. Slopes are shrunk to smooth ones by an amount chosen by the evidence
+    [2]_. They are first fitted to the normal scores (ranks) of f, whose noise is smaller but whose
+    slopes are only nearly proportional to those of f, and then corrected by a second regression of
+    what remains in f. With more masks both regressions shrink less, and the map converges to the
+    paper's.
 
     References
     ----------
     .. [1] V. Petsiuk, A. Das, K. Saenko, "RISE: Randomized Input Sampling for Explanation of
        Black-box Models", BMVC 2018. https://arxiv.org/abs/1806.07421
+    .. [2] D. J. C. MacKay, "Bayesian Interpolation", Neural Computation 4(3), 1992.
+       https://doi.org/10.1162/neco.1992.4.3.415
 
     Examples
     --------
@@ -77,19 +101,26 @@ class Rise:
     """
 
     def __init__(self, model, batch_size=32, operator=None, nb_samples=4000, grid_size=7,
-                 preservation_probability=0.5, mask_value=0.0, seed=0, progress=None):
+                 preservation_probability=0.5, mask_value=0.0, seed=0, progress=None,
+                 estimator="average", tolerance=None):
         for name, function in (("model", model), ("operator", operator), ("progress", progress)):
             if not callable(function) and (name == "model" or function is not None):
                 raise TypeError(f"{name} must be callable, got {function!r}.")
         self.model = model
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.operator = operator
-        self.nb_samples = _integer("nb_samples", nb_samples, 1)
+        self.nb_samples = _integer("nb_samples", nb_samples, 2 if estimator == "regression" else 1)
         self.grid_size = _grid_size(grid_size)
         self.preservation_probability = _probability(preservation_probability)
         self.mask_value = _finite("mask_value", mask_value)
         self.seed = _integer("seed", seed, 0)
         self.progress = progress or iter
+        if estimator not in ("average", "regression"):
+            raise ValueError(f'estimator must be "average" or "regression", got {estimator!r}.')
+        if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
+            raise ValueError(f"tolerance must be a number above 0 or None, got {tolerance!r}.")
+        self.estimator = estimator
+        self.tolerance = tolerance
 
     def explain(self, inputs, targets):
         """Explain the target class of each input.
@@ -131,7 +162,8 @@ class Rise:
             return scores.reshape(-1, 1)
 
         self._check_shape(inputs.shape[1:])
-        maps = np.concatenate([self._maps(x, partial(score_target, target)) for x, target in zip(inputs, targets)])
+        maps = np.concatenate([self._run(x, partial(score_target, target), [0]).saliency
+                               for x, target in zip(inputs, targets)])
         return maps[..., np.newaxis] if inputs.ndim == 4 else maps
 
     def explain_classes(self, x, classes):
@@ -155,25 +187,48 @@ class Rise:
             If the input is misshapen, a class is not one of the model's, or an `operator` was
             given, since its scores are not per class.
         """
+        return self.estimate(x, classes).saliency
+
+    def estimate(self, x, classes, outputs=None):
+        """Explain several classes of one input, and tell how sure the maps are.
+
+        Parameters
+        ----------
+        x : array, (H, W, C), (T, W) or (W,)
+            One input.
+        classes : sequence of int
+            Indices into the model's outputs.
+        outputs : array, (n, n_classes), optional
+            The model's outputs for the first n masks, as an earlier `Explanation` with the same
+            input, seed, grid, mask value and estimator holds them. Only masks beyond these cost
+            model evaluations.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        ValueError
+            As in `explain_classes`, or if `outputs` are not finite or misshapen.
+        """
         x = _finite("x", x)
         if x.ndim not in (1, 2, 3) or 0 in x.shape:
             raise ValueError("x must be a picture (H, W, C), a series (T, W) or a tabular row (W,), "
                              f"got shape {x.shape}.")
         if self.operator is not None:
-            raise ValueError("explain_classes reads the model's outputs itself: it takes no operator, "
+            raise ValueError("classes are explained from the model's outputs themselves, which takes no operator, "
                              f"got {self.operator!r}.")
         if np.ndim(classes) != 1 or not len(classes):
             raise ValueError(f"classes must be a sequence of one or more class indices, got {classes!r}.")
         classes = [_integer("classes", index, 0) for index in classes]
-
-        def score_classes(perturbed):
-            outputs = _outputs(self.model, perturbed)
-            if max(classes) >= outputs.shape[1]:
-                raise ValueError(f"classes must be below the model's {outputs.shape[1]} outputs, got {max(classes)}.")
-            return outputs[:, classes]
-
+        if outputs is not None:
+            outputs = _finite("outputs", outputs)
+            if outputs.ndim != 2 or max(classes) >= outputs.shape[1]:
+                raise ValueError(f"outputs must be of shape (n, n_classes) with n_classes above {max(classes)}, "
+                                 f"got shape {outputs.shape}.")
         self._check_shape(x.shape)
-        return self._maps(x, score_classes)
+        return self._run(x, partial(_outputs, self.model), classes, outputs)
 
     def _check_shape(self, shape):
         """Check what depends on the shape of one input, before any model call."""
@@ -182,21 +237,226 @@ class Rise:
             raise ValueError(f"mask_value must be a number, {shape[-1]} values or of shape {shape}, "
                              f"got shape {self.mask_value.shape}.")
 
-    def _maps(self, x, score):
-        """Maps of one input, one for each column of ``score(perturbed)``."""
+    def _run(self, x, model, classes, known=None):
+        """Explain columns `classes` of ``model(perturbed)``, of which the first rows are known."""
         x = x.astype(np.float32)
-        total = 0
-        for start in self.progress(range(0, self.nb_samples, self.batch_size)):
-            stop = min(start + self.batch_size, self.nb_samples)
-            masks = generate_masks(start, stop, x.shape, self.grid_size, self.preservation_probability, self.seed)
-            perturbed = perturb(x, masks, self.mask_value)
-            scores = _finite("model's scores", score(perturbed)).astype(np.float32)
-            # The same as local_explanations(scores, masks).sum(axis=0), in one matrix product.
-            total = total + np.tensordot(scores, masks, axes=(0, 0)).astype(np.float64)
-        return (total / (self.nb_samples * self.preservation_probability)).astype(np.float32)
+        known = np.empty((0, 0)) if known is None else known[:self.nb_samples]
+        estimator = {"average": _Average, "regression": _Regression}[self.estimator](
+            x.shape, self.grid_size, self.preservation_probability)
+        outputs, check = None, max(_FEWEST_SAMPLES, len(known))
+
+        def prepare(start, stop):
+            masks = generate_masks(start, stop, x.shape, self.grid_size, self.preservation_probability, self.seed,
+                                   estimator.antithetic)
+            return masks, perturb(x, masks, self.mask_value) if start >= len(known) else None
+
+        spans = [(start, min(start + self.batch_size, last))
+                 for first, last in ((0, len(known)), (len(known), self.nb_samples))
+                 for start in range(first, last, self.batch_size)]
+        with ThreadPoolExecutor(1) as thread:
+            prepared = thread.submit(prepare, *spans[0])
+            for (start, stop), following in zip(self.progress(spans), [*spans[1:], None]):
+                masks, perturbed = prepared.result()
+                if following:
+                    prepared = thread.submit(prepare, *following)  # while the model works
+                batch = known[start:stop] if perturbed is None else _finite("model's scores", model(perturbed))
+                if outputs is None:
+                    if max(classes) >= batch.shape[1]:
+                        raise ValueError(f"classes must be below the model's {batch.shape[1]} outputs, "
+                                         f"got {max(classes)}.")
+                    outputs = np.empty((self.nb_samples, batch.shape[1]), np.float32)
+                outputs[start:stop] = batch
+                estimator.add(masks, outputs[start:stop][:, classes].astype(np.float64))
+                if self.tolerance and check <= stop < self.nb_samples:
+                    saliency, error = estimator.maps()
+                    if _relative_error(saliency, error).max() < self.tolerance:
+                        break
+                    check = 1.2 * stop
+        return Explanation(*(maps.astype(np.float32) for maps in estimator.maps()), outputs[:stop])
 
 
-def generate_masks(start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0):
+class Explanation(NamedTuple):
+    """Maps of one input, and how they came about.
+
+    Attributes
+    ----------
+    saliency : array of float32, (n_classes, H, W), (n_classes, T, W) or (n_classes, W)
+    standard_error : array of float32, shape of `saliency`
+        Standard deviation of `saliency` over repeated runs with other seeds.
+    outputs : array of float32, (n, n_outputs)
+        The model's outputs for the n masks that were used.
+    """
+
+    saliency: np.ndarray
+    standard_error: np.ndarray
+    outputs: np.ndarray
+
+    @property
+    def calls(self):
+        """Number of perturbed inputs the maps are made of."""
+        return len(self.outputs)
+
+    @property
+    def relative_error(self):
+        """Root mean square standard error of each map, relative to the map's range; what `tolerance` bounds."""
+        return _relative_error(self.saliency, self.standard_error)
+
+
+# A standard error from fewer scores than this is a guess.
+_FEWEST_SAMPLES = 200
+
+
+def _relative_error(saliency, error):
+    axes = tuple(range(1, saliency.ndim))
+    ranges = np.ptp(saliency, axis=axes)
+    errors = np.sqrt(np.mean(np.square(error), axis=axes))
+    return np.divide(errors, ranges, out=np.full(len(ranges), np.inf), where=ranges > 0)
+
+
+class _Average:
+    """The paper's estimator: the mean of local explanations, divided by p."""
+
+    antithetic = False
+
+    def __init__(self, shape, grid_size, p):
+        self.p, self.n, self.total, self.squares = p, 0, 0, 0
+
+    def add(self, masks, scores):
+        # The same as local_explanations(score, masks).sum(axis=0) for each class, in one product.
+        self.total = self.total + np.tensordot(scores.T.astype(np.float32), masks, 1).astype(np.float64)
+        self.squares = self.squares + np.tensordot((scores.T**2).astype(np.float32), masks**2, 1).astype(np.float64)
+        self.n += len(masks)
+
+    def maps(self):
+        mean = self.total / self.n
+        variance = np.maximum(self.squares / self.n - mean**2, 0) / max(self.n - 1, 1)
+        return mean / self.p, np.sqrt(variance) / self.p
+
+
+class _Regression:
+    """Regression of scores on complementary masks, seen at a lattice of points; see `Rise`, Notes."""
+
+    antithetic = True
+
+    def __init__(self, shape, grid_size, p):
+        grid = _grid_shape(shape, grid_size)
+        self.p, self.masks, self.scores = p, [], []
+        self.points, self.overlaps, self.tents = [], [], []
+        for crops, cells in zip(_crops(shape, grid), grid):
+            length = crops.shape[2]
+            lattice = min(2 * cells, length)
+            points = ((np.arange(lattice) + 0.5) * length / lattice).astype(int)
+            # Covariance of masks along an axis, up to p (1 - p): mean over shifts.
+            overlap = np.einsum("scx,scy->xy", crops, crops[:, :, points], dtype=np.float64, optimize=True) / len(crops)
+            self.points.append(points)
+            self.overlaps.append(overlap)
+            self.tents.append(np.array([np.interp(np.arange(length), points, unit) for unit in np.eye(lattice)]).T)
+
+    def add(self, masks, scores):
+        for axis, points in enumerate(self.points, 1):
+            masks = masks.take(points, axis)
+        self.masks.append(masks)
+        self.scores.append(scores)
+
+    def maps(self):
+        masks, scores = np.concatenate(self.masks), np.concatenate(self.scores)
+        n, lattice = len(masks) // 2 * 2, masks.shape[1:]  # whole pairs
+        rows = self._contrast(masks[:n].reshape(n, -1).astype(np.float64))
+        bases = [_basis(rows, lattice, roots) for roots in self._smoothings()]
+        maps = [self._map(rows, score, bases, lattice) for score in scores[:n].T]
+        return tuple(np.stack(each) for each in zip(*maps))
+
+    def _map(self, rows, score, bases, lattice):
+        y, ranks = self._contrast(score), self._contrast(_normal_scores(score))
+        slopes, half = _evidence_fit(rows, ranks, bases)
+        fitted = rows @ slopes
+        scale = fitted @ y / max(fitted @ fitted, _TINY)
+        correction, half_too = _evidence_fit(rows, y - scale * fitted, bases)
+        slopes_of_score = scale * slopes + correction
+        saliency = score.mean() + (1 - self.p) * _along(self.overlaps, slopes_of_score.reshape(1, *lattice))[0]
+
+        # Standard error: what each row's residual, had the row been left out, adds to the slopes and the mean.
+        added = scale * _added(rows, ranks - fitted, half)
+        corrected = np.linalg.multi_dot([added, rows.T, rows, half_too, half_too.T])
+        added += _added(rows, y - rows @ slopes_of_score, half_too) - corrected
+        pairs = score.reshape(-1, 2).mean(axis=1)
+        added = added.reshape(len(pairs), -1, added.shape[1]).sum(axis=1).reshape(-1, *lattice)
+        at_lattice = [overlap[points] for overlap, points in zip(self.overlaps, self.points)]
+        mean = ((pairs - pairs.mean()) / len(pairs)).reshape(-1, *[1] * len(lattice))
+        error = np.sqrt(np.square((1 - self.p) * _along(at_lattice, added) + mean).sum(axis=0))
+        return saliency, _along(self.tents, error[np.newaxis])[0]
+
+    def _contrast(self, values):
+        """Differences within pairs, free of what complementary masks share; for p other than 1/2, from the mean."""
+        if self.p == 0.5:
+            return (values[::2] - values[1::2]) / np.sqrt(2)
+        return values - values.mean(axis=0)
+
+    def _smoothings(self):
+        """For no smoothness and some length scales, in points: square roots of the slopes' covariance, per axis."""
+        yield []
+        for scale in (1, 2, 3) if self.points else ():
+            steps = [np.subtract.outer(range(len(points)), range(len(points))) for points in self.points]
+            spectra = [np.linalg.eigh(np.exp(-0.5 * (step / scale) ** 2)) for step in steps]
+            yield [vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T for values, vectors in spectra]
+
+
+_TINY = np.finfo(np.float64).tiny
+
+
+def _along(matrices, arrays):
+    """Multiply each axis after the first by a matrix."""
+    for axis, matrix in enumerate(matrices, 1):
+        arrays = np.moveaxis(np.tensordot(arrays, matrix, (axis, 1)), -1, axis)
+    return arrays
+
+
+def _basis(rows, lattice, roots):
+    """Uncorrelated directions of the slopes under a prior given by its square roots: (variances, directions)."""
+    smooth = _along(roots, rows.reshape(-1, *lattice)).reshape(rows.shape)
+    if len(rows) >= rows.shape[1]:
+        variances, directions = np.linalg.eigh(smooth.T @ smooth)
+    else:
+        variances, left = np.linalg.eigh(smooth @ smooth.T)
+        directions = smooth.T @ left / np.sqrt(np.maximum(variances, _TINY))
+    kept = variances > 1e-10 * variances[-1]
+    directions = _along(roots, directions[:, kept].T.reshape(-1, *lattice)).reshape(-1, rows.shape[1])
+    return variances[kept], directions.T
+
+
+def _evidence_fit(rows, y, bases):
+    """Slopes of y in rows by ridge regression, penalty and basis chosen by the evidence.
+
+    Also returns the square root of the matrix that takes ``rows.T @ y`` to the slopes.
+    """
+    best, products = (np.inf,), rows.T @ y
+    for variances, directions in bases:
+        projected = directions.T @ products
+        penalties = variances.max(initial=_TINY) * np.geomspace(1e-5, 100, 33)[:, np.newaxis]
+        noise = np.maximum(y @ y - (projected**2 / (variances + penalties)).sum(axis=1), 1e-12 * (y @ y) + _TINY)
+        cost = len(y) * np.log(noise) + np.log1p(variances / penalties).sum(axis=1)
+        least = cost.argmin()
+        if cost[least] < best[0]:
+            best = cost[least], directions / np.sqrt(variances + penalties[least])
+    half = best[1]
+    return half @ (half.T @ products), half
+
+
+def _added(rows, residuals, half):
+    """What the residual of each row, as it would be had the row been left out, adds to the slopes."""
+    seen = rows @ half
+    leverage = np.square(seen).sum(axis=1)
+    return (residuals / np.maximum(1 - leverage, 0.1))[:, np.newaxis] * (seen @ half.T)
+
+
+def _normal_scores(scores):
+    """Normal quantiles of the scores' ranks; equal scores share one."""
+    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - counts / 2) / len(scores)
+    return np.array([NormalDist().inv_cdf(rank) for rank in ranks])[places]
+
+
+def generate_masks(start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0, antithetic=False):
     """Masks number `start` to `stop` of the endless sequence that belongs to `seed`.
 
     Parameters
@@ -207,21 +467,24 @@ def generate_masks(start, stop, shape, grid_size=7, preservation_probability=0.5
         Shape of one input: ``(H, W, C)``, ``(T, W)`` or ``(W,)``.
     grid_size, preservation_probability, seed
         As in `Rise`.
+    antithetic : bool
+        Draw masks in pairs, 0 and 1, 2 and 3 and so on, that share their shifts and keep opposite
+        cells: exactly so for a probability of 1/2, else as far as the probability allows.
 
     Returns
     -------
     array of float32, (stop - start, H, W), (stop - start, T, W) or (stop - start, W)
         Masks in [0, 1], of expected value `preservation_probability`.
     """
-    return upscale(*random_grids(start, stop, shape, grid_size, preservation_probability, seed), shape)
+    return upscale(*random_grids(start, stop, shape, grid_size, preservation_probability, seed, antithetic), shape)
 
 
-def random_grids(start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0):
+def random_grids(start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0, antithetic=False):
     """Draw the low-resolution grids of masks, and where each mask is cropped.
 
     Parameters
     ----------
-    start, stop, shape, grid_size, preservation_probability, seed
+    start, stop, shape, grid_size, preservation_probability, seed, antithetic
         As in `generate_masks`.
 
     Returns
@@ -235,8 +498,13 @@ def random_grids(start, stop, shape, grid_size=7, preservation_probability=0.5, 
     grid = _grid_shape(shape, grid_size)
     cells = [len(crops) for crops in _crops(shape, grid)]
     draws = prod(grid) + len(cells)
-    # One 64-bit draw per number: the generator can jump to mask `start`.
-    uniform = np.random.Generator(np.random.PCG64(seed).advance(start * draws)).random((stop - start, draws))
+    first, last = (start // 2, ceil(stop / 2)) if antithetic else (start, stop)
+    # One 64-bit draw per number: the generator can jump to any mask.
+    uniform = np.random.Generator(np.random.PCG64(seed).advance(first * draws)).random((last - first, draws))
+    if antithetic:
+        uniform = np.repeat(uniform, 2, axis=0)
+        uniform[1::2, len(cells):] = 1 - uniform[1::2, len(cells):]
+        uniform = uniform[start - 2 * first:][:stop - start]
     grids = uniform[:, len(cells):] < preservation_probability
     return grids.reshape(-1, *grid), (uniform[:, :len(cells)] * cells).astype(int)
 

@@ -174,16 +174,6 @@ def test_map_of_a_linear_model_is_its_weights_times_the_covariance_of_masks():
     assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.999
 
 
-def test_map_of_tabular_rows_is_the_conditional_mean():
-    p, row = 0.3, np.array([1.0, 2.0, -1.0])
-    kept = np.array(list(product((0, 1), repeat=3)))
-    weights = p ** kept.sum(axis=1) * (1 - p) ** (3 - kept.sum(axis=1))
-    score = lambda x: x[:, 0] * x[:, 1] + x[:, 2]  # noqa: E731
-    exact = [np.average(score(row * kept)[k == 1], weights=weights[k == 1]) for k in kept.T]
-    found = Rise(score, 1000, nb_samples=40_000, preservation_probability=p).explain(row[None], [[1]])
-    np.testing.assert_allclose(found[0], exact, atol=0.05)
-
-
 def test_map_is_the_mean_of_local_explanations():
     masks = rise.generate_masks(0, 60, PICTURE.shape, 3, 0.7, seed=4)
     scores = mean_and_max(rise.perturb(PICTURE, masks))[:, 1]
@@ -299,6 +289,156 @@ def test_progress_wraps_the_batches():
     assert seen == [3, "batch", "batch", "batch"]
 
 
+# ----------------------------------------------------------------------------------- estimators
+
+ESTIMATORS = "average", "regression"
+P_AND_ESTIMATOR = [(p, estimator) for p in (0.3, 0.5) for estimator in ESTIMATORS]
+
+
+def detector(pictures):
+    """Two classes, each of which needs several pixels at once, as a network does."""
+    left, right = pictures[:, 3:6, 2:4].mean(axis=(1, 2, 3)), pictures[:, 6:9, 6:8].mean(axis=(1, 2, 3))
+    logits = np.stack([8 * left * right - 2, 4 * left - 3 * right], axis=1)
+    return np.exp(logits) / (1 + np.exp(logits))
+
+
+GREY = np.random.default_rng(8).random((10, 9, 1)).astype(np.float32) * 0.5 + 0.5
+
+
+def exact_maps(model, picture, grid, p):
+    masks, weights = every_mask_and_weight(picture.shape[:2], grid, p)
+    return np.einsum("n,nk,nhw->khw", weights, model(picture * masks[..., np.newaxis]), masks) / p
+
+
+@pytest.mark.parametrize("p", [0.3, 0.5, 0.8])
+def test_antithetic_masks_are_fair_and_opposed(p):
+    grids, shifts = rise.random_grids(0, 8000, (20, 20, 3), 4, p, antithetic=True)
+    assert abs(grids.mean() - p) < 0.01
+    np.testing.assert_array_equal(shifts[::2], shifts[1::2])
+    both = (grids[::2] & grids[1::2]).mean()
+    assert abs(both - max(0, 2 * p - 1)) < 0.01  # as rarely as p allows
+    np.testing.assert_array_equal(rise.random_grids(13, 30, (20, 20, 3), 4, p, antithetic=True)[0], grids[13:30])
+    if p == 0.5:
+        masks = rise.generate_masks(0, 6, (20, 20, 3), 4, antithetic=True)
+        np.testing.assert_allclose(masks[::2] + masks[1::2], 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("p, estimator", P_AND_ESTIMATOR)
+def test_estimators_converge_to_the_exact_map(p, estimator):
+    exact = exact_maps(detector, GREY, (3, 2), p)
+    found = Rise(detector, 1000, nb_samples=20_000, grid_size=(3, 2), preservation_probability=p, estimator=estimator)
+    for saliency, truth in zip(found.explain_classes(GREY, [0, 1]), exact):
+        assert np.corrcoef(saliency.ravel(), truth.ravel())[0, 1] > 0.995
+        assert np.abs(saliency - truth).max() < 0.1 * np.ptp(truth)
+
+
+@pytest.mark.parametrize("p, estimator", P_AND_ESTIMATOR)
+def test_intervals_of_95_percent_cover_the_exact_map(p, estimator):
+    exact = exact_maps(detector, GREY, (3, 3), p)
+    covered = []
+    for seed in range(60):
+        found = Rise(detector, 400, nb_samples=400, grid_size=3, preservation_probability=p, seed=seed,
+                     estimator=estimator).estimate(GREY, [0, 1])
+        covered.append(np.abs(found.saliency - exact) < 1.96 * found.standard_error)
+    assert 0.90 < np.mean(covered) < 0.99
+
+
+@pytest.mark.parametrize("p", [0.3, 0.5])
+def test_regression_needs_a_third_of_the_calls(p):
+    exact = exact_maps(detector, GREY, (3, 3), p)
+
+    def correlation(estimator, nb_samples):
+        maps = [Rise(detector, 1000, nb_samples=nb_samples, grid_size=3, preservation_probability=p, seed=seed,
+                     estimator=estimator).explain_classes(GREY, [0, 1]) for seed in range(10)]
+        return np.mean([np.corrcoef(m.ravel(), e.ravel())[0, 1] for ms in maps for m, e in zip(ms, exact)])
+
+    assert correlation("regression", 200) > correlation("average", 600)
+
+
+def test_regression_is_exact_for_a_linear_model_from_few_masks():
+    weights = np.random.default_rng(3).normal(size=(8, 8, 1))
+    model = lambda x: np.tensordot(x, weights, 3)[:, np.newaxis]  # noqa: E731
+    exact = exact_maps(model, np.ones((8, 8, 1)), (3, 3), 0.5)
+    found = Rise(model, nb_samples=300, grid_size=3, estimator="regression").explain_classes(np.ones((8, 8, 1)), [0])
+    assert np.abs(found - exact).max() < 0.02 * np.ptp(exact)
+
+
+@pytest.mark.parametrize("p, estimator", P_AND_ESTIMATOR)
+def test_map_of_tabular_rows_is_the_conditional_mean(p, estimator):
+    row = np.array([1.0, 2.0, -1.0])
+    kept = np.array(list(product((0, 1), repeat=3)))
+    weights = p ** kept.sum(axis=1) * (1 - p) ** (3 - kept.sum(axis=1))
+    score = lambda x: x[:, 0] * x[:, 1] + x[:, 2]  # noqa: E731
+    exact = [np.average(score(row * kept)[k == 1], weights=weights[k == 1]) for k in kept.T]
+    found = Rise(score, 1000, nb_samples=40_000, preservation_probability=p, estimator=estimator)
+    np.testing.assert_allclose(found.explain(row[None], [[1]])[0], exact, atol=0.05)
+
+
+def test_estimators_agree_on_series_and_mask_values():
+    series = np.random.default_rng(4).random((24, 3)) + 1
+    for value in (0, [0.5, 3, 0], series[::-1] - 1):
+        average, regression = (
+            Rise(lambda x: x[:, 4:9, 1].mean(axis=1) * x[:, 12:20, 2].mean(axis=1) - 1, 500, nb_samples=20_000,
+                 grid_size=4, mask_value=value, estimator=estimator).explain_classes(series, [0])[0]
+            for estimator in ESTIMATORS)
+        assert average.shape == regression.shape == (24, 3)
+        assert np.corrcoef(average.ravel(), regression.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_more_features_than_masks(estimator):
+    row = np.ones(300)
+    found = Rise(lambda x: x[:, 7], nb_samples=100, estimator=estimator).explain_classes(row, [0])[0]
+    assert found.argmax() == 7
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("nb_samples", [2, 3, 40])
+def test_a_model_that_ignores_its_input_has_a_flat_map(estimator, nb_samples):
+    found = Rise(lambda x: np.full(len(x), 0.25), nb_samples=nb_samples, grid_size=3, estimator=estimator)
+    explanation = found.estimate(PICTURE, [0])
+    assert np.isfinite(explanation.saliency).all() and np.isfinite(explanation.standard_error).all()
+    if estimator == "regression":
+        np.testing.assert_allclose(explanation.saliency, 0.25, rtol=1e-5)
+        np.testing.assert_allclose(explanation.standard_error, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_running_on_costs_only_the_new_calls(estimator):
+    model = Recorder(detector)
+    settings = dict(batch_size=32, grid_size=3, estimator=estimator)
+    short = Rise(model, nb_samples=75, **settings).estimate(GREY, [0])
+    assert short.calls == 75 == sum(map(len, model.seen))
+    model.seen.clear()
+    resumed = Rise(model, nb_samples=200, **settings).estimate(GREY, [0, 1], short.outputs)
+    assert resumed.calls == 200 and sum(map(len, model.seen)) == 125
+    whole = Rise(detector, nb_samples=200, **settings).estimate(GREY, [0, 1])
+    np.testing.assert_allclose(resumed.saliency, whole.saliency, rtol=1e-4)
+    other_class = Rise(forbidden, nb_samples=200, **settings).estimate(GREY, [1], resumed.outputs)
+    np.testing.assert_allclose(other_class.saliency[0], whole.saliency[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_stopping_at_a_tolerance(estimator):
+    model = Recorder(detector)
+    settings = dict(grid_size=3, estimator=estimator)
+    found = Rise(model, nb_samples=20_000, tolerance=0.05, **settings).estimate(GREY, [0, 1])
+    assert 200 <= found.calls < 20_000
+    assert found.calls == sum(map(len, model.seen))
+    assert found.relative_error.max() < 0.05
+    exact = exact_maps(detector, GREY, (3, 3), 0.5)
+    for saliency, truth in zip(found.saliency, exact):
+        assert np.sqrt(np.mean((saliency - truth) ** 2)) < 0.15 * np.ptp(truth)
+    assert Rise(detector, nb_samples=20_000, tolerance=10, **settings).estimate(GREY, [0]).calls < 250
+    assert Rise(detector, nb_samples=500, tolerance=1e-6, **settings).estimate(GREY, [0]).calls == 500
+
+
+def test_fewer_calls_are_needed_for_a_tolerance_by_regression():
+    average, regression = (Rise(detector, nb_samples=20_000, grid_size=3, tolerance=0.03, estimator=estimator)
+                           .estimate(GREY, [0]).calls for estimator in ESTIMATORS)
+    assert regression < average / 2
+
+
 # ------------------------------------------------------------------------------------ bad input
 
 
@@ -315,7 +455,8 @@ def test_arguments_that_must_be_callable(argument, value, shown):
     ("grid_size", 0), ("grid_size", 3.5), ("grid_size", (7, 0)), ("grid_size", (2, 2, 2)), ("grid_size", None),
     ("preservation_probability", 0), ("preservation_probability", 1), ("preservation_probability", float("nan")),
     ("preservation_probability", "half"), ("mask_value", np.inf), ("mask_value", "black"), ("mask_value", None),
-    ("seed", -1), ("seed", None), ("seed", 0.5),
+    ("seed", -1), ("seed", None), ("seed", 0.5), ("estimator", "ridge"), ("estimator", None),
+    ("tolerance", 0), ("tolerance", "low"), ("tolerance", float("nan")),
 ])
 def test_bad_settings(argument, value):
     with pytest.raises(ValueError, match=f"^{argument} must be .*got"):
@@ -359,9 +500,23 @@ def test_bad_classes_cost_no_model_call(settings, x, classes, message):
     (lambda x: np.ones((len(x), 5)), "targets must have the model's 5 outputs as columns, got 2"),
     (lambda x: np.full((len(x), 2), np.nan), "model's scores must be finite"),
 ])
-def test_bad_outputs(model, message):
+def test_bad_answers_of_the_model(model, message):
     with pytest.raises(ValueError, match=message):
         Rise(model, batch_size=16, grid_size=3).explain(PICTURE[None], [[0, 1]])
+
+
+@pytest.mark.parametrize("outputs, message", [
+    (np.ones(10), r"outputs must be of shape \(n, n_classes\) with n_classes above 1, got shape \(10,\)"),
+    (np.ones((10, 1)), r"outputs must be .*\(10, 1\)"), (np.full((10, 2), np.nan), "outputs must be finite"),
+])
+def test_bad_earlier_outputs_cost_no_model_call(outputs, message):
+    with pytest.raises(ValueError, match=message):
+        Rise(forbidden, grid_size=3).estimate(PICTURE, [1], outputs)
+
+
+def test_regression_needs_a_pair():
+    with pytest.raises(ValueError, match="nb_samples must be an integer of at least 2, got 1"):
+        Rise(forbidden, nb_samples=1, estimator="regression")
 
 
 def test_bad_operator_and_unknown_class():
@@ -379,17 +534,17 @@ import numpy as np
 from rise import Rise
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 picture = np.ones((299, 299, 3), np.float32)
-outputs = np.ones((32, 1000), np.float32)
+outputs = np.random.default_rng(0).random((32, 1000), np.float32)
 before = peak()
-Rise(lambda x: outputs[:len(x)], nb_samples=8000).explain_classes(picture, {classes})
+Rise(lambda x: outputs[:len(x)], nb_samples=8000, estimator="{estimator}").estimate(picture, [0, 1, 2])
 print(peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read with the resource module")
-@pytest.mark.parametrize("classes", [[0], [0, 1, 2]])
-def test_peak_memory_of_8000_masks(classes):
-    done = subprocess.run([sys.executable, "-c", PEAK.format(classes=classes)], check=True, capture_output=True,
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_peak_memory_of_8000_masks(estimator):
+    done = subprocess.run([sys.executable, "-c", PEAK.format(estimator=estimator)], check=True, capture_output=True,
                           text=True, cwd=Path(rise.__file__).parent)
     unit = 1 if sys.platform == "darwin" else 1024
     assert int(done.stdout) * unit < 150e6
