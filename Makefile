@@ -1,13 +1,16 @@
 # make lab     executes the notebooks, writes report/figures and report/results
 # make test    runs the tests and executes the notebooks again at small counts
+# make figures draws all figures again from finished explanations, without a model call
+# make report  builds report/report.pdf from report/figures and report/results
+# make archive NAME=lastname_firstname   writes dist/<NAME>_LIME_RISE.zip
 #
-# Both first make .venv and install LIME_requirements.txt, once.
+# Each first makes .venv and installs LIME_requirements.txt, once.
 
 PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := LIME.ipynb RISE.ipynb
 
-.PHONY: lab test
+.PHONY: lab test figures report archive
 
 lab: .venv/installed
 	$(BIN)/python -m lab.execute $(NOTEBOOKS)
@@ -15,6 +18,15 @@ lab: .venv/installed
 test: .venv/installed
 	LAB_PROFILE=quick LAB_BLACKBOX=offline $(BIN)/python -m pytest tests
 	LAB_PROFILE=quick LAB_BLACKBOX=offline $(BIN)/python -m pytest --nbval-lax --nbval-current-env $(NOTEBOOKS)
+
+figures: .venv/installed
+	$(BIN)/python -m lab.execute --figures $(NOTEBOOKS)
+
+report: .venv/installed
+	$(BIN)/python -m lab.report
+
+archive: .venv/installed
+	$(BIN)/python -m lab.archive "$(NAME)"
 
 .venv/installed: LIME_requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else \

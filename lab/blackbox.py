@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lab import weights as weight_files
+from lab.cache import cached, digest
 from lab.imagenet import class_name
 
 
@@ -96,7 +97,7 @@ class BlackBox:
         return probabilities
 
     def top(self, image, k=3):
-        """The `k` most probable classes of one picture.
+        """The `k` most probable classes of one picture, which is asked about once and then kept on disk.
 
         Parameters
         ----------
@@ -110,7 +111,8 @@ class BlackBox:
         list of (int, str, float)
             Class index, class name and probability, the most probable first.
         """
-        probabilities = self(np.asarray(image)[None])[0]
+        image = np.asarray(image)
+        probabilities = cached({"black box": self.fingerprint, "picture": digest(image)}, lambda: self(image[None]))[0]
         order = np.argsort(-probabilities, kind="stable")[:k]
         return [(int(i), class_name(i), float(probabilities[i])) for i in order]
 

@@ -55,6 +55,23 @@ def cached(key, compute):
     return found
 
 
+def scores(black_box, pictures, classes):
+    """A black box's probabilities of some classes, asked for once and then kept on disk.
+
+    Parameters
+    ----------
+    black_box : lab.blackbox.BlackBox
+    pictures : (N, H, W, 3) array
+    classes : list of int
+
+    Returns
+    -------
+    (N, len(classes)) float32 array
+    """
+    key = {"black box": black_box.fingerprint, "pictures": digest(pictures), "classes": classes}
+    return cached(key, lambda: black_box(pictures)[:, classes])
+
+
 def digest(array):
     """Hexadecimal digest of an array's shape, type and values.
 

@@ -1,5 +1,10 @@
-"""``python -m lab.execute NOTEBOOK...``: execute notebooks in place, saying how far they are."""
+"""``python -m lab.execute [--figures] NOTEBOOK...``: execute notebooks, saying how far they are.
 
+They are executed in place. With ``--figures`` they stay as they are, and only what they write is
+made again, from finished explanations: a model call that is still missing is an error.
+"""
+
+import argparse
 import os
 import sys
 import time
@@ -21,12 +26,22 @@ class _TalkingClient(NotebookClient):
         return super().output(outs, msg, display_id, cell_index)
 
 
-def execute(path):
+NO_CALLS = """
+from lab import blackbox
+def refuse(self, images):
+    raise RuntimeError(f"{self.name} would have to be asked: run make lab first")
+blackbox.BlackBox.__call__ = refuse
+"""
+
+
+def execute(path, figures_only=False):
     """Execute a notebook from top to bottom; replace the file only when every cell has run.
 
     Parameters
     ----------
     path : path-like
+    figures_only : bool, optional
+        Leave the file alone and let no black box be called.
 
     Raises
     ------
@@ -38,6 +53,8 @@ def execute(path):
     for cell in notebook.cells:  # nbclient leaves the outputs of empty cells alone
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+    if figures_only:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(NO_CALLS))
     started = time.monotonic()
 
     def announce(cell, cell_index):
@@ -54,34 +71,40 @@ def execute(path):
         record_timing=False,
         coalesce_streams=True,
     ).execute()
+    print(f"{path.name}: done in {time.monotonic() - started:.0f} s", flush=True)
+    if figures_only:
+        return
     # The kernel's description holds the version of the Python that happened to run it.
     notebook.metadata.get("language_info", {}).pop("version", None)
     beside = path.with_suffix(".part")
     nbformat.write(notebook, beside)
     os.replace(beside, path)
-    print(f"{path.name}: done in {time.monotonic() - started:.0f} s", flush=True)
 
 
-def main(paths):
-    """Execute every notebook named, then name the files they wrote."""
-    print(f"Executing {', '.join(paths)} at LAB_PROFILE={profile()}", flush=True)
+def main(arguments=None):
+    """Execute every notebook named, then name the files that were written."""
+    parser = argparse.ArgumentParser(prog="python -m lab.execute")
+    parser.add_argument("notebooks", nargs="+")
+    parser.add_argument("--figures", action="store_true", help="leave the notebooks alone, make no model call")
+    arguments = parser.parse_args(arguments)
+    print(f"Executing {', '.join(arguments.notebooks)} at LAB_PROFILE={profile()}", flush=True)
     # A few seconds' grace: some file systems keep coarse times.
     started = time.time() - 2
-    for path in paths:
+    for path in arguments.notebooks:
         try:
-            execute(path)
+            execute(path, arguments.figures)
         except CellExecutionError as error:
-            sys.exit(f"{path} is left as it was, for a cell of it failed:\n{error}")
+            sys.exit(f"{path} is left as it was, for a cell of it failed: {error.ename}: {error.evalue}\n{error.traceback}")
     written = [
         file
         for kind in ("figures", "results")
         for file in sorted(output_folder(kind).iterdir())
         if file.stat().st_mtime >= started
     ]
-    print(f"Wrote {', '.join(paths)} and")
+    print("Wrote" if arguments.figures else f"Wrote {', '.join(arguments.notebooks)} and")
     for file in written:
         print(f"  {file.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

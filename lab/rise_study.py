@@ -8,7 +8,7 @@ import pandas as pd
 
 import rise
 from lab import metrics
-from lab.cache import cached, digest
+from lab.cache import cached, digest, scores
 from lab.images import load_image, load_mask
 from lab.imagenet import class_name
 
@@ -38,17 +38,16 @@ def saliency_maps(black_box, image, classes, progress=None, **parameters):
     (len(classes), H, W) float32 array
     """
     classes = [int(index) for index in classes]
-    key = {"black box": black_box.fingerprint, "classes": classes}
-
-    def scores(perturbed):
-        return cached(key | {"pictures": digest(perturbed)}, lambda: black_box(perturbed)[:, classes])
 
     def explain():
-        explainer = rise.Rise(scores, batch_size=black_box.batch_size, progress=progress, **parameters)
+        explainer = rise.Rise(
+            lambda perturbed: scores(black_box, perturbed, classes), batch_size=black_box.batch_size, progress=progress, **parameters
+        )
         return explainer.explain_classes(image, range(len(classes)))
 
     # A map is remembered only for the very code that made it; the calls behind it outlive a change.
-    return cached(key | {"code": _CODE, "picture": digest(image), **parameters}, explain)
+    key = {"black box": black_box.fingerprint, "classes": classes, "code": _CODE, "picture": digest(image), **parameters}
+    return cached(key, explain)
 
 
 class Explanation(NamedTuple):

@@ -3,6 +3,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 
 from lab import execute
+from lab.profile import ROOT
 
 
 def _notebook(path, *sources):
@@ -29,3 +30,17 @@ def test_a_failing_notebook_is_left_as_it_was(tmp_path):
         execute.execute(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["book.ipynb"]
+
+
+def test_figures_only_leaves_the_notebook_and_lets_no_network_be_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    path = _notebook(tmp_path / "book.ipynb", "open('written.txt', 'w').write('made again')")
+    before = path.read_bytes()
+    execute.execute(path, figures_only=True)
+    assert path.read_bytes() == before and (tmp_path / "written.txt").exists()
+    asking = _notebook(
+        tmp_path / "asking.ipynb",
+        "import numpy as np\nfrom lab.blackbox import load\nload('squeezenet')(np.zeros((1, 227, 227, 3)))",
+    )
+    with pytest.raises(CellExecutionError, match="SqueezeNet 1.1 would have to be asked: run make lab first"):
+        execute.execute(asking, figures_only=True)
