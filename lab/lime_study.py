@@ -1034,9 +1034,9 @@ def variance_shares(table, measures=tuple(HEADS)[:-2]):
     pandas.DataFrame
         Indexed by measurement, a column for each source: "network", "class", "picture" (within its
         class), "setting", their interactions, such as "class x setting", and "seed" (what runs that
-        differ in the seed only differ by). Shares of the variance components, which add up to 1; NaN
-        for a measurement that is constant or missing, and for a source that the table has one level
-        of.
+        differ in the seed only differ by). Shares of the variance components, which add up to 1. A
+        source that the table has one level of, as with one seed, is none in this table: 0. NaN for a
+        measurement that is constant or missing somewhere.
 
     Raises
     ------
@@ -1089,21 +1089,22 @@ def _shares(table, values):
         coarser = [effect for other, effect in effects.items() if within(other) < within(source)]
         effects[source] = mean_over(source) - values.mean() - sum(coarser)
         degrees = np.prod([freedom[factor] for factor in source])
-        squares[source] = (effects[source] ** 2).sum() / degrees if degrees else float("nan")
+        squares[source] = (effects[source] ** 2).sum() / degrees if degrees else 0.0
 
     cells = levels["network"] * levels["picture"] * levels["setting"]
     seed_freedom = len(values) - cells
-    noise = ((values - mean_over(("network", "picture", "setting"))) ** 2).sum() / seed_freedom if seed_freedom else float("nan")
+    noise = ((values - mean_over(("network", "picture", "setting"))) ** 2).sum() / seed_freedom if seed_freedom else 0.0
     components = {}
     for source in sorted(sources, key=lambda source: -len(within(source))):
         finer = [other for other in components if within(other) > within(source)]
-        rest = np.nansum([noise, *(len(values) / _n_levels(other, levels) * components[other] for other in finer)])
+        rest = noise + sum(len(values) / _n_levels(other, levels) * components[other] for other in finer)
         component = (squares[source] - rest) * _n_levels(source, levels) / len(values)
-        # Rounding leaves a trace where there is nothing. NaN, from no degree of freedom, passes through.
-        components[source] = 0.0 if component <= 1e-12 * values.var() else component
+        # Rounding leaves a trace where there is nothing.
+        components[source] = component if component > 1e-12 * values.var() else 0.0
     shares = {" x ".join(source): components[source] for source in sources} | {"seed": noise}
-    total = np.nansum(list(shares.values()))
-    return {source: share / total if total > 0 else float("nan") for source, share in shares.items()}
+    total = sum(shares.values())
+    tells = total > 0 and not values.isna().any()
+    return {source: share / total if tells else float("nan") for source, share in shares.items()}
 
 
 def _n_levels(source, levels):
