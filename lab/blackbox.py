@@ -284,27 +284,23 @@ def _efficientnet_lite0(_, batch_size):
 def _build_efficientnet_lite0(state):
     """Liu, R. (2020), "Higher accuracy on vision models with EfficientNet-Lite"; layers named as in `state`."""
 
-    def convolution(x, name, stride=1, depthwise=False):
-        kernel = state[f"{name}.weight"]
-        size = kernel.shape[2]
-        layer = (
-            layers.DepthwiseConv2D(size, stride, padding="same", use_bias=False)
-            if depthwise
-            else layers.Conv2D(kernel.shape[0], size, stride, padding="same", use_bias=False)
-        )
+    def convolution(x, name, norm, stride=1, depthwise=False, activation="relu6"):
+        # With the batch normalization that follows folded in: on a CPU nearly twice as fast.
+        gamma, beta, mean, variance = (state[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
+        scale = gamma / np.sqrt(variance + 1e-3)
+        kernel = state[f"{name}.weight"] * scale[:, None, None, None]
+        options = {"strides": stride, "padding": "same", "activation": activation}
+        if depthwise:
+            layer = layers.DepthwiseConv2D(kernel.shape[2], **options)
+        else:
+            layer = layers.Conv2D(kernel.shape[0], kernel.shape[2], **options)
         x = layer(x)
         # PyTorch's (out, in, h, w), or (channels, 1, h, w) depthwise, to TensorFlow's order.
-        layer.set_weights([kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(2, 3, 1, 0)])
+        layer.set_weights([kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(2, 3, 1, 0), beta - mean * scale])
         return x
 
-    def normalize(x, name, activate=True):
-        layer = layers.BatchNormalization(epsilon=1e-3)
-        x = layer(x)
-        layer.set_weights([state[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")])
-        return layers.ReLU(6.0)(x) if activate else x
-
-    inputs = x = layers.Input((224, 224, 3))
-    x = normalize(convolution(x, "_conv_stem", stride=2), "_bn0")
+    inputs = layers.Input((224, 224, 3))
+    x = convolution(inputs, "_conv_stem", "_bn0", stride=2)
     stages = [  # repeats, stride of the first block, expands
         (1, 1, False), (2, 2, True), (2, 2, True), (3, 2, True), (3, 1, True), (4, 2, True), (1, 1, True),
     ]
@@ -313,14 +309,14 @@ def _build_efficientnet_lite0(state):
         for repeat in range(repeats):
             name, shortcut = f"_blocks.{block}", x
             if expands:
-                x = normalize(convolution(x, f"{name}._expand_conv"), f"{name}._bn0")
+                x = convolution(x, f"{name}._expand_conv", f"{name}._bn0")
             stride = first_stride if repeat == 0 else 1
-            x = normalize(convolution(x, f"{name}._depthwise_conv", stride, depthwise=True), f"{name}._bn1")
-            x = normalize(convolution(x, f"{name}._project_conv"), f"{name}._bn2", activate=False)
+            x = convolution(x, f"{name}._depthwise_conv", f"{name}._bn1", stride, depthwise=True)
+            x = convolution(x, f"{name}._project_conv", f"{name}._bn2", activation=None)
             if repeat > 0:
                 x = layers.Add()([x, shortcut])
             block += 1
-    x = normalize(convolution(x, "_conv_head"), "_bn1")
+    x = convolution(x, "_conv_head", "_bn1")
     x = layers.GlobalAveragePooling2D()(x)
     classifier = layers.Dense(1000, activation="softmax")
     outputs = classifier(x)
