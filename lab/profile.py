@@ -11,6 +11,9 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 
+written = set()
+"""The figures and tables that this process has saved."""
+
 
 class _Counts(NamedTuple):
     samples: float  # share of the lab's own number of samples
@@ -110,6 +113,7 @@ def save_figure(figure, name):
     # The software's version in the file would make every figure differ after an update.
     figure.savefig(beside, format="png", metadata={"Software": None})
     os.replace(beside, path)
+    written.add(path)
     return figure
 
 
@@ -130,6 +134,7 @@ def save_table(table, name):
     beside = path.with_suffix(".part")
     table.to_csv(beside, index=False)
     os.replace(beside, path)
+    written.add(path)
     return table
 
 

@@ -1,62 +1,81 @@
-"""Where results come from: which networks, pictures, software and code gave them, kept beside them."""
+"""What results were made from: networks, pictures, versions, and the digests that find an older result out."""
 
 import datetime
 import hashlib
+import importlib.metadata
+import json
 import platform
-from importlib.metadata import version
+import sys
+from pathlib import Path
 
-import nbformat
 import pandas as pd
 
-from lab.profile import ROOT, profile
+from lab.images import DATA
+from lab.profile import ROOT, output_folder, profile, written
 
 PACKAGES = ("numpy", "tensorflow", "keras", "lime", "scikit-image")
 
 
-def code_digest(path):
-    """Digest of what a notebook's code cells say, by which results are told from those of an earlier notebook.
+def file_digest(path):
+    """SHA-256 of a file, in hexadecimal; of a notebook that of its code cells' source alone.
 
     Parameters
     ----------
     path : path-like
-        A notebook. Its texts and outputs do not count, and neither does when it was written:
-        the digest is the same in every clone.
 
     Returns
     -------
     str
-        16 hexadecimal digits.
+
+    Notes
+    -----
+    Outputs and prose do not enter, so that executing a notebook or correcting a word in it leaves
+    the digest as it is.
     """
-    cells = nbformat.read(path, as_version=4).cells
-    code = "\0".join(cell.source for cell in cells if cell.cell_type == "code")
-    return hashlib.sha256(code.encode()).hexdigest()[:16]
+    content = Path(path).read_bytes()
+    if Path(path).suffix == ".ipynb":
+        cells = json.loads(content)["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        content = json.dumps(code).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
-def provenance(networks, pictures, notebook):
-    """What a reader must know to make a notebook's results again.
+def provenance(notebook, networks, pictures):
+    """What a notebook's results were made from. Its last call, after every figure and table is saved.
 
     Parameters
     ----------
-    networks : sequence of lab.blackbox.BlackBox
-        Those that ran.
-    pictures : sequence of path-like
-        Those that were explained.
     notebook : str
-        File name of the notebook that asks.
+        Its file name.
+    networks : sequence of lab.blackbox.BlackBox
+        The networks that were asked.
+    pictures : sequence of pathlib.Path
+        The pictures in ``data/`` they were asked about.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``name`` and ``value``, both str. For network number 1 the names are ``network 1``,
-        ``network 1 weights`` and ``network 1 stands in for``, the last one's value empty for a
-        network that was asked for.
+        Columns "name" and "value": the profile, the date, the versions, each network with its
+        weights and what it stands in for, the pictures, and a SHA-256 for every file that had a
+        share ("source <path>": the notebook, the modules, the pictures and their masks) and every
+        file that came of it ("result <path>").
     """
-    rows = {"notebook": notebook, "code": code_digest(ROOT / notebook), "profile": profile(), "date": datetime.date.today().isoformat()}
-    for number, network in enumerate(networks, start=1):
-        rows[f"network {number}"] = network.name
-        rows[f"network {number} weights"] = network.source
-        rows[f"network {number} stands in for"] = network.stands_in_for or ""
-    rows["pictures"] = ", ".join(path.stem for path in pictures)
-    rows["python"] = platform.python_version()
-    rows |= {package: version(package) for package in PACKAGES}
-    return pd.DataFrame(rows.items(), columns=["name", "value"])
+    facts = {"profile": profile(), "date": datetime.date.today().isoformat(), "python": platform.python_version()}
+    facts |= {package: importlib.metadata.version(package) for package in PACKAGES}
+    for number, network in enumerate(networks, 1):
+        facts[f"network_{number}"] = network.name
+        facts[f"network_{number}_source"] = network.source
+        facts[f"network_{number}_stands_in_for"] = network.stands_in_for or ""
+    facts["pictures"] = ", ".join(path.relative_to(DATA).as_posix() for path in pictures)
+    masks = [DATA / "masks" / path.parent.name / f"{path.stem}.png" for path in pictures]
+    sources = [ROOT / notebook, *_modules(), *pictures, *(mask for mask in masks if mask.exists())]
+    facts |= {f"source {path.relative_to(ROOT).as_posix()}": file_digest(path) for path in sources}
+    report = output_folder("results").parent
+    facts |= {f"result {path.relative_to(report).as_posix()}": file_digest(path) for path in sorted(written)}
+    return pd.DataFrame(facts.items(), columns=["name", "value"])
+
+
+def _modules():
+    """The project's own modules that are loaded."""
+    files = {Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
+    return sorted(file for file in files if file.parent in (ROOT, ROOT / "lab"))
