@@ -84,7 +84,7 @@ def _curve(predict, image, saliency, target, baseline, steps, batch_size, insert
     baseline = np.broadcast_to(np.asarray(baseline, np.float32), image.shape)
 
     if steps is None:
-        rank = rankdata(-saliency, method="dense").reshape(saliency.shape) - 1
+        rank = rankdata(-saliency, method="dense").astype(np.int64).reshape(saliency.shape) - 1
     else:
         rank = np.empty(saliency.size, np.int64)
         rank[np.argsort(-saliency, axis=None, kind="stable")] = np.arange(saliency.size) * steps // saliency.size
