@@ -248,7 +248,7 @@ class Rise:
         def prepare(start, stop):
             masks = generate_masks(start, stop, x.shape, self.grid_size, self.preservation_probability, self.seed,
                                    estimator.antithetic)
-            return masks, perturb(x, masks, self.mask_value) if start >= len(known) else None
+            return estimator.seen(masks), perturb(x, masks, self.mask_value) if start >= len(known) else None
 
         spans = [(start, min(start + self.batch_size, last))
                  for first, last in ((0, len(known)), (len(known), self.nb_samples))
@@ -272,6 +272,7 @@ class Rise:
                     if _relative_error(saliency, error).max() < self.tolerance:
                         break
                     check = 1.2 * stop
+        del masks, perturbed, prepared  # the largest arrays, before the estimator asks for memory of its own
         return Explanation(*(maps.astype(np.float32) for maps in estimator.maps()), outputs[:stop])
 
 
@@ -321,11 +322,15 @@ class _Average:
     def __init__(self, shape, grid_size, p):
         self.p, self.n, self.total, self.squares = p, 0, 0, 0
 
+    def seen(self, masks):
+        return masks
+
     def add(self, masks, scores):
         # The same as local_explanations(score, masks).sum(axis=0) for each class, in one product.
         self.total = self.total + np.tensordot(scores.T.astype(np.float32), masks, 1).astype(np.float64)
-        self.squares = self.squares + np.tensordot((scores.T**2).astype(np.float32), masks**2, 1).astype(np.float64)
         self.n += len(masks)
+        np.square(masks, out=masks)  # not needed any more, and large
+        self.squares = self.squares + np.tensordot((scores.T**2).astype(np.float32), masks, 1).astype(np.float64)
 
     def maps(self):
         mean = self.total / self.n
@@ -352,9 +357,12 @@ class _Regression:
             self.overlaps.append(overlap)
             self.tents.append(np.array([np.interp(np.arange(length), points, unit) for unit in np.eye(lattice)]).T)
 
-    def add(self, masks, scores):
+    def seen(self, masks):
         for axis, points in enumerate(self.points, 1):
             masks = masks.take(points, axis)
+        return masks
+
+    def add(self, masks, scores):
         self.masks.append(masks)
         self.scores.append(scores)
 
