@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from IPython import get_ipython
-from IPython.display import clear_output
+from IPython.display import SVG, Image, clear_output
 from tqdm import tqdm
+
+from lab.figures import encode
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -96,7 +98,7 @@ def output_folder(kind):
 
 
 def save_figure(figure, name):
-    """Write a figure as ``<name>.png`` into the folder of figures, whole or not at all.
+    """Write a figure into the folder of figures, as ``<name>.png`` or, where it is all lines, ``<name>.svg``.
 
     Parameters
     ----------
@@ -105,20 +107,31 @@ def save_figure(figure, name):
 
     Returns
     -------
-    matplotlib.figure.Figure
+    IPython.display.Image or IPython.display.SVG
         The same, for the notebook to show.
     """
-    path = output_folder("figures") / f"{name}.png"
-    beside = path.with_suffix(".part")
-    # The software's version in the file would make every figure differ after an update.
-    figure.savefig(beside, format="png", metadata={"Software": None})
-    os.replace(beside, path)
-    written.add(path)
-    return figure
+    kind, data = encode(figure)
+    _write(output_folder("figures") / f"{name}.{kind}", lambda path: path.write_bytes(data))
+    return displayed(kind, data)
+
+
+def displayed(kind, data):
+    """An encoded figure, for the notebook to show.
+
+    Parameters
+    ----------
+    kind : {"png", "svg"}
+    data : bytes
+
+    Returns
+    -------
+    IPython.display.Image or IPython.display.SVG
+    """
+    return Image(data=data, format="png") if kind == "png" else SVG(data=data)
 
 
 def save_table(table, name):
-    """Write a table as ``<name>.csv`` into the folder of results, whole or not at all.
+    """Write a table as ``<name>.csv`` into the folder of results.
 
     Parameters
     ----------
@@ -130,12 +143,16 @@ def save_table(table, name):
     pandas.DataFrame
         The same, for the notebook to show.
     """
-    path = output_folder("results") / f"{name}.csv"
+    _write(output_folder("results") / f"{name}.csv", lambda path: table.to_csv(path, index=False))
+    return table
+
+
+def _write(path, write):
+    """Whole or not at all: beside it first, then in its place."""
     beside = path.with_suffix(".part")
-    table.to_csv(beside, index=False)
+    write(beside)
     os.replace(beside, path)
     written.add(path)
-    return table
 
 
 def progress(iterable, **options):

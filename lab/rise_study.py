@@ -38,16 +38,27 @@ def saliency_maps(black_box, image, classes, progress=None, **parameters):
     (len(classes), H, W) float32 array
     """
     classes = [int(index) for index in classes]
-
-    def explain():
-        explainer = rise.Rise(
-            lambda perturbed: scores(black_box, perturbed, classes), batch_size=black_box.batch_size, progress=progress, **parameters
-        )
-        return explainer.explain_classes(image, range(len(classes)))
-
     # A map is remembered only for the very code that made it; the calls behind it outlive a change.
     key = {"black box": black_box.fingerprint, "classes": classes, "code": _CODE, "picture": digest(image), **parameters}
-    return cached(key, explain)
+    return cached(key, lambda: estimate(black_box, image, classes, progress, **parameters).saliency)
+
+
+def estimate(black_box, image, classes, progress=None, **parameters):
+    """RISE maps with their standard errors and the number of calls, no call of which is made twice.
+
+    Parameters
+    ----------
+    black_box, image, classes, progress, **parameters
+        As in `saliency_maps`.
+
+    Returns
+    -------
+    rise.Explanation
+    """
+    explainer = rise.Rise(
+        lambda perturbed: scores(black_box, perturbed, classes), batch_size=black_box.batch_size, progress=progress, **parameters
+    )
+    return explainer.estimate(image, range(len(classes)))
 
 
 class Explanation(NamedTuple):
@@ -91,7 +102,7 @@ COLUMNS = {
 
 
 def explain(black_box, path, classes, progress=None, nb_samples=4000, grid_size=7, preservation_probability=0.5):
-    """Explain classes of a picture file by RISE and measure the maps.
+    """Explain classes of a picture file by RISE, with the paper's estimator, and measure the maps.
 
     Parameters
     ----------
@@ -115,7 +126,7 @@ def explain(black_box, path, classes, progress=None, nb_samples=4000, grid_size=
     masks, over pixels. ``contrast`` and ``pointing_game`` are NaN without a mask.
     """
     image, mask = load_image(path, black_box.input_size), load_mask(path, black_box.input_size)
-    parameters = {"grid_size": grid_size, "preservation_probability": preservation_probability}
+    parameters = {"grid_size": grid_size, "preservation_probability": preservation_probability, "estimator": "average"}
     whole = saliency_maps(black_box, image, classes, progress, nb_samples=nb_samples, **parameters)
     first = saliency_maps(black_box, image, classes, progress, nb_samples=nb_samples // 2, **parameters)
     share = nb_samples // 2 / nb_samples

@@ -1,5 +1,8 @@
+import io
+
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 
 from lab import figures
@@ -50,6 +53,23 @@ def test_saliency_has_one_colour_map_that_rises_in_lightness():
 
     colors = matplotlib.colormaps[figures.SALIENCY](np.linspace(0, 1, 64))[:, :3]
     assert (np.diff(colors @ [0.299, 0.587, 0.114]) > 0).all()
+
+
+def _decoded(name):
+    kind, data = figures.encode(FIGURES[name]())
+    assert figures.encode(FIGURES[name]()) == (kind, data)
+    if kind == "svg":
+        assert LONG.split()[0] in data.decode()
+        return kind, None
+    return kind, PIL.Image.open(io.BytesIO(data))
+
+
+def test_encoding_repeats_itself_and_keeps_the_shades_of_maps():
+    assert _decoded("bars")[0] == "svg"
+    kind, photographs = _decoded("pictures")
+    assert kind == "png" and photographs.mode == "P"
+    kind, maps = _decoded("saliency_maps")
+    assert kind == "png" and maps.mode == "RGB" and len(maps.getcolors(1 << 20)) > 256
 
 
 def test_outlines_only_touch_borders():

@@ -45,8 +45,8 @@ def test_quick_never_writes_where_the_report_reads(monkeypatch, root):
         profile.save_table(pd.DataFrame({"profile": [name]}), "table")
         profile.save_figure(Figure(), "figure")
         written[name] = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
-    assert written["quick"] == {"report/quick/results/table.csv", "report/quick/figures/figure.png"}
-    assert written["full"] - written["quick"] == {"report/results/table.csv", "report/figures/figure.png"}
+    assert written["quick"] == {"report/quick/results/table.csv", "report/quick/figures/figure.svg"}
+    assert written["full"] - written["quick"] == {"report/results/table.csv", "report/figures/figure.svg"}
     assert pd.read_csv(root / "report/results/table.csv")["profile"].tolist() == ["full"]
 
 
