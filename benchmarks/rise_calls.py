@@ -1,0 +1,209 @@
+"""RISE maps against the number of model calls: the paper's average, Xplique's `Rise`, the regression of `rise.py`.
+
+    python benchmarks/rise_calls.py [--networks squeezenet ...] [--pictures NAME ...] [--runs 5]
+
+Each estimator explains the most probable class of each picture, with some seeds and up to 8,000
+masks. The reference of a run is the paper's average over the runs of all *other* seeds: 32,000 masks
+for five seeds, none of which the run has seen. Writes `benchmarks/results/rise_calls.csv` (a row per
+run and number of calls), `rise_calls_needed.csv`, `rise_quality.csv` and `rise_calls.png`. Finished runs
+are kept in `.cache/`: an interrupted benchmark goes on where it stopped.
+"""
+
+import argparse
+import itertools
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from lab.blackbox import load  # before TensorFlow: it keeps the start quiet
+
+import pandas as pd
+import tensorflow as tf
+from matplotlib.figure import Figure
+from tqdm import tqdm
+from xplique.attributions import Rise as XpliqueRise
+from xplique.commons import batch_tensor
+
+import rise
+from lab.cache import cached, digest
+from lab.figures import COLORS, MARKERS
+from lab.images import list_pictures, load_image
+from lab.metrics import auc, deletion_curve, insertion_curve, rank_correlation
+from rise import Rise
+
+RESULTS = Path(__file__).resolve().parent / "results"
+CALLS = (125, 250, 500, 1000, 2000, 4000, 8000)
+LEVELS = (0.90, 0.95, 0.98)
+BATCH = 125  # divides every number of calls
+QUALITY_CALLS = (250, 500, 1000)
+# Traced once, these two would repeat the masks of the first seed for every other.
+XpliqueRise._get_masks = staticmethod(XpliqueRise._get_masks.python_function)
+XpliqueRise._apply_masks = staticmethod(XpliqueRise._apply_masks.python_function)
+PAPER, XPLIQUE, OURS = "paper's average", f"Xplique {version('xplique')}", "rise.py, regression"
+
+
+def with_rise(estimator, black_box, image, target, seed, progress):
+    """Maps after each number of calls, all from one run."""
+    def settings(nb_samples):
+        return Rise(lambda x: black_box(x)[:, [target]], BATCH, nb_samples=nb_samples, seed=seed, estimator=estimator,
+                    progress=progress)
+
+    outputs = settings(CALLS[-1]).estimate(image, [0]).outputs
+    progress = None
+    return np.stack([settings(calls).estimate(image, [0], outputs).saliency[0] for calls in CALLS])
+
+
+def with_xplique(black_box, image, target, seed, progress, calls=CALLS):
+    """Maps after each number of calls, by Xplique's masks and Xplique's ratio, all from one run."""
+    tf.random.set_seed(seed)
+    x, maps, weighted, weights = tf.constant(image, tf.float32), [], 0, 0
+    grids = XpliqueRise._get_masks((1, *image.shape), calls[-1], 7, 0.5)
+    for number, batch in enumerate(progress(list(batch_tensor(grids, BATCH))), 1):
+        perturbed, masks = XpliqueRise._apply_masks(x, batch, 0.0)
+        weighted = weighted + np.tensordot(black_box(perturbed.numpy())[:, target], masks.numpy(), 1)
+        weights = weights + masks.numpy().sum(axis=0)
+        if number * BATCH in calls:
+            maps.append((weighted / (weights + float(XpliqueRise.EPSILON)))[..., 0])
+    return np.stack(maps)
+
+
+def check_xplique(black_box, image, target):
+    """`with_xplique` looks into a run; that run must be Xplique's own."""
+    def score(_, inputs, targets):
+        return tf.constant(black_box(inputs.numpy())[:, target])
+
+    tf.random.set_seed(0)
+    theirs = XpliqueRise(lambda x: x, BATCH, score, 250).explain(image[None].astype(np.float32), np.ones((1, 1)))
+    ours = with_xplique(black_box, image, target, 0, iter, (250,))
+    np.testing.assert_allclose(ours[0], theirs[0, ..., 0], rtol=1e-4)
+
+
+METHODS = {
+    PAPER: lambda *run: with_rise("average", *run),
+    XPLIQUE: with_xplique,
+    OURS: lambda *run: with_rise("regression", *run),
+}
+
+
+def quality(black_box, image, target, saliency):
+    """Deletion and insertion AUC, black as the baseline."""
+    return [auc(*curve(black_box, image, saliency, target, 0.0, steps=50)) for curve in (deletion_curve, insertion_curve)]
+
+
+def measure(black_box, path, seeds):
+    """Rows for one network and picture: correlations with the reference, and the quality of maps."""
+    image = load_image(path, black_box.input_size)
+    target, class_name, probability = black_box.top(image)[0]
+    code = digest(np.frombuffer(Path(rise.__file__).read_bytes(), np.uint8))
+    key = {"benchmark": "rise_calls", "black box": black_box.fingerprint, "picture": digest(image), "class": target,
+           "calls": CALLS}
+    check_xplique(black_box, image, target)
+
+    maps = {}
+    for method, seed in itertools.product(METHODS, seeds):
+        progress = lambda batches: tqdm(batches, desc=f"{black_box.name}, {path.name}, {method}, seed {seed}")  # noqa: E731, B023
+        made_by = code if method != XPLIQUE else version("xplique")
+        maps[method, seed] = cached(key | {"method": method, "seed": seed, "made by": made_by},
+                                    lambda: METHODS[method](black_box, image, target, seed, progress))  # noqa: B023
+    longest = np.stack([maps[PAPER, seed][-1] for seed in seeds])
+    half = len(seeds) // 2
+    common = {"network": black_box.name, "picture": path.name, "class": class_name}
+    print(f"{black_box.name}, {path.name}, {class_name} {probability:.2f}: two halves of the reference, "
+          f"{half * CALLS[-1]:,} masks each, agree at {rank_correlation(longest[:half].mean(0), longest[half:2 * half].mean(0)):.3f}")
+    rows, qualities = [], []
+    for (method, seed), found in maps.items():
+        reference = longest[[other != seed for other in seeds]].mean(axis=0)
+        for calls, saliency in zip(CALLS, found):
+            rows.append(common | {"method": method, "seed": seed, "calls": calls,
+                                  "correlation": rank_correlation(saliency, reference)})
+            if calls in QUALITY_CALLS:
+                deletion, insertion = cached(key | {"quality of": digest(saliency)},
+                                             lambda: quality(black_box, image, target, saliency))  # noqa: B023
+                qualities.append(common | {"method": method, "seed": seed, "calls": calls, "deletion": deletion,
+                                           "insertion": insertion})
+    return rows, qualities
+
+
+def calls_needed(table):
+    """Calls at which the mean correlation over seeds reaches each level, between the measured numbers on a log scale."""
+    rows = []
+    for (network, picture, method), group in table.groupby(["network", "picture", "method"], sort=False):
+        means = np.maximum.accumulate(group.groupby("calls")["correlation"].mean().to_numpy())
+        needed = {f"{level:.2f}": np.exp(np.interp(level, means, np.log(CALLS), right=np.nan)) for level in LEVELS}
+        rows.append({"network": network, "picture": picture, "method": method} | needed)
+    return pd.DataFrame(rows)
+
+
+def ratios(needed):
+    """Calls the regression needs, as a share of the others': geometric mean and worst case."""
+    rows = []
+    wide = needed.set_index(["network", "picture", "method"]).unstack("method")
+    for level, other in itertools.product(wide.columns.levels[0], (PAPER, XPLIQUE)):
+        # A method that does not get there counts as if it did with the last call.
+        share = wide[level, OURS].fillna(CALLS[-1]) / wide[level, other].fillna(CALLS[-1])
+        rows.append({"correlation": level, "against": other, "share of calls": np.exp(np.log(share).mean()),
+                     "largest share": share.max()})
+    return pd.DataFrame(rows)
+
+
+def figure(table, shares):
+    networks = table["network"].unique()
+    drawn = Figure(figsize=(7.5, 3.7), dpi=110, layout="constrained")
+    share = shares.set_index(["correlation", "against"])["share of calls"]["0.95"]
+    drawn.suptitle(f"For a correlation of 0.95, regression needs {share[PAPER]:.0%} of the calls of the paper's average\n"
+                   f"and {share[XPLIQUE]:.0%} of Xplique's", fontsize=10, fontweight="bold")
+    for axes, network in zip(drawn.subplots(1, len(networks), sharey=True, squeeze=False)[0], networks):
+        rows = table[table["network"] == network]
+        for method, color, marker in zip(METHODS, COLORS, MARKERS):
+            runs = rows[rows["method"] == method].groupby("calls")["correlation"]
+            axes.plot(CALLS, runs.mean(), color=color, marker=marker, ms=4, label=method)
+            axes.fill_between(CALLS, runs.quantile(0.1), runs.quantile(0.9), color=color, alpha=0.15, lw=0)
+        axes.axhline(0.95, color="black", lw=0.6, ls=":")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(CALLS, [f"{calls:,}" for calls in CALLS], fontsize=7)
+        axes.set_xlabel("model calls")
+        axes.set_title(f"{network}, pictures: {rows['picture'].nunique()}\n7 x 7 grid, p = 0.5, band: 80 % of runs", fontsize=8)
+        axes.grid(alpha=0.3)
+    drawn.axes[0].set_ylabel("rank correlation with the reference ↑")
+    drawn.axes[0].legend(frameon=False, fontsize=7, loc="lower right")
+    return drawn
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    pictures = {path.stem: path for kind in ("African_elephant", "black_bear") for path in list_pictures(kind)[:2]}
+    parser.add_argument("--networks", nargs="+", default=["squeezenet", "efficientnet_lite0"])
+    parser.add_argument("--pictures", nargs="+", default=list(pictures), help="file names without suffix, or paths")
+    parser.add_argument("--runs", type=int, default=5, help="seeds per estimator (default: 5)")
+    arguments = parser.parse_args()
+
+    rows, qualities = [], []
+    for name, picture in itertools.product(arguments.networks, arguments.pictures):
+        more = measure(load(name, batch_size=BATCH), pictures.get(picture, Path(picture)), range(arguments.runs))
+        for table, new in zip((rows, qualities), more):
+            table.extend(new)
+    table, qualities = pd.DataFrame(rows), pd.DataFrame(qualities)
+    needed = calls_needed(table)
+    shares = ratios(needed)
+    RESULTS.mkdir(exist_ok=True)
+    table.round(4).to_csv(RESULTS / "rise_calls.csv", index=False)
+    needed.round(0).to_csv(RESULTS / "rise_calls_needed.csv", index=False)
+    qualities.groupby(["network", "picture", "calls", "method"], sort=False)[["deletion", "insertion"]].agg(
+        ["mean", "std"]).round(4).to_csv(RESULTS / "rise_quality.csv")
+    figure(table, shares).savefig(RESULTS / "rise_calls.png")
+    print(needed.round(0).to_string(index=False), shares.round(3).to_string(index=False), sep="\n\n")
+    print(f"\n{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, "
+          f"TensorFlow {tf.__version__}, Xplique {version('xplique')}")
+    for name in ("rise_calls.csv", "rise_calls_needed.csv", "rise_quality.csv", "rise_calls.png"):
+        print("wrote", (RESULTS / name).relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
