@@ -27,7 +27,7 @@ class _Counts(NamedTuple):
 
 _PROFILES = {
     "quick": _Counts(0.05, 1, 2, 2, 1),
-    "full": _Counts(1, 1, 3, 2, 1),
+    "full": _Counts(1, 1, 2, 2, 1),
     "study": _Counts(1, 5, 5, None, None),
 }
 

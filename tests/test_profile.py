@@ -28,7 +28,7 @@ def test_a_study_measures_more_than_full_and_full_more_than_quick(monkeypatch):
         measured[name] = profile.counts()
     quick, full, study = measured.values()
     assert quick.samples < full.samples == study.samples == 1
-    assert quick.seeds <= full.seeds < study.seeds and quick.stability_seeds < full.stability_seeds < study.stability_seeds
+    assert quick.seeds <= full.seeds < study.seeds and quick.stability_seeds <= full.stability_seeds < study.stability_seeds
     assert study.elephants is None and study.bears is None
 
 
