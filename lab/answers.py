@@ -68,11 +68,6 @@ def caption(network, name, run):
             f"R² {m['r2_fresh']:.2f}{iou}, {m['shown']:.0%} shown")
 
 
-def number(value):
-    """A number with two digits, or a dash where there is none."""
-    return "–" if np.isnan(value) else f"{value:.2f}"
-
-
 def best(table):
     """The first row of `rank_settings`: the setting that explains best by `RULE`."""
     return rank_settings(table).iloc[0]
@@ -114,13 +109,16 @@ def carries_over(agreement, pair):
     str
     """
     rows = agreement[(agreement["pair"] == pair) & (agreement["pairs"] > 0)]
-    parts = [f"{HEADS[row.measure][:-2]} {number(row.tau)} ({number(row.low)} to {number(row.high)})" for row in rows.itertuples()]
-    if not parts:
+    if rows.empty:
         return "There is no such pair among the pictures of this run."
+    sure = rows["low"].notna().any()  # too few pairs give no interval
+    parts = [
+        f"{HEADS[row.measure][:-2]} {row.tau:.2f}" + (f" ({row.low:.2f} to {row.high:.2f})" if sure else "") for row in rows.itertuples()
+    ]
     tau = rows["tau"].mean()
     verdict = "carries over well" if tau > 0.6 else "carries over in part" if tau > 0.3 else "hardly carries over"
-    return (f"The ranking {verdict} (Kendall's tau, mean {tau:.2f} over {rows['pairs'].max()} pairs): {', '.join(parts)}; "
-            "in brackets the 95% bootstrap interval over pictures.")
+    return (f"The ranking {verdict} (Kendall's tau, mean {tau:.2f} over {rows['pairs'].max()} pairs): {', '.join(parts)}"
+            + ("; in brackets the 95% bootstrap interval over pictures." if sure else "; these are too few pairs for an interval."))
 
 
 def grouped(variance):

@@ -43,6 +43,8 @@ def test_the_verdict_follows_tau(tau, verdict):
     agreement = pd.DataFrame({"measure": ["iou"], "pair": ["same class"], "tau": [tau], "low": [tau - 0.1], "high": [tau + 0.1], "pairs": [6]})
     sentence = answers.carries_over(agreement, "same class")
     assert f"The ranking {verdict}" in sentence and f"{tau - 0.1:.2f} to {tau + 0.1:.2f}" in sentence
+    unsure = answers.carries_over(agreement.assign(low=float("nan"), high=float("nan")), "same class")
+    assert f"{tau:.2f}; these are too few pairs for an interval" in unsure
     assert "no such pair" in answers.carries_over(agreement, "other class")
 
 
