@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import PIL.Image
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from skimage.segmentation import mark_boundaries
 
 SALIENCY = "inferno"
@@ -30,16 +31,16 @@ def _figure(title, rows, columns, height=None, **options):
         # Room for two lines of panel titles above each panel.
         height = height if height is not None else _WIDTH / columns + 0.32
         lines = textwrap.wrap(title, 92, break_on_hyphens=False)
-        figure = Figure(figsize=(_WIDTH, rows * height + 0.22 * len(lines) + 0.1), dpi=110, layout="constrained")
+        figure = Figure(figsize=(_WIDTH, rows * height + 0.22 * len(lines) + 0.1), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.07)
         axes = figure.subplots(rows, columns, squeeze=False, **options)
         figure.suptitle("\n".join(lines), fontsize=10, fontweight="bold")
     return figure, axes
 
 
-def _show(axes, picture, title=""):
+def _show(axes, picture, title="", size=7.5):
     axes.imshow(picture)
-    axes.set_title(title, fontsize=7.5)
+    axes.set_title(title, fontsize=size)
     axes.set_axis_off()
 
 
@@ -58,6 +59,8 @@ def _scale(figure, drawn, axes, label, **options):
     bar = figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.02, **options)
     bar.solids.set_alpha(1)
     bar.ax.tick_params(labelsize=6.5)
+    bar.locator = MaxNLocator(3)  # small values have long labels
+    bar.update_ticks()
     bar.set_label(label, fontsize=7)
     bar.outline.set_visible(False)
 
@@ -82,11 +85,18 @@ def encode(figure):
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lab"}):
             figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
         return "svg", file.getvalue()
-    figure.savefig(file, format="png")
+    photographs = all(np.ndim(image) == 3 for image in images)
+    figure.savefig(file, format="png", dpi=150 if photographs else 110)
     picture = PIL.Image.open(file).convert("RGB")
-    if all(np.ndim(image) == 3 for image in images):
-        # A third of the size. Photographs stand a palette; in the shades of a map it would draw contours.
-        picture = picture.quantize(256, dither=PIL.Image.Dither.FLOYDSTEINBERG)
+    if photographs:
+        # A third of the size. Photographs stand a palette, if letters get shades of grey of their
+        # own; in the shades of a map it would draw contours.
+        palette = PIL.Image.new("P", (1, 1))
+        greys = [value for grey in range(0, 256, 17) for value in (grey, grey, grey)]
+        palette.putpalette(picture.quantize(240).getpalette()[: 3 * 240] + greys)
+        white = PIL.Image.fromarray((np.asarray(picture) == 255).all(axis=2))
+        picture = picture.quantize(palette=palette, dither=PIL.Image.Dither.FLOYDSTEINBERG)
+        picture.paste(255, mask=white)  # the last entry; Pillow looks colours up in coarse steps
     file = io.BytesIO()
     picture.save(file, "png", optimize=True)
     return "png", file.getvalue()
@@ -130,7 +140,7 @@ def pictures(images, captions, title, columns=3):
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, image, caption in zip(axes.flat, images, captions):
-        _show(axis, image, caption)
+        _show(axis, image, caption, 7.5 if columns < 4 else 6.8)
     return figure
 
 

@@ -55,6 +55,18 @@ def test_saliency_has_one_colour_map_that_rises_in_lightness():
     assert (np.diff(colors @ [0.299, 0.587, 0.114]) > 0).all()
 
 
+def test_the_ticks_of_a_scale_stay_apart_whatever_the_values():
+    small = 0.00042 + MAP * 0.00111
+    figure = figures.saliency_maps([("Net, class\n2000 masks", IMAGE, small)] * 4, "Small values")
+    figure.draw_without_rendering()
+    scales = [axis for axis in figure.axes if axis.get_label() == "<colorbar>"]
+    assert len(scales) == 4
+    for scale in scales:
+        boxes = [label.get_window_extent() for label in scale.get_xticklabels() if label.get_text()]
+        assert len(boxes) >= 2
+        assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:]))
+
+
 def _decoded(name):
     kind, data = figures.encode(FIGURES[name]())
     assert figures.encode(FIGURES[name]()) == (kind, data)
@@ -67,7 +79,7 @@ def _decoded(name):
 def test_encoding_repeats_itself_and_keeps_the_shades_of_maps():
     assert _decoded("bars")[0] == "svg"
     kind, photographs = _decoded("pictures")
-    assert kind == "png" and photographs.mode == "P"
+    assert kind == "png" and photographs.mode == "P" and photographs.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
     kind, maps = _decoded("saliency_maps")
     assert kind == "png" and maps.mode == "RGB" and len(maps.getcolors(1 << 20)) > 256
 
