@@ -3,14 +3,15 @@
 # make figures draws all figures again from finished explanations, without a model call
 # make report  builds report/report.pdf from report/figures and report/results
 # make archive NAME=lastname_firstname   writes dist/<NAME>_LIME_RISE.zip
+# make bench   compares rise.py with other software, in an environment of its own: hours
 #
-# Each first makes .venv and installs LIME_requirements.txt, once.
+# Each first makes .venv and installs LIME_requirements.txt, once; make bench .venv-bench and benchmarks/requirements.txt.
 
 PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := LIME.ipynb RISE.ipynb
 
-.PHONY: lab test figures report archive
+.PHONY: lab test figures report archive bench
 
 lab: .venv/installed
 	$(BIN)/python -m lab.execute $(NOTEBOOKS)
@@ -27,6 +28,16 @@ report: .venv/installed
 
 archive: .venv/installed
 	$(BIN)/python -m lab.archive "$(NAME)"
+
+bench: .venv-bench/installed
+	.venv-bench/bin/python benchmarks/rise_overhead.py
+	.venv-bench/bin/python benchmarks/rise_calls.py
+	.venv-bench/bin/python benchmarks/rise_calls.py --convergence
+
+.venv-bench/installed: benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
 
 .venv/installed: LIME_requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else \

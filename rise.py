@@ -47,7 +47,8 @@ class Rise:
         ``operator(model, inputs, targets)`` gives the score of each perturbed input, ``(n,)``;
         by default `class_scores`, the output of the target class.
     nb_samples : int
-        Number of masks, that is of model evaluations, per explained input.
+        Number of masks, that is of model evaluations, per explained input; at least 2 for a
+        regression.
     grid_size : int or tuple of int
         Cells of the low-resolution grid, ``(rows, columns)`` for a picture, over time for a series.
         The features of tabular inputs are masked one by one and use no grid.
@@ -59,9 +60,9 @@ class Rise:
         Mask i depends on `seed` and i alone, not on `batch_size` or `nb_samples`.
     progress : callable, optional
         Wraps the iterable of batches; `tqdm.tqdm` fits.
-    estimator : {"average", "regression"}
-        How the map is estimated: the average of [1]_ over independent masks, or a regression of
-        the scores on pairs of complementary masks, which needs a fraction of the model
+    estimator : {"regression", "average"}
+        How the map is estimated: a regression of the scores on pairs of complementary masks,
+        or the average of [1]_ over independent masks, which needs several times as many model
         evaluations for the same map.
     tolerance : float, optional
         Stop before `nb_samples` once the standard error of every map, relative to the map's
@@ -102,7 +103,7 @@ class Rise:
 
     def __init__(self, model, batch_size=32, operator=None, nb_samples=4000, grid_size=7,
                  preservation_probability=0.5, mask_value=0.0, seed=0, progress=None,
-                 estimator="average", tolerance=None):
+                 estimator="regression", tolerance=None):
         for name, function in (("model", model), ("operator", operator), ("progress", progress)):
             if not callable(function) and (name == "model" or function is not None):
                 raise TypeError(f"{name} must be callable, got {function!r}.")

@@ -5,8 +5,14 @@
 Each estimator explains the most probable class of each picture, with some seeds and up to 8,000
 masks. The reference of a run is the paper's average over the runs of all *other* seeds: 32,000 masks
 for five seeds, none of which the run has seen. Writes `benchmarks/results/rise_calls.csv` (a row per
-run and number of calls), `rise_calls_needed.csv`, `rise_quality.csv` and `rise_calls.png`. Finished runs
-are kept in `.cache/`: an interrupted benchmark goes on where it stopped.
+run and number of calls), `rise_calls_needed.csv`, `rise_calls_shares.csv`, `rise_quality.csv` and `rise_calls.png`.
+
+With `--convergence` it asks instead whether the regression goes where the paper's average goes: at 32,000
+masks each, does its map agree with the average's as well as a second, independent run of the average does?
+Writes `rise_convergence.csv`.
+
+Model calls are kept in `.cache/`: an interrupted benchmark goes on where it stopped, and after a change
+of an estimator only what is made of the calls is made again.
 """
 
 import argparse
@@ -14,6 +20,8 @@ import itertools
 import os
 import platform
 import sys
+from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,7 +39,6 @@ from tqdm import tqdm
 from xplique.attributions import Rise as XpliqueRise
 from xplique.commons import batch_tensor
 
-import rise
 from lab.cache import cached, digest
 from lab.figures import COLORS, MARKERS
 from lab.images import list_pictures, load_image
@@ -49,47 +56,66 @@ XpliqueRise._apply_masks = staticmethod(XpliqueRise._apply_masks.python_function
 PAPER, XPLIQUE, OURS = "paper's average", f"Xplique {version('xplique')}", "rise.py, regression"
 
 
-def with_rise(estimator, black_box, image, target, seed, progress):
+def remembering(black_box, target):
+    """The black box's score of one class as a model of one output, each batch asked for once."""
+    def model(perturbed):
+        perturbed = np.asarray(perturbed)
+        # Every sixteenth pixel tells two smooth masks apart, and takes no time to digest.
+        key = {"benchmark": "rise_calls", "black box": black_box.fingerprint, "class": target,
+               "pictures": digest(perturbed[:, ::16, ::16])}
+        return cached(key, lambda: black_box(perturbed)[:, [target]])
+
+    return model
+
+
+def with_rise(estimator, model, image, seed, progress, calls=CALLS):
     """Maps after each number of calls, all from one run."""
-    def settings(nb_samples):
-        return Rise(lambda x: black_box(x)[:, [target]], BATCH, nb_samples=nb_samples, seed=seed, estimator=estimator,
-                    progress=progress)
+    def explainer(nb_samples, progress=None):
+        return Rise(model, BATCH, nb_samples=nb_samples, seed=seed, estimator=estimator, progress=progress)
 
-    outputs = settings(CALLS[-1]).estimate(image, [0]).outputs
-    progress = None
-    return np.stack([settings(calls).estimate(image, [0], outputs).saliency[0] for calls in CALLS])
+    outputs = explainer(calls[-1], progress).estimate(image, [0]).outputs
+    return np.stack([explainer(count).estimate(image, [0], outputs).saliency[0] for count in calls])
 
 
-def with_xplique(black_box, image, target, seed, progress, calls=CALLS):
+def with_xplique(model, image, seed, progress, calls=CALLS):
     """Maps after each number of calls, by Xplique's masks and Xplique's ratio, all from one run."""
     tf.random.set_seed(seed)
     x, maps, weighted, weights = tf.constant(image, tf.float32), [], 0, 0
     grids = XpliqueRise._get_masks((1, *image.shape), calls[-1], 7, 0.5)
     for number, batch in enumerate(progress(list(batch_tensor(grids, BATCH))), 1):
         perturbed, masks = XpliqueRise._apply_masks(x, batch, 0.0)
-        weighted = weighted + np.tensordot(black_box(perturbed.numpy())[:, target], masks.numpy(), 1)
+        weighted = weighted + np.tensordot(model(perturbed)[:, 0], masks.numpy(), 1)
         weights = weights + masks.numpy().sum(axis=0)
         if number * BATCH in calls:
             maps.append((weighted / (weights + float(XpliqueRise.EPSILON)))[..., 0])
     return np.stack(maps)
 
 
-def check_xplique(black_box, image, target):
+def check_xplique(model, image):
     """`with_xplique` looks into a run; that run must be Xplique's own."""
     def score(_, inputs, targets):
-        return tf.constant(black_box(inputs.numpy())[:, target])
+        return tf.constant(model(inputs)[:, 0])
 
     tf.random.set_seed(0)
     theirs = XpliqueRise(lambda x: x, BATCH, score, 250).explain(image[None].astype(np.float32), np.ones((1, 1)))
-    ours = with_xplique(black_box, image, target, 0, iter, (250,))
+    ours = with_xplique(model, image, 0, iter, (250,))
     np.testing.assert_allclose(ours[0], theirs[0, ..., 0], rtol=1e-4)
 
 
-METHODS = {
-    PAPER: lambda *run: with_rise("average", *run),
-    XPLIQUE: with_xplique,
-    OURS: lambda *run: with_rise("regression", *run),
-}
+METHODS = {PAPER: partial(with_rise, "average"), XPLIQUE: with_xplique, OURS: partial(with_rise, "regression")}
+
+
+def opened(name, path):
+    """A network, a picture as it takes it, the most probable class, and the columns that say so."""
+    black_box = load(name, batch_size=BATCH)
+    image = load_image(path, black_box.input_size)
+    target, class_name, _ = black_box.top(image)[0]
+    common = {"network": black_box.name, "picture": path.name, "class": class_name}
+    return black_box, image, target, common
+
+
+def bar(common, *what):
+    return partial(tqdm, desc=", ".join([common["network"], common["picture"], *what]), mininterval=5)
 
 
 def quality(black_box, image, target, saliency):
@@ -97,38 +123,46 @@ def quality(black_box, image, target, saliency):
     return [auc(*curve(black_box, image, saliency, target, 0.0, steps=50)) for curve in (deletion_curve, insertion_curve)]
 
 
-def measure(black_box, path, seeds):
+def measure(name, path, seeds):
     """Rows for one network and picture: correlations with the reference, and the quality of maps."""
-    image = load_image(path, black_box.input_size)
-    target, class_name, probability = black_box.top(image)[0]
-    code = digest(np.frombuffer(Path(rise.__file__).read_bytes(), np.uint8))
-    key = {"benchmark": "rise_calls", "black box": black_box.fingerprint, "picture": digest(image), "class": target,
-           "calls": CALLS}
-    check_xplique(black_box, image, target)
-
-    maps = {}
-    for method, seed in itertools.product(METHODS, seeds):
-        progress = lambda batches: tqdm(batches, desc=f"{black_box.name}, {path.name}, {method}, seed {seed}")  # noqa: E731, B023
-        made_by = code if method != XPLIQUE else version("xplique")
-        maps[method, seed] = cached(key | {"method": method, "seed": seed, "made by": made_by},
-                                    lambda: METHODS[method](black_box, image, target, seed, progress))  # noqa: B023
+    black_box, image, target, common = opened(name, path)
+    model = remembering(black_box, target)
+    check_xplique(model, image)
+    maps = {
+        (method, seed): METHODS[method](model, image, seed, bar(common, method, f"seed {seed}"))
+        for method, seed in itertools.product(METHODS, seeds)
+    }
     longest = np.stack([maps[PAPER, seed][-1] for seed in seeds])
     half = len(seeds) // 2
-    common = {"network": black_box.name, "picture": path.name, "class": class_name}
-    print(f"{black_box.name}, {path.name}, {class_name} {probability:.2f}: two halves of the reference, "
-          f"{half * CALLS[-1]:,} masks each, agree at {rank_correlation(longest[:half].mean(0), longest[half:2 * half].mean(0)):.3f}")
+    agreement = rank_correlation(longest[:half].mean(0), longest[half : 2 * half].mean(0))
+    print(f"{common['network']}, {path.name}, {common['class']}: two halves of the reference, {half * CALLS[-1]:,} masks each, agree at {agreement:.3f}")
     rows, qualities = [], []
     for (method, seed), found in maps.items():
         reference = longest[[other != seed for other in seeds]].mean(axis=0)
         for calls, saliency in zip(CALLS, found):
-            rows.append(common | {"method": method, "seed": seed, "calls": calls,
-                                  "correlation": rank_correlation(saliency, reference)})
+            row = common | {"method": method, "seed": seed, "calls": calls}
+            rows.append(row | {"correlation": rank_correlation(saliency, reference)})
             if calls in QUALITY_CALLS:
-                deletion, insertion = cached(key | {"quality of": digest(saliency)},
-                                             lambda: quality(black_box, image, target, saliency))  # noqa: B023
-                qualities.append(common | {"method": method, "seed": seed, "calls": calls, "deletion": deletion,
-                                           "insertion": insertion})
+                key = {"benchmark": "rise_calls", "black box": black_box.fingerprint, "picture": digest(image), "class": target,
+                       "quality of": digest(saliency)}
+                deletion, insertion = cached(key, lambda: quality(black_box, image, target, saliency))  # noqa: B023
+                qualities.append(row | {"deletion": deletion, "insertion": insertion})
     return rows, qualities
+
+
+def converge(name, path):
+    """One row: how well 32,000 masks agree with the average of 32,000 others."""
+    black_box, image, target, common = opened(name, path)
+    model = remembering(black_box, target)
+
+    def average(seeds):
+        return np.mean([with_rise("average", model, image, seed, bar(common, PAPER, f"seed {seed}"), CALLS[-1:])[0] for seed in seeds], axis=0)
+
+    first, second = average(range(4)), average(range(4, 8))
+    ours = with_rise("regression", model, image, 0, bar(common, OURS), (4 * CALLS[-1],))[0]
+    return common | {"masks": 4 * CALLS[-1], "average with average": rank_correlation(first, second),
+                     "regression with average": rank_correlation(ours, first),
+                     "regression with the other average": rank_correlation(ours, second)}
 
 
 def calls_needed(table):
@@ -182,26 +216,37 @@ def main():
     parser.add_argument("--networks", nargs="+", default=["squeezenet", "efficientnet_lite0"])
     parser.add_argument("--pictures", nargs="+", default=list(pictures), help="file names without suffix, or paths")
     parser.add_argument("--runs", type=int, default=5, help="seeds per estimator (default: 5)")
+    parser.add_argument("--convergence", action="store_true", help="compare with the paper's average at 32,000 masks instead")
     arguments = parser.parse_args()
 
+    RESULTS.mkdir(exist_ok=True)
+    jobs = [(name, pictures.get(picture, Path(picture))) for name, picture in itertools.product(arguments.networks, arguments.pictures)]
+    if arguments.convergence:
+        converged = pd.DataFrame([converge(*job) for job in jobs])
+        write({"rise_convergence.csv": converged.round(4)})
+        print(converged.round(4).to_string(index=False))
+        return
     rows, qualities = [], []
-    for name, picture in itertools.product(arguments.networks, arguments.pictures):
-        more = measure(load(name, batch_size=BATCH), pictures.get(picture, Path(picture)), range(arguments.runs))
-        for table, new in zip((rows, qualities), more):
+    for job in jobs:
+        for table, new in zip((rows, qualities), measure(*job, range(arguments.runs))):
             table.extend(new)
     table, qualities = pd.DataFrame(rows), pd.DataFrame(qualities)
     needed = calls_needed(table)
     shares = ratios(needed)
-    RESULTS.mkdir(exist_ok=True)
-    table.round(4).to_csv(RESULTS / "rise_calls.csv", index=False)
-    needed.round(0).to_csv(RESULTS / "rise_calls_needed.csv", index=False)
-    qualities.groupby(["network", "picture", "calls", "method"], sort=False)[["deletion", "insertion"]].agg(
-        ["mean", "std"]).round(4).to_csv(RESULTS / "rise_quality.csv")
+    qualities = qualities.groupby(["network", "picture", "calls", "method"], sort=False)[["deletion", "insertion"]].agg(["mean", "std"])
+    qualities.columns = [" ".join(column) for column in qualities.columns]
     figure(table, shares).savefig(RESULTS / "rise_calls.png")
+    write({"rise_calls.csv": table.round(4), "rise_calls_needed.csv": needed.round(0), "rise_calls_shares.csv": shares.round(3),
+           "rise_quality.csv": qualities.round(4).reset_index()})
     print(needed.round(0).to_string(index=False), shares.round(3).to_string(index=False), sep="\n\n")
-    print(f"\n{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, "
-          f"TensorFlow {tf.__version__}, Xplique {version('xplique')}")
-    for name in ("rise_calls.csv", "rise_calls_needed.csv", "rise_quality.csv", "rise_calls.png"):
+
+
+def write(tables):
+    """Tables as CSV, and the machine and the versions that they were measured with beside them."""
+    made_with = (f"{date.today()}, {os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, "
+                 f"TensorFlow {tf.__version__}, Xplique {version('xplique')}")
+    for name, table in tables.items():
+        table.assign(made_with=made_with).to_csv(RESULTS / name, index=False)
         print("wrote", (RESULTS / name).relative_to(ROOT))
 
 

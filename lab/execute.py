@@ -5,7 +5,6 @@ made again, from finished explanations: a model call that is still missing is an
 """
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from lab.profile import ROOT, output_folder, profile
+from lab.profile import ROOT, output_folder, profile, write_whole
 
 
 class _TalkingClient(NotebookClient):
@@ -76,9 +75,7 @@ def execute(path, figures_only=False):
         return
     # The kernel's description holds the version of the Python that happened to run it.
     notebook.metadata.get("language_info", {}).pop("version", None)
-    beside = path.with_suffix(".part")
-    nbformat.write(notebook, beside)
-    os.replace(beside, path)
+    write_whole(path, (nbformat.writes(notebook) + "\n").encode())
 
 
 def main(arguments=None):

@@ -111,7 +111,7 @@ def save_figure(figure, name):
         The same, for the notebook to show.
     """
     kind, data = encode(figure)
-    _write(output_folder("figures") / f"{name}.{kind}", lambda path: path.write_bytes(data))
+    _save(output_folder("figures") / f"{name}.{kind}", data)
     return displayed(kind, data)
 
 
@@ -143,16 +143,26 @@ def save_table(table, name):
     pandas.DataFrame
         The same, for the notebook to show.
     """
-    _write(output_folder("results") / f"{name}.csv", lambda path: table.to_csv(path, index=False))
+    _save(output_folder("results") / f"{name}.csv", table.to_csv(index=False).encode())
     return table
 
 
-def _write(path, write):
-    """Whole or not at all: beside it first, then in its place."""
-    beside = path.with_suffix(".part")
-    write(beside)
-    os.replace(beside, path)
+def _save(path, content):
+    write_whole(path, content)
     written.add(path)
+
+
+def write_whole(path, content):
+    """Write a file whole or not at all: beside it first, then in its place.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    content : bytes
+    """
+    beside = path.with_suffix(".part")
+    beside.write_bytes(content)
+    os.replace(beside, path)
 
 
 def progress(iterable, **options):

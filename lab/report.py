@@ -10,7 +10,7 @@ import matplotlib
 import pandas as pd
 import typst
 
-from lab.profile import ROOT, output_folder
+from lab.profile import ROOT, output_folder, write_whole
 from lab.provenance import file_digest
 
 SOURCE = ROOT / "report" / "report.typ"
@@ -141,12 +141,12 @@ def build(folder):
         ignore_system_fonts=True,
         sys_inputs={"folder": _from(SOURCE.parent, folder)},
     )
-    _write(pdf, compiler.compile(timestamp=midnight))
+    write_whole(pdf, compiler.compile(timestamp=midnight))
     page = pdf.with_suffix(".png")
-    _write(page, compiler.compile(format="png", ppi=80)[PREVIEW - 1])
+    write_whole(page, compiler.compile(format="png", ppi=80)[PREVIEW - 1])
     # The format of sha256sum, which checks it with -c.
     lines = [f"{file_digest(file)}  {_from(folder, file)}\n" for file in [pdf, page, *SOURCES, *files]]
-    _write(pdf.with_suffix(".sha256"), "".join(lines).encode())
+    write_whole(pdf.with_suffix(".sha256"), "".join(lines).encode())
     return pdf
 
 
@@ -189,12 +189,6 @@ def _name(file):
 
 def _from(folder, path):
     return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def _write(path, content):
-    beside = path.with_suffix(".part")
-    beside.write_bytes(content)
-    os.replace(beside, path)
 
 
 def main():
