@@ -255,8 +255,9 @@ def test_roar_removes_what_matters():
     whole = table[table["share"] == 0]
     assert (whole["accuracy"] > 0.85).all() and whole["trace"].isna().all()
     assert whole.groupby("seed")["accuracy"].nunique().eq(1).all() and (whole["drawn"] == whole["accuracy"]).all()
-    mean = table[table["share"] > 0].groupby("method")[["drawn", "trace"]].mean()
+    mean = table[table["share"] > 0].groupby("method")[["accuracy", "drawn", "trace"]].mean()
     assert mean["drawn"]["occlusion"] < mean["drawn"]["random"] - 0.15
+    assert mean["drawn"]["occlusion"] < mean["accuracy"]["occlusion"] - 0.1  # which can be read from the hole
     assert mean["trace"]["random"] < 0.25
     again = run({"random": evaluation.DIGIT_METHODS["random"]}, seeds=(1,))
     expected = table[(table["method"] == "random") & (table["seed"] == 1)].reset_index(drop=True)

@@ -230,3 +230,12 @@ def test_other_libraries_values():
     mask = (y < 7) & (x < 9)
     assert metrics.pointing_game(saliency, mask) == 1  # Quantus' PointingGame
     assert metrics.pointing_game(-saliency, mask) == 0
+    at_size_of_object = metrics.iou_over_thresholds(saliency, mask, [mask.mean()])
+    assert at_size_of_object == pytest.approx(0.188679, abs=1e-6)  # a / (2 - a) of a = Quantus' RelevanceRankAccuracy
+
+    bright = saliency + image[..., 0] / 50
+    for step, expected in ((1, 0.329539), (8, 0.719743)):  # Quantus' FaithfulnessEstimate
+        segments = np.empty(192, int)
+        segments[np.argsort(-bright, axis=None)] = np.arange(192) // step
+        found = metrics.faithfulness(predict, image[..., :1], bright, 1, 0, segments.reshape(12, 16))
+        assert found == pytest.approx(expected, abs=2e-5)
