@@ -5,6 +5,12 @@
     PYTHONPATH=elsewhere python benchmarks/metrics_elsewhere.py
 
 `tests/test_metrics.py` keeps the values that this prints.
+
+Definitions that differ: Quantus' FaithfulnessCorrelation and Xplique's MuFidelity hide random sets of pixels or
+cells (Bhatt et al., IJCAI 2020), the lab each segment once (Alvarez-Melis & Jaakkola, NeurIPS 2018), as Quantus'
+FaithfulnessEstimate does. Neither library has an IoU over thresholds; at one threshold it follows from Quantus'
+RelevanceRankAccuracy. Quantus' PointingGame counts a tie as a hit if any of the tied pixels is one, the lab by
+the share of them that are.
 """
 
 import sys
@@ -35,7 +41,7 @@ def inputs():
 
 
 def main():
-    from quantus import PointingGame
+    from quantus import FaithfulnessEstimate, PointingGame, RelevanceRankAccuracy
     from xplique.metrics import Deletion, Insertion
 
     image, saliency, mask, scores = inputs()
@@ -63,6 +69,36 @@ def main():
             a_batch=map_[None, None], s_batch=mask[None, None], channel_first=True,
         )
         print(f"{name:14s} lab {ours:.0f}   Quantus {float(other[0]):.0f}")
+
+    # Quantus' RelevanceRankAccuracy is the share a of the object's n pixels that are among the n most
+    # salient ones; at this threshold the union has (2 - a) n pixels.
+    accuracy = RelevanceRankAccuracy(disable_warnings=True, display_progressbar=False)(
+        model=None, x_batch=image.transpose(2, 0, 1)[None], y_batch=np.array([1]),
+        a_batch=saliency[None, None], s_batch=mask[None, None], channel_first=True,
+    )[0]
+    ours = metrics.iou_over_thresholds(saliency, mask, [mask.mean()])[0]
+    print(f"{'IoU':14s} lab {ours:.6f}   Quantus {accuracy / (2 - accuracy):.6f}")
+
+    # Its FaithfulnessEstimate takes the pixels of each channel one after another in steps of the map's order;
+    # a picture of one channel and segments of that order make it the lab's.
+    gray = image[..., :1]
+    bright = saliency + gray[..., 0] / 50  # which does matter to this classifier
+
+    class Scores(keras.layers.Layer):
+        def call(self, images):
+            bright, corner = tf.reduce_mean(images, (1, 2, 3)) / 255, tf.reduce_mean(images[:, :6, :8, 0], (1, 2)) / 255
+            return tf.stack([0 * bright, 3 * bright * corner + corner], axis=1)
+
+    picture = keras.Input(gray.shape)
+    network = keras.Model(picture, keras.layers.Softmax()(Scores()(picture)))  # whose layers Quantus looks at
+    for step in (1, 8):
+        segments = np.empty(saliency.size, int)
+        segments[np.argsort(-bright, axis=None)] = np.arange(saliency.size) // step
+        ours = metrics.faithfulness(predict, gray, bright, 1, 0, segments.reshape(saliency.shape))
+        other = FaithfulnessEstimate(
+            features_in_step=step, normalise=False, perturb_baseline=0.0, disable_warnings=True, display_progressbar=False
+        )(model=network, x_batch=gray[None], y_batch=np.array([1]), a_batch=bright[None, None], channel_first=False, softmax=True)
+        print(f"faithfulness, segments of {step} pixels: lab {ours:.6f}   Quantus {float(other[0]):.6f}")
 
 
 if __name__ == "__main__":

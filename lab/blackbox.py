@@ -61,6 +61,8 @@ class BlackBox:
         Name of the network that was asked for and could not be had.
     batch_size : int
         Number of pictures that go through the network at once.
+    n_layers : int
+        Number of layers that have weights.
     """
 
     def __init__(self, network, name, input_size, preprocess, source, batch_size=32):
@@ -70,6 +72,7 @@ class BlackBox:
         self.stands_in_for = None
         self.batch_size = batch_size
         self._network = network
+        self._preprocess = preprocess
         # The open batch dimension is what lets one trace serve the last, smaller batch as well.
         self._predict = tf.function(
             lambda images: network(preprocess(images), training=False),
@@ -91,9 +94,11 @@ class BlackBox:
             if not (low >= 0 and high <= 255):  # written so that NaN fails, too
                 raise ValueError(f"{self.name} takes finite values in [0, 255], got values from {low} to {high}")
         probabilities = np.empty((len(images), 1000), np.float32)
+        # Called directly, TensorFlow warns of "retracing" where randomized copies come and go.
+        predict = self._predict.get_concrete_function()
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size].astype(np.float32, copy=False)
-            probabilities[start : start + len(batch)] = self._predict(batch).numpy()
+            probabilities[start : start + len(batch)] = predict(tf.constant(batch)).numpy()
         return probabilities
 
     def top(self, image, k=3):
@@ -116,6 +121,53 @@ class BlackBox:
         order = np.argsort(-probabilities, kind="stable")[:k]
         return [(int(i), class_name(i), float(probabilities[i])) for i in order]
 
+    @property
+    def n_layers(self):
+        return len(_with_weights(self._network))
+
+    def randomized(self, layers, seed=0):
+        """A copy whose topmost layers have forgotten what they learned, for the sanity check of explanations.
+
+        The numbers within each weight tensor of these layers change places at random. Unlike a fresh
+        initialisation this keeps their scale, which differs from layer to layer in a trained network.
+
+        Parameters
+        ----------
+        layers : int
+            How many layers, counted from the output, of the `n_layers` that have weights.
+        seed : int, optional
+            More layers with the same seed leave the upper ones as they are with fewer.
+
+        Returns
+        -------
+        BlackBox
+            Named after its random layers; this one stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many layers.
+
+        References
+        ----------
+        .. [1] Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, whose cascading
+               randomization this is.
+        """
+        if not isinstance(layers, (int, np.integer)) or isinstance(layers, bool) or not 1 <= layers <= self.n_layers:
+            raise ValueError(f"layers must be an integer from 1 to the {self.n_layers} layers of {self.name}, got {layers!r}")
+        network = keras.models.clone_model(self._network)
+        network.set_weights(self._network.get_weights())
+        rng = np.random.default_rng(seed)
+        for layer in reversed(_with_weights(network)[-layers:]):
+            layer.set_weights([rng.permutation(tensor.ravel()).reshape(tensor.shape) for tensor in layer.get_weights()])
+        which = "top layer" if layers == 1 else f"top {layers} layers"
+        copy = BlackBox(
+            network, f"{self.name}, {which} random", self.input_size, self._preprocess,
+            f"{self.source}, permuted in the {which}", self.batch_size,
+        )
+        copy.stands_in_for = self.stands_in_for
+        return copy
+
     @functools.cached_property
     def fingerprint(self):
         """Hexadecimal digest of the network's name and weights: equal when its answers are."""
@@ -123,6 +175,10 @@ class BlackBox:
         for array in self._network.get_weights():
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()[:32]
+
+
+def _with_weights(network):
+    return [layer for layer in network.layers if layer.weights]
 
 
 def load(name, weights=None, batch_size=32):

@@ -86,7 +86,7 @@ def load_image(path, size=None):
     return np.array(picture)
 
 
-def load_mask(path, size=None):
+def load_mask(path, size=None, root=None):
     """Load the ground-truth mask of a picture.
 
     The mask of ``data/<kind>/<name>.jpg`` is ``data/masks/<kind>/<name>.png``,
@@ -99,6 +99,9 @@ def load_mask(path, size=None):
     size : int, optional
         Side length in pixels to which the mask is squashed like its picture;
         each pixel takes the value of the nearest one.
+    root : path-like, optional
+        The folder that `path` lies in and that has the sub-folder ``masks``, in which masks lie as
+        their pictures do in `root`. By default the folder of the picture's folder, as in ``data/``.
 
     Returns
     -------
@@ -112,7 +115,8 @@ def load_mask(path, size=None):
         what `load_image` raises it.
     """
     path = Path(path)
-    mask_path = path.parent.parent / "masks" / path.parent.name / f"{path.stem}.png"
+    root = path.parent.parent if root is None else Path(root)
+    mask_path = root / "masks" / path.relative_to(root).with_suffix(".png")
     if not mask_path.exists():
         return None
     mask, expected = _read(mask_path).convert("L"), _read(path).size

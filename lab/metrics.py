@@ -71,14 +71,7 @@ def insertion_curve(predict, image, saliency, target, baseline, steps=None, batc
 
 
 def _curve(predict, image, saliency, target, baseline, steps, batch_size, inserting):
-    image = np.asarray(image, np.float32)
-    saliency = np.asarray(saliency, np.float64)
-    if image.ndim != 3 or saliency.shape != image.shape[:2]:
-        raise ValueError(
-            f"image must be (H, W, C) and saliency (H, W) of the same size, got {image.shape} and {saliency.shape}"
-        )
-    if not np.isfinite(saliency).all():
-        raise ValueError("saliency must be finite, got NaN or infinity")
+    image, saliency = _image_and_saliency(image, saliency)
     if steps is not None and not 1 <= steps <= saliency.size:
         raise ValueError(f"steps must be from 1 to the number of pixels ({saliency.size}), got {steps}")
     baseline = np.broadcast_to(np.asarray(baseline, np.float32), image.shape)
@@ -96,10 +89,7 @@ def _curve(predict, image, saliency, target, baseline, steps, batch_size, insert
     for start in range(0, len(taken), batch_size):
         step = np.arange(start, min(start + batch_size, len(taken)))
         batch = np.where((rank < step[:, None, None])[..., None], after, before)
-        answers = np.asarray(predict(batch))
-        if not 0 <= target < answers.shape[1]:
-            raise ValueError(f"target must be a class from 0 to {answers.shape[1] - 1}, got {target}")
-        probability.append(answers[:, target])
+        probability.append(_answers(predict, batch, target))
     return taken / saliency.size, np.concatenate(probability)
 
 
@@ -164,12 +154,119 @@ def pointing_game(saliency, mask):
     ----------
     .. [1] Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016.
     """
-    saliency, mask = np.asarray(saliency), np.asarray(mask, bool)
-    if saliency.shape != mask.shape:
-        raise ValueError(f"saliency and mask must have the same shape, got {saliency.shape} and {mask.shape}")
-    if not np.isfinite(saliency).all():
-        raise ValueError("saliency must be finite, got NaN or infinity")
+    saliency, mask = _saliency_and_mask(saliency, mask)
     return float(mask[saliency == saliency.max()].mean())
+
+
+def bounding_box(mask):
+    """Smallest upright rectangle around an object.
+
+    Parameters
+    ----------
+    mask : (H, W) bool array
+
+    Returns
+    -------
+    (H, W) bool array
+        True inside it; nowhere when the mask is empty. As ground truth it is what most data sets
+        have instead of a mask, and takes in some background.
+
+    References
+    ----------
+    .. [1] Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 2015, whose
+           localization task has such boxes.
+    """
+    mask = np.asarray(mask, bool)
+    if mask.ndim != 2:
+        raise ValueError(f"mask must be (H, W), got shape {mask.shape}")
+    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    between = [np.logical_or.accumulate(hit) & np.logical_or.accumulate(hit[::-1])[::-1] for hit in (rows, columns)]
+    return np.logical_and.outer(*between)
+
+
+def iou_over_thresholds(saliency, mask, fractions):
+    """Intersection over union of the most salient pixels and an object, over thresholds: **higher is better**.
+
+    Parameters
+    ----------
+    saliency : (H, W) array
+        Finite; higher is more important.
+    mask : (H, W) bool array
+    fractions : (K,) array
+        Shares of the pixels that count as salient, above 0 and up to 1. Pixels as salient as the
+        last of these count, too: no order among equals is made up.
+
+    Returns
+    -------
+    (K,) array
+        In [0, 1]; 0 when the mask is empty. At 1 it is the mask's share of the picture.
+
+    References
+    ----------
+    .. [1] Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right", CVPR 2020,
+           which measures at all thresholds, for the choice of one decides which method wins.
+    """
+    saliency, mask = _saliency_and_mask(saliency, mask)
+    fractions = np.asarray(fractions, float)
+    if fractions.ndim != 1 or not ((fractions > 0) & (fractions <= 1)).all():
+        raise ValueError(f"fractions must be a list of shares above 0 and up to 1, got {fractions}")
+    order = np.argsort(-saliency, axis=None, kind="stable")
+    falling = -saliency.ravel()[order]
+    # Less a trace, so that 0.07 of 100 pixels are seven although the product is above 7.
+    last = np.ceil(fractions * saliency.size - 1e-9).astype(int) - 1
+    shown = np.searchsorted(falling, falling[np.maximum(last, 0)], side="right")
+    hits = np.cumsum(mask.ravel()[order])[shown - 1]
+    return hits / (shown + np.count_nonzero(mask) - hits)
+
+
+def faithfulness(predict, image, saliency, target, baseline, segments, batch_size=32):
+    """Correlation of segments' saliency with what their loss costs the class: **higher is better**.
+
+    Each segment alone is replaced with the baseline. The drop of the class's probability is then
+    correlated with the segment's saliency, which is the sum over its pixels.
+
+    Parameters
+    ----------
+    predict, image, target, batch_size
+        As in `deletion_curve`.
+    saliency : (H, W) array
+        Finite; higher is more important.
+    baseline : float, (C,) array or (H, W, C) array
+        What replaces a segment.
+    segments : (H, W) int array
+        Each pixel's segment.
+
+    Returns
+    -------
+    float
+        Pearson's correlation, in [-1, 1]; NaN when all segments are equally salient, or none
+        matters more than another. Costs a call of the model for each segment and one more.
+
+    Notes
+    -----
+    The sum is right for a map whose pixels share out the score. Where each pixel repeats the weight of
+    its whole superpixel, as in a drawing of LIME's, divide by the superpixel's area first.
+
+    References
+    ----------
+    .. [1] Alvarez-Melis, Jaakkola, "Towards Robust Interpretability with Self-Explaining Neural
+           Networks", NeurIPS 2018.
+    """
+    image, saliency = _image_and_saliency(image, saliency)
+    segments = np.asarray(segments)
+    if segments.shape != saliency.shape or segments.dtype.kind not in "iu":
+        raise ValueError(f"segments must be whole numbers of shape {saliency.shape}, got {segments.dtype} of shape {segments.shape}")
+    names, segments = np.unique(segments, return_inverse=True)
+    segments = segments.reshape(saliency.shape)
+    baseline = np.broadcast_to(np.asarray(baseline, np.float32), image.shape)
+    probability = []
+    for start in range(-1, len(names), batch_size):
+        # Number -1 is no pixel's: the picture itself comes first.
+        gone = np.arange(start, min(start + batch_size, len(names)))
+        batch = np.where((segments == gone[:, None, None])[..., None], baseline, image)
+        probability.append(_answers(predict, batch, target))
+    probability = np.concatenate(probability).astype(float)
+    return _pearson(probability[0] - probability[1:], np.bincount(segments.ravel(), saliency.ravel()))
 
 
 def jaccard(first, second):
@@ -235,9 +332,7 @@ def rank_correlation(first, second):
     first, second = np.asarray(first), np.asarray(second)
     if first.shape != second.shape:
         raise ValueError(f"both must have the same shape, got {first.shape} and {second.shape}")
-    ranks = [rankdata(values) - (values.size + 1) / 2 for values in (first, second)]
-    norm = np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum())
-    return float(ranks[0] @ ranks[1] / norm) if norm else float("nan")
+    return _pearson(*(rankdata(values) for values in (first, second)))
 
 
 def rank_stability(weights):
@@ -299,6 +394,41 @@ def weighted_r2(truth, prediction, weights):
         raise ValueError("weights must be at least 0 and not all 0")
     spread = weights @ (truth - np.average(truth, weights=weights)) ** 2
     return float(1 - weights @ (truth - prediction) ** 2 / spread) if spread else float("nan")
+
+
+def _image_and_saliency(image, saliency):
+    image, saliency = np.asarray(image, np.float32), np.asarray(saliency, np.float64)
+    if image.ndim != 3 or saliency.shape != image.shape[:2]:
+        raise ValueError(
+            f"image must be (H, W, C) and saliency (H, W) of the same size, got {image.shape} and {saliency.shape}"
+        )
+    if not np.isfinite(saliency).all():
+        raise ValueError("saliency must be finite, got NaN or infinity")
+    return image, saliency
+
+
+def _saliency_and_mask(saliency, mask):
+    saliency, mask = np.asarray(saliency, np.float64), np.asarray(mask, bool)
+    if saliency.shape != mask.shape:
+        raise ValueError(f"saliency and mask must have the same shape, got {saliency.shape} and {mask.shape}")
+    if not np.isfinite(saliency).all():
+        raise ValueError("saliency must be finite, got NaN or infinity")
+    return saliency, mask
+
+
+def _answers(predict, batch, target):
+    answers = np.asarray(predict(batch))
+    if not 0 <= target < answers.shape[1]:
+        raise ValueError(f"target must be a class from 0 to {answers.shape[1] - 1}, got {target}")
+    return answers[:, target]
+
+
+def _pearson(first, second):
+    # Sums that should be equal differ by rounding, which must not pass for a pattern.
+    if any(np.ptp(values) <= 1e-12 * np.abs(values).max() for values in (first, second)):
+        return float("nan")
+    first, second = first - first.mean(), second - second.mean()
+    return float(first @ second / np.sqrt((first @ first) * (second @ second)))
 
 
 def _same_shape(first, second):
