@@ -20,8 +20,9 @@ import threading
 import time
 from pathlib import Path
 
-from dask.distributed import Client, KilledWorker, LocalCluster, as_completed
+import distributed
 from dask.system import CPU_COUNT
+from distributed import Client, KilledWorker, LocalCluster, as_completed
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
@@ -434,7 +435,9 @@ def _raise_if_unfit(error):
         raise error
     for missing in (error, error.__cause__):
         if isinstance(missing, ImportError):
-            raise RuntimeError(f"a worker cannot import what it needs ({missing}): start it in this project's folder, with its requirements installed") from None
+            raise RuntimeError(
+                f"a worker cannot import what it needs ({missing}): start it in this project's folder, with its requirements installed"
+            ) from None
 
 
 def _labels(pictures):
@@ -478,7 +481,7 @@ def _cluster(scheduler, n_pictures):
         with client:
             try:
                 client.wait_for_workers(1, timeout=PATIENCE)
-            except TimeoutError:
+            except distributed.TimeoutError:  # not Python 3.10's own
                 raise ConnectionError(f"the scheduler at {scheduler} has had no worker for {PATIENCE} seconds") from None
             yield client
 
@@ -519,13 +522,13 @@ def _options(arguments):
         description="Explain every picture of a folder and measure the explanations. The class explained is the name of the folder that "
         "holds the picture, or what the network predicts where that is no class. Interrupted, the same command goes on.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="pictures in sub-folders named by class, masks in FOLDER/masks if there are any")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="pictures in sub-folders named by class; masks, if any, in FOLDER/masks")
     parser.add_argument("--model", required=True, choices=MODELS)
     parser.add_argument("--methods", required=True, help="names as in lab.explainers, with commas: lime,rise,shap")
     parser.add_argument("--out", required=True, type=Path, metavar="RESULTS.csv", help="a row for each picture and method")
     parser.add_argument("--budget", type=int, default=1000, metavar="CALLS", help="model calls for each explanation (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of what the methods draw (default: %(default)s)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to work on, such as tcp://10.0.0.1:8786 (default: this machine's cores)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to work on, tcp://HOST:PORT (default: this machine's cores)")
     options = parser.parse_args(arguments)
     options.methods = list(dict.fromkeys(options.methods.split(",")))
     return options

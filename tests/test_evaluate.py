@@ -418,9 +418,11 @@ def test_bad_arguments_are_refused_before_anything_is_started(pictures, tmp_path
     assert not (tmp_path / "results.csv").exists()
 
 
-def test_a_scheduler_that_is_not_there_is_named(pictures, tmp_path, monkeypatch):
+def test_a_cluster_that_is_not_there_is_named(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "PATIENCE", 1)
-    with pytest.raises(SystemExit) as ended:
-        evaluate.main([str(pictures[0]), "--model", "squeezenet", "--methods", "edges", "--out", str(tmp_path / "results.csv"),
-                       "--scheduler", "tcp://127.0.0.1:9"])
-    assert "no Dask scheduler at tcp://127.0.0.1:9" in ended.value.code
+    arguments = [str(pictures[0]), "--model", "squeezenet", "--methods", "edges", "--out", str(tmp_path / "results.csv"), "--scheduler"]
+    with pytest.raises(SystemExit, match="no Dask scheduler at tcp://127.0.0.1:9"):
+        evaluate.main([*arguments, "tcp://127.0.0.1:9"])
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50) as empty:
+        with pytest.raises(SystemExit, match=f"{empty.scheduler_address} has had no worker for 1 seconds"):
+            evaluate.main([*arguments, empty.scheduler_address])
