@@ -9,7 +9,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-NOTEBOOKS := LIME.ipynb RISE.ipynb
+NOTEBOOKS := LIME.ipynb RISE.ipynb EVALUATION.ipynb
 
 .PHONY: lab test figures report archive bench
 

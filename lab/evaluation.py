@@ -34,7 +34,7 @@ HEADS = {
     "iou_box": "IoU with the box, mean over thresholds ↑",
     "iou_box_best": "IoU with the box, best threshold ↑",
     "pointing_game": "pointing game ↑",
-    "sanity": "sanity: rank correlation with maps of random networks ↓",
+    "sanity": "sanity: rank correlation with random networks' maps ↓",
 }
 """What is measured on a method, as a table's head says it: ↑ higher is better, ↓ lower is better."""
 
@@ -417,7 +417,7 @@ def summary(table, n_resamples=2000, seed=0):
     """
     rows = []
     for metric in _measured(table):
-        values = _by_picture(table, metric).dropna()
+        values = by_picture(table, metric).dropna()
         for (network, method), group in values.groupby(["network", "method"], sort=False):
             low, high = bootstrap_interval(group, n_resamples, seed)
             rows.append({
@@ -454,7 +454,7 @@ def rank_methods(table, n_resamples=2000, seed=0):
     """
     rows = []
     for metric in _measured(table):
-        ranks = _ranks(table, metric)
+        ranks = ranks_by_picture(table, metric)
         for method, mean in ranks.mean().sort_values(kind="stable").items():
             low, high = bootstrap_interval(ranks[method], n_resamples, seed)
             rows.append({"metric": metric, "method": method, "mean_rank": mean, "low": low, "high": high, "pictures": len(ranks)})
@@ -480,7 +480,7 @@ def disagreement(table):
     .. [1] Kendall, "A New Measure of Rank Correlation", Biometrika 1938.
     .. [2] Tomsett et al., "Sanity Checks for Saliency Metrics", AAAI 2020, which finds the metrics at odds.
     """
-    ranks = {metric: _ranks(table, metric).mean() for metric in _measured(table)}
+    ranks = {metric: ranks_by_picture(table, metric).mean() for metric in _measured(table)}
     return pd.DataFrame({one: {other: kendalltau(ranks[one], ranks[other]).statistic for other in ranks} for one in ranks})
 
 
@@ -488,13 +488,14 @@ def _measured(table):
     return [metric for metric in HEADS if metric in table and table[metric].notna().any()]
 
 
-def _by_picture(table, metric):
+def by_picture(table, metric):
+    """Values of a measurement by network, class, picture and method, averaged over seeds."""
     return table.groupby(["network", "class", "picture", "method"], sort=False)[metric].mean()
 
 
-def _ranks(table, metric):
+def ranks_by_picture(table, metric):
     """Mean rank over networks of each method, a row a picture and a column a method."""
-    values = _by_picture(table, metric).unstack("method").dropna(how="all")[list(dict.fromkeys(table["method"]))]
+    values = by_picture(table, metric).unstack("method").dropna(how="all")[list(dict.fromkeys(table["method"]))]
     # Rounded, for a difference in the last digits, as between sums in another order, is none.
     ranks = values.round(9).rank(axis=1, ascending=HEADS[metric].endswith("↓"), na_option="bottom")
     return ranks.groupby(["class", "picture"], sort=False).mean()

@@ -121,8 +121,8 @@ def _rise(black_box, image, label, budget, seed, estimator="regression"):
 
 def _shap(black_box, image, label, budget, seed):
     segments = superpixels(image, LIME_SETTING.superpixel_size)
-    game = _game(black_box, image, label, segments, LIME_SETTING.hide_color)
-    return attribute("shap", game, segments.max() + 1, budget, seed)[segments]
+    value = game(black_box, image, label, segments, LIME_SETTING.hide_color)
+    return attribute("shap", value, segments.max() + 1, budget, seed)[segments]
 
 
 def _occlusion(black_box, image, label, budget, seed):
@@ -193,6 +193,9 @@ NAMES = {
 }
 """How people write the methods' names."""
 
+BASELINES = "random", "centre", "edges"
+"""Those that never ask the black box."""
+
 
 def exact_shapley(black_box, image, label, segments, hide_color):
     """Shapley values of superpixels, from all coalitions: the truth that KernelSHAP estimates.
@@ -227,7 +230,7 @@ def exact_shapley(black_box, image, label, segments, hide_color):
     if not np.array_equal(numbers, np.arange(len(numbers))):
         raise ValueError(f"segments must be numbered from 0 without a gap, got {len(numbers)} of them from {numbers[0]} to {numbers[-1]}")
     _integer("label", label, 0)
-    return attribute("shapley", _game(black_box, image, label, segments, hide_color), len(numbers))
+    return attribute("shapley", game(black_box, image, label, segments, hide_color), len(numbers))
 
 
 def attribute(method, value, n_features, budget=None, seed=0):
@@ -312,7 +315,22 @@ _ON_GAMES = {
 }
 
 
-def _game(black_box, image, label, segments, hide_color):
+def game(black_box, image, label, segments, hide_color):
+    """The game that a picture's superpixels play: what is kept of them decides the probability.
+
+    Parameters
+    ----------
+    black_box, image, label
+        As in `explain`.
+    segments, hide_color
+        As in `exact_shapley`.
+
+    Returns
+    -------
+    callable
+        From coalitions ``(n, n_superpixels)``, 1 where a superpixel is kept, to probabilities ``(n,)``; what
+        `attribute` takes.
+    """
     hidden = hidden_picture(image, segments, hide_color)
     return lambda kept: _in_batches(black_box, label, lambda kept: perturb(image, hidden, segments, kept), kept)
 

@@ -8,7 +8,11 @@ import numpy as np
 import PIL.Image
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from skimage.filters import gaussian
 from skimage.segmentation import mark_boundaries
+
+from lab.lime_study import BLUR_SIGMA
+from lab.metrics import auc
 
 SALIENCY = "inferno"
 """The one colour map of saliency: rises in lightness, so that it also reads in grey."""
@@ -16,10 +20,10 @@ SALIENCY = "inferno"
 WEIGHT = "PuOr"
 """Colour map of signed superpixel weights: purple speaks for the class, orange against it."""
 
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
 """Line colours that colour-blind readers can tell apart (Okabe & Ito)."""
 
-MARKERS = "os^Dv*P"
+MARKERS = "os^Dv*PX"
 
 _WIDTH = 7.5  # inches: the text width of the report, so that nothing is scaled down there
 _STYLE = {"font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False}
@@ -298,6 +302,105 @@ def lines(table, x, y, by, title, x_label, y_label):
     axis.set_ylabel(y_label)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def roar(table, title, y_label):
+    """Accuracy after removing and retraining: a panel with what replaces the pixels, one with what the holes give away.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row for each "method" and "share" removed, with "drawn", "accuracy" and "trace" as in `lab.evaluation.roar`.
+    title : str
+        The finding.
+    y_label : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _figure(title, 1, 3, 2.9, sharey=True)
+    heads = {"drawn": "removed pixels show another digit's", "accuracy": "removed pixels show their mean\n(as published)", "trace": "only the holes are told\n(chance is 0.1)"}
+    for axis, (column, head) in zip(axes[0], heads.items()):
+        for (name, group), color, marker in zip(table.groupby("method", sort=False), COLORS, MARKERS):
+            axis.plot(group["share"], group[column], color=color, marker=marker, ms=4, label=name)
+        axis.set_title(head, fontsize=7.5)
+        axis.set_xlabel("share of the pixels removed")
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel(y_label)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=7, frameon=False, fontsize=7)
+    return figure
+
+
+def heat(table, title, label, number, limits=None):
+    """A table of numbers as colours, with the numbers in them.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    title : str
+        The finding.
+    label : str
+        What the numbers are.
+    number : str
+        How to write one, for `str.format`.
+    limits : (float, float), optional
+        Ends of the scale, for numbers around 0; else dark is low.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _figure(title, 1, 1, 0.9 + 0.25 * len(table))
+    axis = axes[0, 0]
+    low, high = limits or (np.nanmin(table), np.nanmax(table))
+    drawn = axis.pcolormesh(table.to_numpy(float), cmap=WEIGHT if limits else "cividis", vmin=low, vmax=high, edgecolor="white", linewidth=0.5)
+    for (row, column), value in np.ndenumerate(table.to_numpy(float)):
+        red, green, blue, _ = drawn.cmap(drawn.norm(value))
+        color = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
+        axis.text(column + 0.5, row + 0.5, "–" if np.isnan(value) else number.format(value), ha="center", va="center", fontsize=7, color="black" if np.isnan(value) else color)
+    axis.set_xticks(np.arange(table.shape[1]) + 0.5, [textwrap.fill(name, 12) for name in table.columns], fontsize=6.5)
+    axis.set_yticks(np.arange(len(table)) + 0.5, [textwrap.fill(name, 34) for name in table.index], fontsize=7)
+    axis.invert_yaxis()
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    axis.set_xlabel(label)
+    return figure
+
+
+def deletion_and_insertion(image, rows, title):
+    """Maps, what deletion and insertion make of the picture, and their curves: a row a method.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 array
+    rows : list of (str, (H, W) array, (2, K) array, (2, K) array)
+        Caption, map, and the curves of deletion to black and of insertion from the blurred picture:
+        shares of the pixels and probabilities.
+    title : str
+        The finding.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    blurred = np.round(gaussian(image, sigma=BLUR_SIGMA, channel_axis=-1, preserve_range=True)).astype(np.uint8)
+    figure, axes = _figure(title, len(rows), 5, _WIDTH / 5 + 0.12, width_ratios=[1, 1, 1, 1, 1.25])
+    highest = max(curve[1].max() for *_, deletion, insertion in rows for curve in (deletion, insertion))
+    for row, (name, saliency, deletion, insertion) in zip(axes, rows):
+        _overlay(row[0], image, saliency, name)
+        order = np.argsort(np.argsort(-saliency, axis=None, kind="stable")).reshape(saliency.shape)
+        for axis, share in zip(row[1:3], (0.1, 0.3)):
+            _show(axis, np.where((order < share * saliency.size)[..., None], 0, image).astype(np.uint8), f"{share:.0%} deleted: {np.interp(share, *deletion):.2f}", 6.8)
+        _show(row[3], np.where((order < 0.1 * saliency.size)[..., None], image, blurred), f"10% inserted: {np.interp(0.1, *insertion):.2f}", 6.8)
+        row[4].plot(*deletion, color=COLORS[0])
+        row[4].plot(*insertion, color=COLORS[1], ls="--")
+        row[4].set_title(f"deletion (solid): AUC {auc(*deletion):.2f}\ninsertion (dashed): AUC {auc(*insertion):.2f}", fontsize=6.8)
+        row[4].set_ylim(0, 1.05 * highest)
+        row[4].tick_params(labelsize=6)
+        row[4].set_ylabel("probability", fontsize=6.5)
+    axes[-1, 4].set_xlabel("share of the pixels", fontsize=6.5)
     return figure
 
 

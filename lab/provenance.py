@@ -13,7 +13,7 @@ import pandas as pd
 from lab.images import DATA
 from lab.profile import ROOT, output_folder, profile, written
 
-PACKAGES = ("numpy", "tensorflow", "keras", "lime", "scikit-image")
+PACKAGES = ("numpy", "tensorflow", "keras", "lime", "shap", "scikit-image")
 
 
 def file_digest(path):

@@ -28,6 +28,13 @@ FIGURES = {
         pd.DataFrame({"name": list("xxyy"), "pair": list("abab"), "tau": [0.1, 0.2, 0.3, 0.4], "low": 0.0, "high": 0.5}), "name", "pair", "tau", LONG, "tau"
     ),
     "shares": lambda: figures.shares(pd.DataFrame({"a": [0.3, 0.5], "b": [0.7, 0.5]}, index=["x", "y"]), LONG, "share"),
+    "roar": lambda: figures.roar(
+        pd.DataFrame({"method": np.repeat([f"method {i}" for i in range(8)], 2), "share": [0.1, 0.9] * 8, "drawn": 0.8, "accuracy": 0.9, "trace": 0.5}), LONG, "accuracy ↓"
+    ),
+    "heat": lambda: figures.heat(pd.DataFrame(np.eye(3), index=["a", "b", "c"], columns=["first name", "b", "c"]), LONG, "tau", "{:.1f}", (-1, 1)),
+    "deletion_and_insertion": lambda: figures.deletion_and_insertion(
+        IMAGE, [("Method\nNet", MAP, np.array([[0, 1], [0.9, 0]]), np.array([[0, 1], [0, 0.9]]))] * 3, LONG
+    ),
     "bars": lambda: figures.bars(pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=["x", "y"]), LONG, "unit"),
 }
 
@@ -82,6 +89,26 @@ def test_encoding_repeats_itself_and_keeps_the_shades_of_maps():
     assert kind == "png" and photographs.mode == "P" and photographs.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
     kind, maps = _decoded("saliency_maps")
     assert kind == "png" and maps.mode == "RGB" and len(maps.getcolors(1 << 20)) > 256
+
+
+def test_deletion_takes_the_most_salient_pixels_and_insertion_puts_them_in():
+    figure = FIGURES["deletion_and_insertion"]()
+    tenth, three, inserted = (axis.images[0].get_array() for axis in figure.axes[1:4])
+    order = np.argsort(-MAP, axis=None)
+    flat = IMAGE.reshape(-1, 3)
+    for picture, share in ((tenth, 0.1), (three, 0.3)):
+        gone = order[: round(share * MAP.size)]
+        assert not picture.reshape(-1, 3)[gone].any()
+        np.testing.assert_array_equal(np.delete(picture.reshape(-1, 3), gone, 0), np.delete(flat, gone, 0))
+    np.testing.assert_array_equal(inserted.reshape(-1, 3)[order[:120]], flat[order[:120]])
+
+
+def test_numbers_of_a_heat_map_can_be_read():
+    figure = FIGURES["heat"]()
+    texts = figure.axes[0].texts
+    assert [text.get_text() for text in texts] == ["1.0", "0.0", "0.0", "0.0", "1.0", "0.0", "0.0", "0.0", "1.0"]
+    # white on the dark end of the scale, black on its light middle
+    assert [text.get_color() for text in texts[:2]] == ["white", "black"]
 
 
 def test_outlines_only_touch_borders():

@@ -5,7 +5,7 @@ import pytest
 
 from lab.profile import ROOT
 
-NOTEBOOKS = ["LIME.ipynb", "RISE.ipynb"]
+NOTEBOOKS = ["LIME.ipynb", "RISE.ipynb", "EVALUATION.ipynb"]
 
 
 def _cells(name):
