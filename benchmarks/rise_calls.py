@@ -11,16 +11,13 @@ With `--convergence` it asks instead whether the regression goes where the paper
 masks each, does its map agree with the average's as well as a second, independent run of the average does?
 Writes `rise_convergence.csv`.
 
-Model calls are kept in `.cache/`: an interrupted benchmark goes on where it stopped, and after a change
-of an estimator only what is made of the calls is made again.
+Model calls and maps are kept in `.cache/`: an interrupted benchmark goes on where it stopped, and after a
+change of an estimator only what is made of the calls is made again.
 """
 
 import argparse
 import itertools
-import os
-import platform
 import sys
-from datetime import date
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -39,13 +36,14 @@ from tqdm import tqdm
 from xplique.attributions import Rise as XpliqueRise
 from xplique.commons import batch_tensor
 
+import rise
 from lab.cache import cached, digest
 from lab.figures import COLORS, MARKERS
 from lab.images import list_pictures, load_image
 from lab.metrics import auc, deletion_curve, insertion_curve, rank_correlation
+from record import RESULTS, record
 from rise import Rise
 
-RESULTS = Path(__file__).resolve().parent / "results"
 CALLS = (125, 250, 500, 1000, 2000, 4000, 8000)
 LEVELS = (0.90, 0.95, 0.98)
 BATCH = 125  # divides every number of calls
@@ -53,6 +51,7 @@ QUALITY_CALLS = (250, 500, 1000)
 # Traced once, these two would repeat the masks of the first seed for every other.
 XpliqueRise._get_masks = staticmethod(XpliqueRise._get_masks.python_function)
 XpliqueRise._apply_masks = staticmethod(XpliqueRise._apply_masks.python_function)
+CODE = digest(np.frombuffer(Path(rise.__file__).read_bytes(), np.uint8))
 PAPER, XPLIQUE, OURS = "paper's average", f"Xplique {version('xplique')}", "rise.py, regression"
 
 
@@ -73,8 +72,8 @@ def with_rise(estimator, model, image, seed, progress, calls=CALLS):
     def explainer(nb_samples, progress=None):
         return Rise(model, BATCH, nb_samples=nb_samples, seed=seed, estimator=estimator, progress=progress)
 
-    outputs = explainer(calls[-1], progress).estimate(image, [0]).outputs
-    return np.stack([explainer(count).estimate(image, [0], outputs).saliency[0] for count in calls])
+    whole = explainer(calls[-1], progress).estimate(image, [0])
+    return np.stack([*(explainer(count).estimate(image, [0], whole.outputs).saliency[0] for count in calls[:-1]), whole.saliency[0]])
 
 
 def with_xplique(model, image, seed, progress, calls=CALLS):
@@ -128,10 +127,11 @@ def measure(name, path, seeds):
     black_box, image, target, common = opened(name, path)
     model = remembering(black_box, target)
     check_xplique(model, image)
-    maps = {
-        (method, seed): METHODS[method](model, image, seed, bar(common, method, f"seed {seed}"))
-        for method, seed in itertools.product(METHODS, seeds)
-    }
+    key = {"benchmark": "rise_calls", "black box": black_box.fingerprint, "picture": digest(image), "class": target}
+    maps = {}
+    for method, seed in itertools.product(METHODS, seeds):
+        made_by = {"method": method, "seed": seed, "calls": CALLS, "code": CODE}
+        maps[method, seed] = cached(key | made_by, lambda: METHODS[method](model, image, seed, bar(common, method, f"seed {seed}")))  # noqa: B023
     longest = np.stack([maps[PAPER, seed][-1] for seed in seeds])
     half = len(seeds) // 2
     agreement = rank_correlation(longest[:half].mean(0), longest[half : 2 * half].mean(0))
@@ -143,9 +143,7 @@ def measure(name, path, seeds):
             row = common | {"method": method, "seed": seed, "calls": calls}
             rows.append(row | {"correlation": rank_correlation(saliency, reference)})
             if calls in QUALITY_CALLS:
-                key = {"benchmark": "rise_calls", "black box": black_box.fingerprint, "picture": digest(image), "class": target,
-                       "quality of": digest(saliency)}
-                deletion, insertion = cached(key, lambda: quality(black_box, image, target, saliency))  # noqa: B023
+                deletion, insertion = cached(key | {"quality of": digest(saliency)}, lambda: quality(black_box, image, target, saliency))  # noqa: B023
                 qualities.append(row | {"deletion": deletion, "insertion": insertion})
     return rows, qualities
 
@@ -153,16 +151,20 @@ def measure(name, path, seeds):
 def converge(name, path):
     """One row: how well 32,000 masks agree with the average of 32,000 others."""
     black_box, image, target, common = opened(name, path)
-    model = remembering(black_box, target)
+    model, masks = remembering(black_box, target), 4 * CALLS[-1]
 
     def average(seeds):
         return np.mean([with_rise("average", model, image, seed, bar(common, PAPER, f"seed {seed}"), CALLS[-1:])[0] for seed in seeds], axis=0)
 
-    first, second = average(range(4)), average(range(4, 8))
-    ours = with_rise("regression", model, image, 0, bar(common, OURS), (4 * CALLS[-1],))[0]
-    return common | {"masks": 4 * CALLS[-1], "average with average": rank_correlation(first, second),
-                     "regression with average": rank_correlation(ours, first),
-                     "regression with the other average": rank_correlation(ours, second)}
+    def compare():
+        first, second = average(range(4)), average(range(4, 8))
+        ours = with_rise("regression", model, image, 0, bar(common, OURS), (masks,))[0]
+        return [rank_correlation(first, second), rank_correlation(ours, first), rank_correlation(ours, second)]
+
+    key = {"benchmark": "rise_calls, convergence", "black box": black_box.fingerprint, "picture": digest(image), "class": target,
+           "masks": masks, "code": CODE}
+    heads = "average with average", "regression with average", "regression with the other average"
+    return common | {"masks": masks} | dict(zip(heads, cached(key, compare)))
 
 
 def calls_needed(table):
@@ -219,11 +221,10 @@ def main():
     parser.add_argument("--convergence", action="store_true", help="compare with the paper's average at 32,000 masks instead")
     arguments = parser.parse_args()
 
-    RESULTS.mkdir(exist_ok=True)
     jobs = [(name, pictures.get(picture, Path(picture))) for name, picture in itertools.product(arguments.networks, arguments.pictures)]
     if arguments.convergence:
         converged = pd.DataFrame([converge(*job) for job in jobs])
-        write({"rise_convergence.csv": converged.round(4)})
+        record({"rise_convergence.csv": converged.round(4)})
         print(converged.round(4).to_string(index=False))
         return
     rows, qualities = [], []
@@ -235,19 +236,10 @@ def main():
     shares = ratios(needed)
     qualities = qualities.groupby(["network", "picture", "calls", "method"], sort=False)[["deletion", "insertion"]].agg(["mean", "std"])
     qualities.columns = [" ".join(column) for column in qualities.columns]
+    record({"rise_calls.csv": table.round(4), "rise_calls_needed.csv": needed.round(0), "rise_calls_shares.csv": shares.round(3),
+            "rise_quality.csv": qualities.round(4).reset_index()})
     figure(table, shares).savefig(RESULTS / "rise_calls.png")
-    write({"rise_calls.csv": table.round(4), "rise_calls_needed.csv": needed.round(0), "rise_calls_shares.csv": shares.round(3),
-           "rise_quality.csv": qualities.round(4).reset_index()})
     print(needed.round(0).to_string(index=False), shares.round(3).to_string(index=False), sep="\n\n")
-
-
-def write(tables):
-    """Tables as CSV, and the machine and the versions that they were measured with beside them."""
-    made_with = (f"{date.today()}, {os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, "
-                 f"TensorFlow {tf.__version__}, Xplique {version('xplique')}")
-    for name, table in tables.items():
-        table.assign(made_with=made_with).to_csv(RESULTS / name, index=False)
-        print("wrote", (RESULTS / name).relative_to(ROOT))
 
 
 if __name__ == "__main__":

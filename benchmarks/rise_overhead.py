@@ -9,8 +9,7 @@ Memory: each explainer in a process of its own, 299 x 299 pixels, a model that c
 """
 
 import argparse
-import os
-import platform
+import re
 import subprocess
 import sys
 import time
@@ -29,9 +28,9 @@ import pandas as pd
 import tensorflow as tf
 from xplique.attributions import Rise as XpliqueRise
 
+from record import record
 from rise import Rise
 
-RESULTS = Path(__file__).resolve().parent / "results"
 BATCH = 32
 
 
@@ -90,23 +89,27 @@ def ratios(name, model, size, samples, rounds):
 
 
 PEAK = """
-import resource, sys
+import sys
 sys.path.insert(0, {folder!r})
-from rise_overhead import BATCH, EXPLAINERS, np
+from rise_overhead import BATCH, EXPLAINERS, high_water, np
 image, outputs = np.ones((299, 299, 3), np.float32), np.random.default_rng(0).random((BATCH, 1000), np.float32)
 explain, model = EXPLAINERS[{explainer!r}], lambda x: outputs[:len(x)]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = high_water()
 explain(model, image, {samples})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(high_water() - before)
 """
+
+
+def high_water():
+    """Most memory this process has had, in kB; on Linux. The `resource` module would tell its parent's."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 
 def peak(explainer, samples):
     code = PEAK.format(folder=str(Path(__file__).parent), explainer=explainer, samples=samples)
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"measure": "peak memory added, MB", "model": "none", "explainer": explainer, "samples": samples,
-            "value": round(int(done.stdout.split()[-1]) * unit / 1e6)}
+    return {"measure": "peak memory added", "model": "none", "explainer": explainer, "samples": samples,
+            "value": round(int(done.stdout.split()[-1]) * 1024 / 1e6)}
 
 
 def main():
@@ -120,12 +123,9 @@ def main():
     rows += ratios(squeezenet.name, squeezenet, squeezenet.input_size, arguments.samples, arguments.rounds)
     rows += ratios("ResNet50, random weights", random_resnet50(), 224, arguments.samples // 3, arguments.rounds)
     rows += [peak(explainer, samples) for explainer in EXPLAINERS for samples in (1000, 8000)]
-    RESULTS.mkdir(exist_ok=True)
     table = pd.DataFrame(rows)
-    table.to_csv(RESULTS / "rise_overhead.csv", index=False)
     print(table.to_string(index=False))
-    print(f"\n{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, "
-          f"TensorFlow {tf.__version__}\nwrote benchmarks/results/rise_overhead.csv")
+    record({"rise_overhead.csv": table})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from lab.report import OutOfDate
 LARGE = 20_000_000
 """Bytes from which on a warning is due: many mail servers and course platforms take no more."""
 
-PARTS = ("*.ipynb", "rise.py", "lab/*.py", "LIME_requirements.txt", "Makefile", "README.md", "LICENSE*", "data/**/*",
+PARTS = ("*.ipynb", "rise.py", "lab/*.py", "LIME_requirements.txt", "Makefile", "README.md", "LICENSE*", "data/**/*", "benchmarks/**/*",
          "report/report.*", "report/metadata.toml", "report/references.yml", "tests/**/*")
 
 

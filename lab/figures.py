@@ -8,10 +8,8 @@ import numpy as np
 import PIL.Image
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from skimage.filters import gaussian
 from skimage.segmentation import mark_boundaries
 
-from lab.lime_study import BLUR_SIGMA
 from lab.metrics import auc
 
 SALIENCY = "inferno"
@@ -369,12 +367,13 @@ def heat(table, title, label, number, limits=None):
     return figure
 
 
-def deletion_and_insertion(image, rows, title):
+def deletion_and_insertion(image, blurred, rows, title):
     """Maps, what deletion and insertion make of the picture, and their curves: a row a method.
 
     Parameters
     ----------
-    image : (H, W, 3) uint8 array
+    image, blurred : (H, W, 3) uint8 arrays
+        The picture, and what insertion starts from.
     rows : list of (str, (H, W) array, (2, K) array, (2, K) array)
         Caption, map, and the curves of deletion to black and of insertion from the blurred picture:
         shares of the pixels and probabilities.
@@ -385,7 +384,6 @@ def deletion_and_insertion(image, rows, title):
     -------
     matplotlib.figure.Figure
     """
-    blurred = np.round(gaussian(image, sigma=BLUR_SIGMA, channel_axis=-1, preserve_range=True)).astype(np.uint8)
     figure, axes = _figure(title, len(rows), 5, _WIDTH / 5 + 0.12, width_ratios=[1, 1, 1, 1, 1.25])
     highest = max(curve[1].max() for *_, deletion, insertion in rows for curve in (deletion, insertion))
     for row, (name, saliency, deletion, insertion) in zip(axes, rows):

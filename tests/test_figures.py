@@ -33,7 +33,7 @@ FIGURES = {
     ),
     "heat": lambda: figures.heat(pd.DataFrame(np.eye(3), index=["a", "b", "c"], columns=["first name", "b", "c"]), LONG, "tau", "{:.1f}", (-1, 1)),
     "deletion_and_insertion": lambda: figures.deletion_and_insertion(
-        IMAGE, [("Method\nNet", MAP, np.array([[0, 1], [0.9, 0]]), np.array([[0, 1], [0, 0.9]]))] * 3, LONG
+        IMAGE, IMAGE // 2, [("Method\nNet", MAP, np.array([[0, 1], [0.9, 0]]), np.array([[0, 1], [0, 0.9]]))] * 3, LONG
     ),
     "bars": lambda: figures.bars(pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=["x", "y"]), LONG, "unit"),
 }
@@ -101,6 +101,7 @@ def test_deletion_takes_the_most_salient_pixels_and_insertion_puts_them_in():
         assert not picture.reshape(-1, 3)[gone].any()
         np.testing.assert_array_equal(np.delete(picture.reshape(-1, 3), gone, 0), np.delete(flat, gone, 0))
     np.testing.assert_array_equal(inserted.reshape(-1, 3)[order[:120]], flat[order[:120]])
+    np.testing.assert_array_equal(inserted.reshape(-1, 3)[order[120:]], flat[order[120:]] // 2)
 
 
 def test_numbers_of_a_heat_map_can_be_read():

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 
 from lab.profile import ROOT
 
@@ -24,7 +25,21 @@ def test_the_code_runs_as_it_stands(monkeypatch, capsys):
 def test_every_file_it_links_is_there():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
     assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    headings = {"#" + re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", TEXT, flags=re.M)}
+    assert [link for link in links if link not in headings and not (ROOT / link).exists()] == []
+
+
+def test_it_quotes_the_benchmarks_as_they_were_measured():
+    results = ROOT / "benchmarks" / "results"
+    shares = pd.read_csv(results / "rise_calls_shares.csv")
+    assert len(shares) == 6
+    for row in shares.to_dict("records"):
+        assert f"| {row['correlation']:.2f} | {row['against']} | {row['share of calls']:.0%} | {row['largest share']:.0%} |" in TEXT
+    overhead = pd.read_csv(results / "rise_overhead.csv")
+    for row in overhead.to_dict("records"):
+        number = f"{row['value']:.2f}" if row["measure"].startswith("time") else f"{row['value']:.0f} MB"
+        assert f"| {row['measure']} | {row['model']} | {row['explainer']} | {row['samples']:,} | {number} |" in TEXT
+    assert shares["made_with"][0].removeprefix(shares["made_with"][0][:12]) in TEXT
 
 
 def test_it_names_every_switch():
