@@ -35,6 +35,10 @@ def test_it_quotes_the_benchmarks_as_they_were_measured():
     assert len(shares) == 6
     for row in shares.to_dict("records"):
         assert f"| {row['correlation']:.2f} | {row['against']} | {row['share of calls']:.0%} | {row['largest share']:.0%} |" in TEXT
+    convergence = pd.read_csv(results / "rise_convergence.csv")
+    average, regression = convergence["average with average"], convergence.filter(like="regression with")
+    assert (regression.min(axis=1) >= average).all()
+    assert f"{regression.min(axis=None):.3f} to {regression.max(axis=None):.3f} against {average.min():.3f} to {average.max():.3f}" in TEXT
     overhead = pd.read_csv(results / "rise_overhead.csv")
     for row in overhead.to_dict("records"):
         number = f"{row['value']:.2f}" if row["measure"].startswith("time") else f"{row['value']:.0f} MB"
