@@ -219,7 +219,7 @@ def test_rise_of_all_digits_at_once_is_rises_own(digits):
     pictures, mean, weights = digits
     function = lambda x: np.tanh(x @ weights)  # noqa: E731
     found = evaluation.DIGIT_METHODS["rise_average"](_ask(function, pictures, mean), pictures, 60, 3)
-    stock = Rise(lambda x: function(x.reshape(-1, 64)), nb_samples=60, grid_size=4, mask_value=mean.reshape(8, 8, 1), seed=3)
+    stock = Rise(lambda x: function(x.reshape(-1, 64)), nb_samples=60, grid_size=4, mask_value=mean.reshape(8, 8, 1), seed=3, estimator="average")
     expected = stock.explain(pictures.reshape(3, 8, 8, 1), np.ones((3, 1))).reshape(3, 64)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

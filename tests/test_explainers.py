@@ -143,7 +143,7 @@ def test_lime_is_the_studys(image):
 
 def test_lime_on_a_game_is_lime_on_the_picture(image):
     segments, setting = lime_study.superpixels(image), explainers.LIME_SETTING
-    value = explainers._game(Model(), image, 1, segments, setting.hide_color)
+    value = explainers.game(Model(), image, 1, segments, setting.hide_color)
     weights = attribute("lime", value, segments.max() + 1, 299, seed=2)
     np.testing.assert_allclose(weights[segments], explain("lime", Model(), image, 1, 300, seed=2), atol=1e-6)
 
