@@ -105,12 +105,13 @@ METHODS = {PAPER: partial(with_rise, "average"), XPLIQUE: with_xplique, OURS: pa
 
 
 def opened(name, path):
-    """A network, a picture as it takes it, the most probable class, and the columns that say so."""
+    """A network, a picture as it takes it, the most probable class, the columns that say so, and the key of what is made of them."""
     black_box = load(name, batch_size=BATCH)
     image = load_image(path, black_box.input_size)
     target, class_name, _ = black_box.top(image)[0]
     common = {"network": black_box.name, "picture": path.name, "class": class_name}
-    return black_box, image, target, common
+    key = {"benchmark": "rise_calls", "black box": black_box.fingerprint, "picture": digest(image), "class": target}
+    return black_box, image, target, common, key
 
 
 def bar(common, *what):
@@ -124,10 +125,9 @@ def quality(black_box, image, target, saliency):
 
 def measure(name, path, seeds):
     """Rows for one network and picture: correlations with the reference, and the quality of maps."""
-    black_box, image, target, common = opened(name, path)
+    black_box, image, target, common, key = opened(name, path)
     model = remembering(black_box, target)
     check_xplique(model, image)
-    key = {"benchmark": "rise_calls", "black box": black_box.fingerprint, "picture": digest(image), "class": target}
     maps = {}
     for method, seed in itertools.product(METHODS, seeds):
         made_by = {"method": method, "seed": seed, "calls": CALLS, "code": CODE}
@@ -150,7 +150,7 @@ def measure(name, path, seeds):
 
 def converge(name, path):
     """One row: how well 32,000 masks agree with the average of 32,000 others."""
-    black_box, image, target, common = opened(name, path)
+    black_box, image, target, common, key = opened(name, path)
     model, masks = remembering(black_box, target), 4 * CALLS[-1]
 
     def average(seeds):
@@ -161,10 +161,8 @@ def converge(name, path):
         ours = with_rise("regression", model, image, 0, bar(common, OURS), (masks,))[0]
         return [rank_correlation(first, second), rank_correlation(ours, first), rank_correlation(ours, second)]
 
-    key = {"benchmark": "rise_calls, convergence", "black box": black_box.fingerprint, "picture": digest(image), "class": target,
-           "masks": masks, "code": CODE}
     heads = "average with average", "regression with average", "regression with the other average"
-    return common | {"masks": masks} | dict(zip(heads, cached(key, compare)))
+    return common | {"masks": masks} | dict(zip(heads, cached(key | {"convergence": masks, "code": CODE}, compare)))
 
 
 def calls_needed(table):
