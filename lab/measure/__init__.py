@@ -1,0 +1,1 @@
+"""How good explanations are: arrays in, numbers out."""
