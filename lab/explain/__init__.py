@@ -1,0 +1,1 @@
+"""Methods that explain: a model, a picture and a class in, an explanation out."""
