@@ -21,15 +21,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from lime import lime_image
 from lime.lime_image import LimeImageExplainer
 
-from lab import lime_study
-from lab.blackbox import load
-from lab.images import list_pictures, load_image
+from lab.explain.lime import lime_explanations
+from lab.networks.loading import load
+from lab.pictures import list_pictures, load_image
+from lab.study.settings import LAB_SETTINGS
 
 
 def with_the_lab(black_box, image, settings):
-    predictions = lime_study.Predictions(black_box.__call__, image)  # a bare callable: nothing is kept on disk
-    predictions.fill(settings.values())
-    return {name: lime_study.explain(predictions, setting) for name, setting in settings.items()}
+    explained = lime_explanations(black_box.__call__, image, settings)  # a bare callable: nothing is kept on disk
+    return {name: found.package for name, found in explained.items()}
 
 
 def with_the_package(black_box, image, settings):
@@ -55,7 +55,7 @@ def main():
 
     settings = {
         name: dataclasses.replace(setting, num_samples=round(setting.num_samples * arguments.share))
-        for name, setting in lime_study.LAB_SETTINGS.items()
+        for name, setting in LAB_SETTINGS.items()
     }
     black_box = load("efficientnet_lite0")
     image = load_image(arguments.picture, black_box.input_size)

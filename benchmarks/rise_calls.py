@@ -11,8 +11,8 @@ With `--convergence` it asks instead whether the regression goes where the paper
 masks each, does its map agree with the average's as well as a second, independent run of the average does?
 Writes `rise_convergence.csv`.
 
-Model calls and maps are kept in `.cache/`: an interrupted benchmark goes on where it stopped, and after a
-change of an estimator only what is made of the calls is made again.
+Model calls are kept in `.cache/`: an interrupted benchmark goes on where it stopped, and after a change of an
+estimator only what is made of the calls is made again.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lab.blackbox import load  # before TensorFlow: it keeps the start quiet
+from lab.networks.loading import load  # before TensorFlow: it keeps the start quiet
 
 import pandas as pd
 import tensorflow as tf
@@ -36,11 +36,11 @@ from tqdm import tqdm
 from xplique.attributions import Rise as XpliqueRise
 from xplique.commons import batch_tensor
 
-import rise
-from lab.cache import cached, digest
-from lab.figures import COLORS, MARKERS
-from lab.images import list_pictures, load_image
-from lab.metrics import auc, deletion_curve, insertion_curve, rank_correlation
+from lab.measure.agreement import rank_correlation
+from lab.measure.curves import auc, deletion_curve, insertion_curve
+from lab.networks.asking import Asked
+from lab.pictures import list_pictures, load_image
+from lab.show.style import COLORS, MARKERS
 from record import RESULTS, record
 from rise import Rise
 
@@ -51,20 +51,7 @@ QUALITY_CALLS = (250, 500, 1000)
 # Traced once, these two would repeat the masks of the first seed for every other.
 XpliqueRise._get_masks = staticmethod(XpliqueRise._get_masks.python_function)
 XpliqueRise._apply_masks = staticmethod(XpliqueRise._apply_masks.python_function)
-CODE = digest(np.frombuffer(Path(rise.__file__).read_bytes(), np.uint8))
 PAPER, XPLIQUE, OURS = "paper's average", f"Xplique {version('xplique')}", "rise.py, regression"
-
-
-def remembering(black_box, target):
-    """The black box's score of one class as a model of one output, each batch asked for once."""
-    def model(perturbed):
-        perturbed = np.asarray(perturbed)
-        # Every sixteenth pixel tells two smooth masks apart, and takes no time to digest.
-        key = {"benchmark": "rise_calls", "black box": black_box.fingerprint, "class": target,
-               "pictures": digest(perturbed[:, ::16, ::16])}
-        return cached(key, lambda: black_box(perturbed)[:, [target]])
-
-    return model
 
 
 def with_rise(estimator, model, image, seed, progress, calls=CALLS):
@@ -105,13 +92,12 @@ METHODS = {PAPER: partial(with_rise, "average"), XPLIQUE: with_xplique, OURS: pa
 
 
 def opened(name, path):
-    """A network, a picture as it takes it, the most probable class, the columns that say so, and the key of what is made of them."""
+    """A network, a picture as it takes it, the most probable class, and the columns that say so."""
     black_box = load(name, batch_size=BATCH)
     image = load_image(path, black_box.input_size)
     target, class_name, _ = black_box.top(image)[0]
     common = {"network": black_box.name, "picture": path.name, "class": class_name}
-    key = {"benchmark": "rise_calls", "black box": black_box.fingerprint, "picture": digest(image), "class": target}
-    return black_box, image, target, common, key
+    return black_box, image, target, common
 
 
 def bar(common, *what):
@@ -120,18 +106,17 @@ def bar(common, *what):
 
 def quality(black_box, image, target, saliency):
     """Deletion and insertion AUC, black as the baseline."""
-    return [auc(*curve(black_box, image, saliency, target, 0.0, steps=50)) for curve in (deletion_curve, insertion_curve)]
+    return [auc(*curve(black_box, image, target, saliency, np.uint8(0))) for curve in (deletion_curve, insertion_curve)]
 
 
 def measure(name, path, seeds):
     """Rows for one network and picture: correlations with the reference, and the quality of maps."""
-    black_box, image, target, common, key = opened(name, path)
-    model = remembering(black_box, target)
+    black_box, image, target, common = opened(name, path)
+    model = Asked(black_box, [target])
     check_xplique(model, image)
-    maps = {}
-    for method, seed in itertools.product(METHODS, seeds):
-        made_by = {"method": method, "seed": seed, "calls": CALLS, "code": CODE}
-        maps[method, seed] = cached(key | made_by, lambda: METHODS[method](model, image, seed, bar(common, method, f"seed {seed}")))  # noqa: B023
+    maps = {
+        (method, seed): METHODS[method](model, image, seed, bar(common, method, f"seed {seed}")) for method, seed in itertools.product(METHODS, seeds)
+    }
     longest = np.stack([maps[PAPER, seed][-1] for seed in seeds])
     half = len(seeds) // 2
     agreement = rank_correlation(longest[:half].mean(0), longest[half : 2 * half].mean(0))
@@ -143,26 +128,25 @@ def measure(name, path, seeds):
             row = common | {"method": method, "seed": seed, "calls": calls}
             rows.append(row | {"correlation": rank_correlation(saliency, reference)})
             if calls in QUALITY_CALLS:
-                deletion, insertion = cached(key | {"quality of": digest(saliency)}, lambda: quality(black_box, image, target, saliency))  # noqa: B023
+                deletion, insertion = quality(black_box, image, target, saliency)
                 qualities.append(row | {"deletion": deletion, "insertion": insertion})
     return rows, qualities
 
 
 def converge(name, path):
     """One row: how well 32,000 masks agree with the average of 32,000 others."""
-    black_box, image, target, common, key = opened(name, path)
-    model, masks = remembering(black_box, target), 4 * CALLS[-1]
+    black_box, image, target, common = opened(name, path)
+    model, masks = Asked(black_box, [target]), 4 * CALLS[-1]
 
     def average(seeds):
         return np.mean([with_rise("average", model, image, seed, bar(common, PAPER, f"seed {seed}"), CALLS[-1:])[0] for seed in seeds], axis=0)
 
-    def compare():
-        first, second = average(range(4)), average(range(4, 8))
-        ours = with_rise("regression", model, image, 0, bar(common, OURS), (masks,))[0]
-        return [rank_correlation(first, second), rank_correlation(ours, first), rank_correlation(ours, second)]
-
-    heads = "average with average", "regression with average", "regression with the other average"
-    return common | {"masks": masks} | dict(zip(heads, cached(key | {"convergence": masks, "code": CODE}, compare)))
+    first, second = average(range(4)), average(range(4, 8))
+    ours = with_rise("regression", model, image, 0, bar(common, OURS), (masks,))[0]
+    return common | {
+        "masks": masks, "average with average": rank_correlation(first, second), "regression with average": rank_correlation(ours, first),
+        "regression with the other average": rank_correlation(ours, second),
+    }
 
 
 def calls_needed(table):

@@ -21,7 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lab.blackbox import load  # before TensorFlow: it keeps the start quiet
+from lab.networks.loading import load  # before TensorFlow: it keeps the start quiet
 
 import keras
 import pandas as pd

@@ -1,22 +1,27 @@
-import csv
+import dataclasses
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from lime.lime_image import LimeImageExplainer
 
+from cheap import tiles
 from counting import Counting
-from lab import cache, explainers, lime_study, metrics
-from lab.explainers import METHODS, NAMES, attribute, exact_shapley, explain
+from lab.explain.game import Game, superpixels
+from lab.explain.lime import lime_explanation
+from lab.explain.methods import METHODS, PACKAGE, _windows, attribute, explain
+from lab.explain.names import BASELINES, METHOD_NAMES
+from lab.networks import asking
+from lab.networks.asking import Asked
+from rise import Rise
 
-MODEL_BASED = ["lime", "rise", "rise_average", "shap", "occlusion"]
-BASELINES = ["random", "centre", "edges"]
+ASKING = ["lime", "rise", "rise_average", "shap", "occlusion"]
 SQUARE = np.s_[16:32, 48:64]
 
 
-class Model(Counting):
-    """Class 1 is the sparkle of the square alone; counts what it is asked."""
+class Square(Counting):
+    """Class 1 is the sparkle of the square alone."""
 
     def answer(self, images):
         red = np.asarray(images, float)[:, SQUARE[0], SQUARE[1], 0]
@@ -35,8 +40,8 @@ def interacting(images):
 def image():
     """Dark tiles and a sparkling red square, which quickshift finds again as a superpixel of its own."""
     rng = np.random.default_rng(3)
-    tiles = rng.integers([30, 30, 30], [120, 226, 226], (4, 5, 3)).repeat(16, axis=0).repeat(16, axis=1)
-    image = (tiles + rng.integers(-10, 10, tiles.shape)).astype(np.uint8)
+    plain = rng.integers([30, 30, 30], [120, 226, 226], (4, 5, 3)).repeat(16, axis=0).repeat(16, axis=1)
+    image = (plain + rng.integers(-10, 10, plain.shape)).astype(np.uint8)
     image[SQUARE] = rng.choice([215, 255], (16, 16, 1)) * np.array([1, 0.1, 0.1])
     return image
 
@@ -48,32 +53,20 @@ def square(image):
     return square
 
 
-@pytest.fixture
-def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(cache, "_store", cache._open(tmp_path / "cache"))
-
-
-def game(n, seed=0):
+def drawn(n, seed=0):
     """A value for each coalition, drawn at random: every interaction there can be."""
     values = np.random.default_rng(seed).normal(size=2**n)
     return lambda kept: values[np.asarray(kept, int) @ 2 ** np.arange(n)]
 
 
-def test_lime_has_the_leading_setting():
-    path = Path(__file__).parent.parent / "report" / "results" / "lime_ranking.csv"
-    with open(path, encoding="utf-8") as file:
-        leading = min(csv.DictReader(file), key=lambda row: float(row["mean_rank"]))
-    assert explainers.LIME_SETTING == lime_study.LAB_SETTINGS[leading["setting"]]
-
-
 def test_names():
-    assert list(METHODS) == list(NAMES) == MODEL_BASED + BASELINES
+    assert list(METHODS) == list(METHOD_NAMES) == [*ASKING, *BASELINES]
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("budget", [90, 131, 200])
 def test_the_budget_is_never_exceeded_and_nearly_used(image, method, budget):
-    model = Model(batch_size=7)
+    model = Square(batch_size=7)
     saliency = explain(method, model, image, 1, budget)
     assert saliency.shape == image.shape[:2] and saliency.dtype == np.float32 and np.isfinite(saliency).all()
     assert max(model.batches, default=0) <= 7
@@ -83,14 +76,14 @@ def test_the_budget_is_never_exceeded_and_nearly_used(image, method, budget):
         assert 0.9 * budget < model.calls <= budget
 
 
-@pytest.mark.parametrize("method", MODEL_BASED)
+@pytest.mark.parametrize("method", ASKING)
 def test_what_alone_decides_is_found(image, square, method):
-    saliency = explain(method, Model(), image, 1, 400)
-    assert metrics.pointing_game(saliency, square) == 1
+    saliency = explain(method, Square(), image, 1, 400)
+    assert square[saliency == saliency.max()].all()
     outside = np.abs(saliency - np.median(saliency))[~square].mean()
     assert saliency[square].mean() - np.median(saliency) > 5 * outside
     # For the other class it counts as much against it.
-    against = explain(method, Model(), image, 0, 400)
+    against = explain(method, Square(), image, 0, 400)
     assert against[square].mean() < against[~square].mean()
 
 
@@ -101,73 +94,73 @@ def test_seeds(image, method):
     assert (first != other).any() == (method not in ("occlusion", "centre", "edges"))
 
 
-@pytest.mark.parametrize("method", MODEL_BASED)
-def test_no_call_is_made_twice(image, own_cache, method):
+@pytest.mark.parametrize("method", ASKING)
+def test_no_call_is_made_twice(image, monkeypatch, tmp_path, method):
+    monkeypatch.setattr(asking, "_on_disk", asking._open(tmp_path / "cache"))
+    monkeypatch.setattr(asking, "CHUNK", 16)
+
     class Interrupted(Exception):
         pass
 
-    class Kept(Model):
+    class Kept(Square):
         fingerprint = "a model of this test"
-        breaks = False
+        breaks = True
 
         def __call__(self, images):
             if self.breaks and self.calls >= 40:
                 raise Interrupted
             return super().__call__(images)
 
-    plain, model = explain(method, Model(batch_size=8), image, 1, 100), Kept(batch_size=8)
-    model.breaks = method != "lime"  # which keeps its answers in chunks of 250
-    if model.breaks:
-        with pytest.raises(Interrupted):
-            explain(method, model, image, 1, 100)
-        assert 40 <= model.calls < 48
-        model.breaks = False
+    plain, model = explain(method, Square(batch_size=8), image, 1, 100), Kept(batch_size=8)
+    with pytest.raises(Interrupted):
+        explain(method, model, image, 1, 100)
+    assert 40 <= model.calls < 48
+    model.breaks = False
     np.testing.assert_allclose(explain(method, model, image, 1, 100), plain, atol=1e-6)
-    assert model.calls <= 100
+    assert model.calls <= 100 + 16  # what was lost is less than a chunk
     calls = model.calls
     explain(method, model, image, 1, 100)
     assert model.calls == calls
 
 
-def test_lime_is_the_studys(image):
-    setting = lime_study.dataclasses.replace(explainers.LIME_SETTING, num_samples=299, seed=4)
-    expected = lime_study.run(Model(), image, setting, label=1).saliency
-    np.testing.assert_allclose(explain("lime", Model(), image, 1, 300, seed=4), expected)
+def test_lime_is_the_packages_with_its_defaults(image):
+    expected = LimeImageExplainer(random_state=4).explain_instance(image, Square(), labels=(1,), top_labels=None, num_samples=300)
+    weights = np.array([weight for _, weight in sorted(expected.local_exp[1])])
+    saliency = explain("lime", Square(), image, 1, 300, seed=4)
+    np.testing.assert_allclose(saliency, weights[expected.segments], atol=1e-6)
+    own = lime_explanation(Square(), image, dataclasses.replace(PACKAGE, num_samples=300, seed=4), label=1)
+    np.testing.assert_allclose(saliency, own.saliency, atol=1e-6)
 
 
-def test_lime_on_a_game_is_lime_on_the_picture(image):
-    segments, setting = lime_study.superpixels(image), explainers.LIME_SETTING
-    value = explainers.game(Model(), image, 1, segments, setting.hide_color)
-    weights = attribute("lime", value, segments.max() + 1, 299, seed=2)
-    np.testing.assert_allclose(weights[segments], explain("lime", Model(), image, 1, 300, seed=2), atol=1e-6)
+@pytest.mark.parametrize("method", ["lime", "shap"])
+def test_a_picture_is_explained_as_the_game_of_its_superpixels(image, method):
+    game = Game(Asked(Square(), [1]), image, superpixels(image), PACKAGE.hide_color)
+    weights = attribute(method, game.value, game.n, 300, seed=2)
+    np.testing.assert_allclose(weights[game.segments], explain(method, Square(), image, 1, 300, seed=2), atol=1e-6)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 6, 8])
 def test_kernel_shap_with_all_coalitions_is_exact(n):
-    value = game(n)
-    asked = []
+    value, asked = drawn(n), []
     counted = lambda kept: asked.append(len(kept)) or value(kept)  # noqa: E731
     np.testing.assert_allclose(attribute("shap", counted, n, 2**n), attribute("shapley", value, n), atol=1e-8)
     assert sum(asked) <= 2**n
 
 
 def test_kernel_shap_with_all_coalitions_of_superpixels_is_exact():
-    rng = np.random.default_rng(0)
-    tiles = rng.integers(30, 226, (2, 3, 3)).repeat(20, axis=0).repeat(20, axis=1)
-    image = (tiles + rng.integers(-10, 10, tiles.shape)).astype(np.uint8)
-    segments, hide_color = lime_study.superpixels(image), explainers.LIME_SETTING.hide_color
-    n = segments.max() + 1
-    assert 4 <= n <= 8
+    image = tiles(2, 3, 20)
+    segments = superpixels(image)
 
     def model(images):
         grain = np.abs(np.diff(images.astype(float), axis=2)).mean(axis=(1, 3)) / 10
         left, right = grain[:, :30].mean(axis=1), grain[:, 30:].mean(axis=1)
         return np.stack([left * right, 1 - left * right], axis=1)
 
-    truth = exact_shapley(model, image, 0, segments, hide_color)
-    np.testing.assert_allclose(explain("shap", model, image, 0, 2**n)[::20, ::20], truth[segments][::20, ::20], atol=1e-6)
-    hidden = lime_study.hidden_picture(image, segments, hide_color)
-    whole, nothing = model(np.stack([image, hidden]))[:, 0]
+    game = Game(Asked(model, [0]), image, segments, PACKAGE.hide_color)
+    assert 4 <= game.n <= 8
+    truth = attribute("shapley", game.value, game.n)
+    np.testing.assert_allclose(explain("shap", model, image, 0, 2**game.n), truth[segments], atol=1e-6)
+    whole, nothing = model(np.stack([image, game.hidden]))[:, 0]
     assert truth.sum() == pytest.approx(whole - nothing)
     assert np.ptp(truth) > 0.01
 
@@ -185,14 +178,14 @@ def test_kernel_shap_leaves_numpys_global_state_alone(capfd):
     np.random.seed(5)
     expected = np.random.random(3)
     np.random.seed(5)
-    first = attribute("shap", game(10), 10, 100, seed=1)
+    first = attribute("shap", drawn(10), 10, 100, seed=1)
     np.testing.assert_array_equal(np.random.random(3), expected)
-    np.testing.assert_array_equal(attribute("shap", game(10), 10, 100, seed=1), first)
+    np.testing.assert_array_equal(attribute("shap", drawn(10), 10, 100, seed=1), first)
     assert capfd.readouterr() == ("", "")  # nor does it draw a bar
 
 
 def test_exact_shapley_is_the_mean_over_all_orders():
-    value = game(4)
+    value = drawn(4)
     expected = np.zeros(4)
     for order in itertools.permutations(range(4)):
         kept = np.zeros((1, 4), int)
@@ -211,6 +204,23 @@ def test_exact_shapley_in_closed_form():
     np.testing.assert_allclose(attribute("shapley", largest, 3), [1 / 3, 1 / 3 + 1 / 2, 1 / 3 + 1 / 2 + 2])
 
 
+def test_exact_shapley_refuses_too_many_features():
+    with pytest.raises(ValueError, match="at most 12 superpixels, got 14"):
+        attribute("shapley", lambda kept: pytest.fail("asked"), 14)
+
+
+def test_a_linear_model_gives_lime_its_weights():
+    weights = np.random.default_rng(0).normal(size=12)
+    np.testing.assert_allclose(attribute("lime", lambda kept: 0.5 + kept @ weights, 12, 3000), weights, atol=0.02)
+
+
+def test_occlusion_on_a_game_is_the_loss_of_each_feature():
+    value = drawn(5)
+    whole = np.ones((1, 5), int)
+    expected = [value(whole)[0] - value(whole - np.eye(5, dtype=int)[[feature]])[0] for feature in range(5)]
+    np.testing.assert_allclose(attribute("occlusion", value, 5), expected)
+
+
 def test_occlusion_in_closed_form():
     """A linear model loses, under a window, what its weights say; the mean over windows follows."""
     rng = np.random.default_rng(0)
@@ -218,7 +228,7 @@ def test_occlusion_in_closed_form():
     weights = rng.normal(size=(12, 16)) / 1e4
     model = lambda images: np.stack([(images * weights[..., None]).sum((1, 2, 3))] * 2, axis=1)  # noqa: E731
     loss = ((image - np.round(image.mean((0, 1)))) * weights[..., None]).sum(-1)
-    corners, (height, width) = explainers._windows((12, 16), 49)
+    corners, (height, width) = _windows((12, 16), 49)
     assert (height, width) == (3, 4) and len(corners) == 48
     total, count = np.zeros((2, 12, 16))
     for y, x in np.ndindex(12, 16):
@@ -232,7 +242,7 @@ def test_occlusion_in_closed_form():
 @pytest.mark.parametrize("shape", [(5, 5), (227, 227), (40, 90), (90, 7), (3, 300)])
 @pytest.mark.parametrize("most", [1, 2, 3, 10, 99, 1000])
 def test_windows_cover_every_pixel(shape, most):
-    corners, (height, width) = explainers._windows(shape, most)
+    corners, (height, width) = _windows(shape, most)
     covered = np.zeros(shape, bool)
     for top, left in corners:
         assert 0 <= top <= shape[0] - height and 0 <= left <= shape[1] - width
@@ -240,14 +250,14 @@ def test_windows_cover_every_pixel(shape, most):
     assert covered.all() and len(set(corners)) == len(corners) <= most
 
 
-def test_rise_is_rises_own(image):
-    for method, estimator in (("rise", "regression"), ("rise_average", "average")):
-        expected = explainers.rise.Rise(Model(), nb_samples=60, seed=3, estimator=estimator).explain_classes(image, [1])[0]
-        np.testing.assert_allclose(explain(method, Model(), image, 1, 60, seed=3), expected, atol=1e-6)
+@pytest.mark.parametrize("method, estimator", [("rise", "regression"), ("rise_average", "average")])
+def test_rise_is_rises_own(image, method, estimator):
+    expected = Rise(Square(), nb_samples=60, seed=3, estimator=estimator).explain_classes(image, [1])[0]
+    np.testing.assert_allclose(explain(method, Square(), image, 1, 60, seed=3), expected, atol=1e-6)
 
 
 def test_rise_on_a_game_is_the_mean_value_given_that_a_feature_is_kept():
-    value, kept = game(4), np.array(list(itertools.product((0, 1), repeat=4)))
+    value, kept = drawn(4), np.array(list(itertools.product((0, 1), repeat=4)))
     expected = [value(kept[kept[:, feature] == 1]).mean() for feature in range(4)]
     for method in ("rise", "rise_average"):
         np.testing.assert_allclose(attribute(method, value, 4, 2**15), expected, atol=0.05)
@@ -284,39 +294,25 @@ def test_baselines():
     ],
 )
 def test_bad_input_costs_no_call(image, changed, error, message):
-    model = Model()
+    model = Square()
     arguments = {"method": "occlusion", "black_box": model, "image": image, "label": 1, "budget": 100} | changed
     with pytest.raises(error, match=message):
         explain(**arguments)
     assert model.calls == 0
 
 
-@pytest.mark.parametrize("method", MODEL_BASED)
+@pytest.mark.parametrize("method", ASKING)
 def test_bad_answers(image, method):
     with pytest.raises(ValueError, match="class.* from 0 to 1, got 2"):
-        explain(method, Model(), image, 2, 100)
+        explain(method, Square(), image, 2, 100)
     with pytest.raises(ValueError, match="n_classes"):
         explain(method, lambda images: np.zeros(len(images)), image, 0, 100)
     with pytest.raises(ValueError, match="finite"):
         explain(method, lambda images: np.full((len(images), 2), np.nan), image, 0, 100)
 
 
-def test_least_budgets_are_enough(image):
-    for method, least in (("lime", 21), ("shap", 82), ("rise", 2), ("rise_average", 1), ("occlusion", 2)):
-        model = Model()
-        assert np.isfinite(explain(method, model, image, 1, least)).all()
-        assert model.calls <= least
-
-
-def test_exact_shapley_refuses(image):
-    model = Model()
-    columns = np.broadcast_to(np.arange(80), (64, 80))
-    for segments, message in [
-        (columns // 6, "at most 12 superpixels, got 14"),
-        (columns // 20 + 1, "numbered from 0"),
-        (columns // 20 * 2, "numbered from 0"),
-        (columns[:, :5], "shape"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            exact_shapley(model, image, 1, segments, None)
-    assert model.calls == 0
+@pytest.mark.parametrize("method, least", [("lime", 21), ("shap", 82), ("rise", 2), ("rise_average", 1), ("occlusion", 2)])
+def test_least_budgets_are_enough(image, method, least):
+    model = Square()
+    assert np.isfinite(explain(method, model, image, 1, least)).all()
+    assert model.calls <= least
