@@ -1,8 +1,9 @@
-# make lab     executes the notebooks, writes report/figures and report/results
-# make test    runs the tests and executes the notebooks again at small counts
-# make figures draws all figures again from finished explanations, without a model call
+# make lab     executes the notebooks
+# make study   measures what the report shows, writes report/results; goes on where it was interrupted
+# make figures draws report/figures from report/results and data, without asking a network
 # make report  builds report/report.pdf from report/figures and report/results
 # make archive NAME=lastname_firstname   writes dist/<NAME>_LIME_RISE.zip
+# make test    runs the tests, and the notebooks again at small counts
 # make bench   compares rise.py with other software, in an environment of its own: hours
 #
 # Each first makes .venv and installs LIME_requirements.txt, once; make bench .venv-bench and benchmarks/requirements.txt.
@@ -11,23 +12,37 @@ PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := LIME.ipynb RISE.ipynb EVALUATION.ipynb
 
-.PHONY: lab test figures report archive bench
+.PHONY: lab study figures report archive test bench tests $(NOTEBOOKS:%=test-%)
 
 lab: .venv/installed
-	$(BIN)/python -m lab.execute $(NOTEBOOKS)
+	$(BIN)/python -m lab.hand_in.notebooks $(NOTEBOOKS)
 
-test: .venv/installed
-	LAB_PROFILE=quick LAB_BLACKBOX=offline $(BIN)/python -m pytest tests
-	LAB_PROFILE=quick LAB_BLACKBOX=offline $(BIN)/python -m pytest --nbval-lax --nbval-current-env $(NOTEBOOKS)
+study: .venv/installed
+	$(BIN)/python -m lab.study
 
 figures: .venv/installed
-	$(BIN)/python -m lab.execute --figures $(NOTEBOOKS)
+	$(BIN)/python -m lab.show
 
 report: .venv/installed
-	$(BIN)/python -m lab.report
+	$(BIN)/python -m lab.hand_in.report
 
 archive: .venv/installed
-	$(BIN)/python -m lab.archive "$(NAME)"
+	$(BIN)/python -m lab.hand_in.archive "$(NAME)"
+
+# Two at a time, of one thread each: faster on two cores than one after the other on two threads. What one prints appears when it has ended.
+test: .venv/installed
+	@echo "Testing two things at a time; each is heard of when it has ended"
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) tests $(NOTEBOOKS:%=test-%)
+
+tests $(NOTEBOOKS:%=test-%): export LAB_PROFILE := quick
+tests $(NOTEBOOKS:%=test-%): export LAB_BLACKBOX := offline
+tests $(NOTEBOOKS:%=test-%): export TF_NUM_INTRAOP_THREADS := 1
+
+tests:
+	$(BIN)/python -m pytest tests
+
+$(NOTEBOOKS:%=test-%):
+	$(BIN)/python -m pytest -p no:cacheprovider --nbval-lax --nbval-current-env $(@:test-%=%)
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python benchmarks/rise_overhead.py

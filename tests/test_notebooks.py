@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from lab.profile import ROOT
+from lab.files import ROOT
 
 NOTEBOOKS = ["LIME.ipynb", "RISE.ipynb", "EVALUATION.ipynb"]
 

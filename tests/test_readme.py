@@ -1,11 +1,12 @@
 """What the README promises."""
 
+import importlib.util
 import re
 
 import numpy as np
 import pandas as pd
 
-from lab.profile import ROOT
+from lab.files import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -47,6 +48,32 @@ def test_it_quotes_the_benchmarks_as_they_were_measured():
 
 
 def test_it_names_every_switch():
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "lab").glob("*.py"))
-    switches = set(re.findall(r"LAB_[A-Z]+", source)) - {"LAB_SETTINGS"}
-    assert switches and all(f"`{switch}`" in TEXT for switch in switches)
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "lab").rglob("*.py"))
+    switches = set(re.findall(r"environ\W+(?:get\W+)?(LAB_[A-Z]+)", source))
+    assert {"LAB_PROFILE", "LAB_BLACKBOX", "LAB_WEIGHTS"} <= switches
+    assert all(f"`{switch}`" in TEXT for switch in switches)
+
+
+def shell():
+    """The commands it gives, without their comments."""
+    lines = "".join(re.findall(r"```sh\n(.*?)```", TEXT, flags=re.S)).splitlines()
+    return [line.partition(" #")[0].strip() for line in lines] + re.findall(r"`((?:\S+=\S+ )*make [^`]+)`", TEXT)
+
+
+def test_the_commands_it_gives_are_there():
+    modules = re.findall(r"python -m (\S+)", "\n".join(shell()))
+    assert {"lab.study", "lab.show", "lab.hand_in.report", "lab.hand_in.archive", "lab.hand_in.notebooks", "lab.evaluate"} <= set(modules)
+    for module in modules:
+        found = importlib.util.find_spec(module)
+        assert found and (not found.submodule_search_locations or importlib.util.find_spec(f"{module}.__main__")), module
+    targets = {target for line in shell() if "make " in line for target in re.findall(r"\b[a-z]+$", re.sub(r" ?[A-Z]+=\S+", "", line))}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert targets >= {"lab", "test", "study", "figures", "report", "archive", "bench"}
+    assert [target for target in targets if not re.search(rf"^{target}:", makefile, flags=re.M)] == []
+
+
+def test_whatever_make_runs_it_tells_how_to_run_without():
+    recipes = re.findall(r"^\t\$\(BIN\)/(python -m [\w.]+)", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
+    without = TEXT[TEXT.index("Without make"):].partition("## ")[0]
+    # "python -m pip" is there as pip.
+    assert len(recipes) >= 7 and [recipe for recipe in recipes if f".venv/bin/{recipe}" not in without and not recipe.endswith("pip")] == []

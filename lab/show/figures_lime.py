@@ -1,0 +1,188 @@
+"""Figures of LIME: a function each, from results to figure."""
+
+import numpy as np
+
+from lab.measure.measurements import MEASUREMENTS, head
+from lab.show import charts, maps, reading
+from lab.study.settings import COLORS, LAB_SETTINGS
+
+_COLOR_NAMES = {str(color): name for name, color in COLORS.items()}
+
+
+def guesses(results, pictures, title):
+    """Pictures with the classes that each network finds most probable."""
+    table, networks = results.table("predictions"), reading.networks(results)
+    rows, names = [], []
+    for several in maps.wrapped(pictures, 3):
+        rows.append([maps.photograph(reading.image(picture)) for picture in several])
+        names.append("")
+        for network in networks:
+            guessed = [reading.of(table, network, picture).sort_values("rank") for picture in several]
+            rows.append(["\n".join(f"{row.predicted.replace('_', ' ')} {row.probability:.2f}" for row in found.itertuples()) for found in guessed])
+            names.append(network)
+    return maps.sheet(rows, title, row_heads=names)
+
+
+def lime_pictures(results):
+    """Every picture with the three most probable classes, a row of words for each network."""
+    return guesses(results, reading.pictures(results), "The pictures, and what the networks take them for")
+
+
+def _shown(results, kind):
+    """The picture, its superpixels, and panels of the table of what is shown."""
+    network, picture = reading.networks(results)[0], reading.elephant(results)
+    image = reading.image(picture)
+    panels = []
+    for row in reading.of(results.table("lime_shown"), network, picture, figure=kind).itertuples():
+        segments, weights, chosen = _arrays(results, "lime_shown", row)
+        both = not row.hide_rest and (weights[chosen] < 0).any()
+        note = f"{reading.told(row.label)} {row.probability:.2f}" if kind == "perturbed" else f"R² {row.r2_fresh:.2f}, {row.shown:.0%} shown"
+        panels.append(maps.superpixels(image, segments, chosen, row.name.replace("_", " "), note, weights if both else None, row.hide_rest))
+    return image, segments, panels
+
+
+def _arrays(results, table, row):
+    segments, weights, chosen = (results.array(table, row.key, name) for name in ("segments", "weights", "chosen"))
+    return segments.astype(int), weights[row.index], chosen[row.index].astype(bool)
+
+
+def lime_superpixels(results):
+    """The first elephant's superpixels, and three perturbed pictures with the network's probability."""
+    image, segments, panels = _shown(results, "perturbed")
+    first = maps.photograph(maps.outlined(image, segments), f"{segments.max() + 1} superpixels")
+    others = [panel._replace(head=f"perturbed picture {number}") for number, panel in enumerate(panels, start=1)]
+    return maps.sheet([[first, *others]], "What LIME asks: the picture with superpixels hidden")
+
+
+def lime_weights(results):
+    """The first elephant, the weight of each superpixel under the default setting, and the superpixels that are shown."""
+    network, picture = reading.networks(results)[0], reading.elephant(results)
+    image = reading.image(picture)
+    row = next(reading.of(results.table("lime_runs"), network, picture, setting="default", seed=0).itertuples())
+    segments, weights, chosen = _arrays(results, "lime_runs", row)
+    cells = [
+        maps.photograph(image, note=f"{network}: {reading.told(row.label)}"),
+        maps.weights(image, weights[segments], note=f"{len(weights)} superpixels, R² {row.r2_fresh:.2f}"),
+        maps.superpixels(image, segments, chosen, note=f"{chosen.sum()} superpixels"),
+    ]
+    return maps.sheet([cells], "From weights to an explanation", ["the picture", "the weight of each superpixel", "the largest positive weights"],
+                      weight_label="change of the probability when the superpixel is kept")
+
+
+def _settings(results, network, picture, title):
+    """The superpixels that each setting shows."""
+    image = reading.image(picture)
+    rows = list(reading.of(results.table("lime_runs"), network, picture, seed=0).itertuples())
+    panels = [maps.photograph(image, network, f"explained: {reading.told(rows[0].label)}")]
+    for row in rows:
+        setting = LAB_SETTINGS[row.setting]
+        segments, _, chosen = _arrays(results, "lime_runs", row)
+        hidden = "mean" if setting.hide_color is None else _COLOR_NAMES[str(setting.hide_color)]
+        overlap = "" if np.isnan(row.iou) else f", IoU {row.iou:.2f}"
+        panels.append(maps.superpixels(image, segments, chosen, f"{row.setting}: {hidden}, top {setting.num_superpixels}", f"R² {row.r2_fresh:.2f}{overlap}"))
+    return maps.sheet(maps.wrapped(panels, 4), title)
+
+
+def lime_q1(results):
+    """What each setting shows on the first elephant, first network."""
+    return _settings(results, reading.networks(results)[0], reading.elephant(results), "Seven settings on the first elephant")
+
+
+def lime_q2(results):
+    """What each setting shows on the second elephant, first network."""
+    return _settings(results, reading.networks(results)[0], reading.elephant(results, 1), "Seven settings on another elephant")
+
+
+def lime_q3(results):
+    """What each setting shows on the first bear, first network."""
+    return _settings(results, reading.networks(results)[0], reading.bear(results), "Seven settings on a bear")
+
+
+def lime_q4_elephant(results):
+    """What each setting shows on the first elephant, second network."""
+    return _settings(results, reading.networks(results)[1], reading.elephant(results), "The first elephant through the other network")
+
+
+def lime_q4_other_elephant(results):
+    """What each setting shows on the second elephant, second network."""
+    return _settings(results, reading.networks(results)[1], reading.elephant(results, 1), "The other elephant through the other network")
+
+
+def lime_q4_bear(results):
+    """What each setting shows on the first bear, second network."""
+    return _settings(results, reading.networks(results)[1], reading.bear(results), "The bear through the other network")
+
+
+def lime_ranking(results):
+    """Mean rank of each setting with its interval."""
+    table = results.table("lime_ranking")
+    return charts.intervals(
+        table.assign(name="setting " + table["setting"].astype(str)), "name", "mean_rank", "Which setting explains best?",
+        f"mean rank among {len(table)} settings over pictures, networks and measurements (1 is best), with 95% interval",
+    )
+
+
+def _around(results, parameter):
+    table = results.table("lime_grid")
+    return table[table["parameter"] == parameter]
+
+
+def lime_tradeoff(results):
+    """Fidelity against the number of superpixels in the linear model, a line for each picture."""
+    table = _around(results, "num_superpixels")
+    return charts.lines(
+        table.assign(value=table["value"].astype(int)), "value", "r2_fresh", "picture", "How many superpixels are enough?",
+        f"superpixels in the linear model, as many as there are at most ({reading.networks(results)[0]})", head("r2_fresh"),
+    )
+
+
+def lime_hide_colors(results):
+    """The superpixels that are shown for each colour that hides the others."""
+    image, _, panels = _shown(results, "hide_color")
+    return maps.sheet(maps.wrapped([maps.photograph(image, "the picture"), *panels], 4), "Superpixels found with each hiding colour")
+
+
+def lime_hide_color_fidelity(results):
+    """Fidelity for each colour that hides superpixels."""
+    table = _around(results, "hide_color")
+    values = table.pivot(index="value", columns="picture", values="r2_fresh").loc[list(dict.fromkeys(table["value"]))]
+    return charts.bars(values[list(dict.fromkeys(table["picture"]))], "Fidelity behind each colour", f"{head('r2_fresh')} ({reading.networks(results)[0]})")
+
+
+def lime_stability(results):
+    """Agreement between seeds against the number of samples, for LIME's sampling and the balanced one."""
+    table = results.table("lime_stability")
+    means = table.groupby(["sampling", "num_samples"], sort=False)["rank_correlation"].mean().reset_index()
+    means["sampling"] = means["sampling"].map({"lime": "LIME", "balanced": "balanced perturbations"})
+    return charts.lines(
+        means, "num_samples", "rank_correlation", "sampling", "How many samples until two seeds agree?",
+        f"num_samples ({reading.networks(results)[0]}, {table['seed'].nunique()} seeds)", head("rank_correlation"),
+    )
+
+
+def lime_top_labels(results):
+    """The superpixels that are shown for each of the leading classes."""
+    return maps.sheet([_shown(results, "top_labels")[2]], "What speaks for each of the leading classes?")
+
+
+def lime_rendering(results):
+    """One explanation under several choices of what is shown."""
+    return maps.sheet(maps.wrapped(_shown(results, "rendering")[2], 3), "One explanation, drawn in several ways")
+
+
+def lime_agreement(results):
+    """How well the order of the settings carries over, for each measurement and kind of pair."""
+    table = results.table("lime_agreement")
+    table = table[table["pairs"] > 0]
+    return charts.intervals(
+        table.assign(name=table["measure"].map(head)), "name", "tau", "Does the order of the settings carry over?",
+        "Kendall's tau between two orders of the settings (1: the same, 0: no relation), with 95% interval", by="pair",
+    )
+
+
+def lime_q4(results):
+    """Shares of each measurement's variance."""
+    table = results.table("lime_variance").set_index("measure").astype(float)  # the share that is the network's would pass for a name
+    table = table.rename(columns=lambda name: name.replace(" x ", " × ").replace("(x ", "(× "))
+    table.index = [MEASUREMENTS[key].label if key in MEASUREMENTS else key for key in table.index]
+    return charts.shares(table, "What an explanation's measurements depend on", "share of the variance over networks, pictures, settings and seeds")

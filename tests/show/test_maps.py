@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from matplotlib.path import Path
+
+from lab.show import maps, style
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+RAMP = np.broadcast_to(np.linspace(0, 1, 80, dtype=np.float32), (60, 80))
+
+
+def axes_of(figure):
+    return [axes for axes in figure.axes if axes.images]
+
+
+def test_saliency_is_clear_below_a_third_and_three_quarters_opaque_at_the_top():
+    ground = np.full((60, 80, 3), 200.0)
+    pixels = maps.tinted(ground, RAMP, (0, 1)).astype(float)
+    assert (pixels[:, RAMP[0] < 1 / 3] == 200).all()
+    np.testing.assert_allclose(pixels[0, -1], 0.25 * 200 + 0.75 * 255 * np.array(style.SALIENCY(1.0)[:3]), atol=1)
+    # half way between a third and the top: half of the opacity
+    middle = maps.tinted(ground, np.full((1, 1), 2 / 3, np.float32), (0, 1))[0, 0]
+    np.testing.assert_allclose(middle, 0.625 * 200 + 0.375 * 255 * np.array(style.SALIENCY(0.5)[:3]), atol=2)
+
+
+def test_saliency_scales_to_the_limits_and_stands_a_map_without_a_pattern():
+    ground = np.full((1, 1, 3), 200.0)
+    assert (maps.tinted(ground, np.full((1, 1), 0.3), (0, 1)) == 200).all()
+    assert (maps.tinted(ground, np.full((1, 1), 0.3), (0, 0.3)) != 200).any()
+    flat = maps.saliency(IMAGE, np.ones((5, 5)))
+    np.testing.assert_array_equal(flat.pixels, np.round(maps.light_grey(IMAGE)).astype(np.uint8))
+    maps.sheet([[flat]], "No pattern, no contour")
+
+
+def test_the_ground_is_grey_and_light():
+    grey = maps.light_grey(IMAGE)
+    assert (grey[..., 0] == grey[..., 1]).all() and (grey[..., 1] == grey[..., 2]).all()
+    assert grey.min() >= 128 and grey.max() <= 255
+    dark, light = maps.light_grey(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8))[0, :, 0]
+    assert dark < light == 255
+
+
+def test_signed_weights_leave_the_picture_untouched_at_zero_on_a_symmetric_scale():
+    values = np.zeros((60, 80))
+    values[:, :20], values[:, 60:] = -0.5, 1.0
+    panel = maps.weights(IMAGE, values)
+    grey = maps.light_grey(IMAGE)
+    assert np.abs(panel.pixels[:, 25:55].astype(float) - grey[:, 25:55]).max() <= 2
+    assert panel.limits == (-1.0, 1.0)
+    np.testing.assert_allclose(panel.pixels[:, 70], grey[:, 70] * style.SIGNED(1.0)[:3], atol=1)
+    np.testing.assert_allclose(panel.pixels[:, 5], grey[:, 5] * style.SIGNED(0.25)[:3], atol=1)
+    assert maps.weights(IMAGE, np.zeros((6, 8))).limits == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (80, 60), (50, 50)])
+def test_a_panel_has_the_aspect_ratio_of_its_picture(shape):
+    image = np.zeros((*shape, 3), np.uint8)
+    blob = np.outer(np.hanning(30), np.hanning(30))
+    panel = maps.saliency(image, blob)
+    assert panel.pixels.shape == image.shape
+    figure = maps.sheet([[panel, maps.photograph(image)]], "Two panels")
+    figure.draw_without_rendering()
+    for axes in axes_of(figure)[:2]:
+        box = axes.get_window_extent()
+        assert box.height / box.width == pytest.approx(shape[0] / shape[1], rel=0.01)
+
+
+def test_the_contour_encircles_a_fifth_of_the_pixels():
+    down, across = np.mgrid[-1:1:60j, -1:1:80j]
+    figure = maps.sheet([[maps.saliency(IMAGE, np.exp(-3 * (down**2 + across**2)))]], "One blob")
+    [contour] = axes_of(figure)[0].collections
+    [path] = contour.get_paths()
+    pixels = np.stack(np.meshgrid(np.arange(80), np.arange(60)), axis=-1).reshape(-1, 2)
+    assert Path(path.vertices).contains_points(pixels).mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_the_level_of_the_contour_lies_between_values_where_many_are_equal():
+    assert (RAMP > maps.top_fifth(RAMP)).mean() == pytest.approx(0.2, abs=0.02)
+    steps = np.repeat([0.0, 1.0, 2.0, 2.0], 25).reshape(10, 10)
+    assert 1 < maps.top_fifth(steps) < 2
+    most = np.repeat([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], 10).reshape(10, 10)
+    assert 0 < maps.top_fifth(most) < 1
+    assert maps.top_fifth(np.ones((5, 5))) is None
+
+
+def test_noise_gets_no_contour():
+    figure = maps.sheet([[maps.saliency(IMAGE, np.random.default_rng(0).random((60, 80)))]], "Noise")
+    assert not axes_of(figure)[0].collections
+
+
+def test_superpixels_are_shown_and_the_rest_is_black():
+    segments = np.repeat(np.arange(4), 20)[None].repeat(60, axis=0)
+    chosen = np.array([False, True, False, True])
+    pixels = maps.superpixels(IMAGE, segments, chosen).pixels
+    np.testing.assert_array_equal(pixels[chosen[segments]], IMAGE[chosen[segments]])
+    assert not pixels[~chosen[segments]].any()
+    # superpixels of a picture that the network saw squashed
+    small = segments[::2, ::2]
+    np.testing.assert_array_equal(maps.superpixels(IMAGE, small, chosen).pixels, pixels)
+
+
+def test_superpixels_are_tinted_by_sign_and_outlined_where_the_rest_stays():
+    image = np.full((60, 80, 3), 128, np.uint8)
+    segments = np.repeat(np.arange(4), 20)[None].repeat(60, axis=0)
+    pixels = maps.superpixels(image, segments, [True, False, True, False], weights=[1, 1, -1, 1], hide_rest=False).pixels.astype(int)
+    green, untouched, pink = pixels[30, 10], pixels[30, 30], pixels[30, 50]
+    assert green[1] > green[0] and green[1] > green[2]
+    assert pink[1] < pink[0] and pink[1] < pink[2]
+    np.testing.assert_array_equal(untouched, 128)
+    np.testing.assert_array_equal(pixels[30, 19], (255, 235, 0))
+
+
+def test_outlines_touch_borders_only():
+    regions = np.zeros((60, 80), int)
+    regions[:, 40:] = 1
+    changed = (maps.outlined(IMAGE, regions) != IMAGE).any(axis=2)
+    assert changed[:, 39:41].any() and not changed[:, :39].any() and not changed[:, 41:].any()
+
+
+def test_a_sheet_says_whether_the_scale_is_one_for_all():
+    words = lambda panels: " ".join(text.get_text() for text in maps.sheet([panels], "Maps").texts)
+    own = words([maps.saliency(IMAGE, RAMP), maps.saliency(IMAGE, 2 * RAMP)])
+    assert "own scale" in own and "highest" in own
+    one = words([maps.saliency(IMAGE, RAMP, limits=(0, 2)), maps.saliency(IMAGE, 2 * RAMP, limits=(0, 2))])
+    assert "own scale" not in one and "2" in one.split()
+    signed = words([maps.weights(IMAGE, RAMP - 0.5, limit=0.5)])
+    assert "−0.5" in signed and "+0.5" in signed
+
+
+def test_heads_stand_over_their_columns_and_beside_their_rows():
+    panel = maps.photograph(IMAGE, note="0.5")
+    figure = maps.sheet([[panel, panel], [panel, None]], "A title", ["left", "right"], ["upper", "lower"])
+    figure.draw_without_rendering()
+    where = {text.get_text(): text.get_window_extent() for text in figure.texts if text.get_text()}
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    assert len(boxes) == 3
+    for name, box in zip(("left", "right"), boxes):
+        assert abs((where[name].x0 + where[name].x1) / 2 - (box.x0 + box.x1) / 2) < 1 and where[name].y0 > box.y1
+    for name, box in zip(("upper", "lower"), (boxes[0], boxes[2])):
+        assert where[name].x1 < box.x0 and box.y0 < (where[name].y0 + where[name].y1) / 2 < box.y1
