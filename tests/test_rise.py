@@ -1,5 +1,6 @@
 """RISE against independent truth: closed forms, brute force, scikit-image, invariances."""
 
+import doctest
 import subprocess
 import sys
 from itertools import product
@@ -174,10 +175,12 @@ def test_map_of_a_linear_model_is_its_weights_times_the_covariance_of_masks():
     assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.999
 
 
-def test_map_is_the_mean_of_local_explanations():
+def test_the_four_steps_by_hand_give_the_map():
     masks = rise.generate_masks(0, 60, PICTURE.shape, 3, 0.7, seed=4)
     scores = mean_and_max(rise.perturb(PICTURE, masks))[:, 1]
-    expected = rise.local_explanations(scores, masks).mean(axis=0) / 0.7
+    local = rise.local_explanations(scores, masks)
+    expected = rise.average(local.sum(axis=0), 60, 0.7)
+    np.testing.assert_allclose(expected, local.mean(axis=0) / 0.7, rtol=1e-6)
     found = Rise(mean_and_max, 7, nb_samples=60, grid_size=3, preservation_probability=0.7, seed=4, estimator="average")
     np.testing.assert_allclose(found.explain_classes(PICTURE, [1])[0], expected, rtol=1e-5)
 
@@ -440,6 +443,103 @@ def test_fewer_calls_are_needed_for_a_tolerance_by_regression():
     assert regression < average / 2
 
 
+
+def test_a_map_by_average_does_not_depend_on_what_else_is_asked():
+    settings = dict(nb_samples=100, grid_size=4, estimator="average")
+    picture = np.random.default_rng(6).random((150, 200, 3))  # as large as several blocks of the product
+    both = Rise(mean_and_max, **settings).estimate(picture, [0, 1])
+    for index in (0, 1):
+        masks = rise.generate_masks(0, 100, picture.shape, 4)
+        expected = rise.local_explanations(both.outputs[:, index], masks).mean(axis=0, dtype=np.float64) / 0.5
+        np.testing.assert_allclose(both.saliency[index], expected, rtol=1e-5)
+        np.testing.assert_allclose(Rise(mean_and_max, **settings).explain_classes(picture, [index])[0],
+                                   both.saliency[index], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape, grid, p", [((90, 70, 1), 4, 0.5), ((90, 70, 1), (2, 9), 0.3), ((80, 3), 5, 0.5),
+                                            ((12,), 1, 0.4)])
+def test_standard_error_of_the_average_is_that_of_all_local_explanations(shape, grid, p):
+    def model(inputs):
+        rows = inputs.reshape(len(inputs), -1)
+        third = rows.shape[1] // 3
+        return np.stack([rows[:, :third].mean(axis=1) * rows[:, third:].mean(axis=1), rows.max(axis=1)], axis=1)
+
+    n, x = 500, np.random.default_rng(3).random(shape)
+    settings = dict(nb_samples=n, grid_size=grid, preservation_probability=p, estimator="average")
+    found = Rise(model, **settings).estimate(x, [0, 1])
+    masks = rise.generate_masks(0, n, shape, grid, p)
+    for score, error in zip(found.outputs.T, found.standard_error):
+        local = rise.local_explanations(score, masks).astype(np.float64)
+        ratio = error / (local.std(axis=0, ddof=1) / np.sqrt(n) / p)
+        assert np.sqrt(np.mean((ratio - 1) ** 2)) < 0.01
+        assert np.abs(ratio - 1).max() < 0.05
+
+
+@pytest.mark.parametrize("p", [0.3, 0.5])
+def test_standard_error_of_the_average_is_the_spread_over_seeds(p):
+    settings = dict(batch_size=400, nb_samples=200, grid_size=3, preservation_probability=p, estimator="average")
+    found = [Rise(detector, seed=seed, **settings).estimate(GREY, [0, 1]) for seed in range(400)]
+    spread = np.std([explanation.saliency for explanation in found], axis=0)
+    told = np.mean([explanation.standard_error for explanation in found], axis=0)
+    np.testing.assert_allclose(told, spread, rtol=0.15)  # four standard deviations of what 400 seeds tell
+
+
+class Correlation:
+    """An estimator of one's own: how the scores correlate with each pixel of the masks."""
+
+    antithetic = True
+
+    def __init__(self, shape, grid_size, p):
+        self.given, self.masks, self.scores = (shape, grid_size, p), [], []
+
+    def seen(self, masks):
+        return masks[:, ::2]
+
+    def add(self, masks, scores):
+        self.masks.append(masks)
+        self.scores.append(scores)
+
+    def maps(self):
+        masks, scores = np.concatenate(self.masks), np.concatenate(self.scores)
+        assert self.given == (GREY.shape, 3, 0.5) and scores.dtype == np.float64
+        z = [(values - values.mean(axis=0)) / values.std(axis=0) for values in (masks, scores)]
+        half = np.einsum("nhw,nk->khw", *z) / len(masks)
+        saliency = np.repeat(half, 2, axis=1)[:, :GREY.shape[0]]
+        return saliency, (1 - saliency**2) / np.sqrt(len(masks))
+
+
+def test_an_estimator_of_ones_own():
+    found = Rise(detector, 32, nb_samples=500, grid_size=3, estimator=Correlation).estimate(GREY, [1, 0])
+    masks = rise.generate_masks(0, 500, GREY.shape, 3, antithetic=True)
+    assert found.saliency.dtype == found.standard_error.dtype == np.float32
+    assert found.saliency.shape == found.standard_error.shape == (2, 10, 9)
+    expected = np.corrcoef(masks[:, 4, 5], detector(rise.perturb(GREY, masks))[:, 0])[0, 1]
+    np.testing.assert_allclose(found.saliency[1, 4, 5], expected, rtol=1e-4)
+    assert Rise(detector, nb_samples=20_000, grid_size=3, estimator=Correlation, tolerance=0.05).estimate(
+        GREY, [0]).calls < 20_000
+    with pytest.raises(ValueError, match="nb_samples must be an integer of at least 2, got 1"):
+        Rise(forbidden, nb_samples=1, estimator=Correlation)
+
+
+def test_the_built_in_average_as_a_class_of_ones_own():
+    class Same(rise._Average):
+        pass
+
+    settings = dict(nb_samples=60, grid_size=3)
+    ours, theirs = (Rise(detector, estimator=estimator, **settings).estimate(GREY, [0, 1])
+                    for estimator in (Same, "average"))
+    np.testing.assert_array_equal(ours.saliency, theirs.saliency)
+    np.testing.assert_array_equal(ours.standard_error, theirs.standard_error)
+
+
+@pytest.mark.parametrize("estimator", ["ridge", None, 3, ["average"], int, np.mean, lambda *_: None, {"average": 1},
+                                       Correlation(GREY.shape, 3, 0.5)])
+def test_what_is_no_estimator_costs_no_model_call(estimator):
+    with pytest.raises(ValueError, match='^estimator must be "average", "regression" or a class with antithetic, seen, '
+                                         "add and maps, got "):
+        Rise(forbidden, estimator=estimator)
+
+
 # ------------------------------------------------------------------------------------ bad input
 
 
@@ -525,6 +625,29 @@ def test_bad_operator_and_unknown_class():
         Rise(mean_and_max, 16, lambda m, x, t: m(x), grid_size=3).explain(PICTURE[None], [[0, 1]])
     with pytest.raises(ValueError, match="classes must be below the model's 2 outputs, got 2"):
         Rise(mean_and_max, grid_size=3).explain_classes(PICTURE, [0, 2])
+
+
+def test_a_model_that_fails_is_not_waited_for():
+    def fails(inputs):
+        raise OSError("no such model")
+
+    with pytest.raises(OSError, match="no such model"):
+        Rise(fails, nb_samples=64, grid_size=3).explain_classes(PICTURE, [0])
+
+
+def test_repr_shows_the_parameters():
+    assert repr(Rise(forbidden)) == (
+        "Rise(nb_samples=4000, grid_size=7, preservation_probability=0.5, mask_value=0.0, seed=0, "
+        "estimator='regression', tolerance=None, batch_size=32, operator=None)")
+    shown = repr(Rise(forbidden, 8, mean_and_max, 10, (3, 4), 0.2, np.ones((6, 9, 3)), 5, None, Correlation, 0.1))
+    assert shown == ("Rise(nb_samples=10, grid_size=(3, 4), preservation_probability=0.2, "
+                     "mask_value=<array (6, 9, 3)>, seed=5, estimator=Correlation, tolerance=0.1, batch_size=8, operator=mean_and_max)")
+    assert "mask_value=[0.5, 3.0, 0.0]" in repr(Rise(forbidden, mask_value=[0.5, 3, 0]))
+
+
+def test_the_examples_in_the_docstrings_run():
+    outcome = doctest.testmod(rise)
+    assert outcome.attempted > 5 and not outcome.failed
 
 
 # --------------------------------------------------------------------------------------- memory
