@@ -1,10 +1,10 @@
-"""The same explanations measured by `lab.metrics`, by Xplique and by Quantus.
+"""The same explanations measured by `lab.measure`, by Xplique and by Quantus.
 
     pip install --no-deps --target elsewhere xplique==2.0.2 quantus==0.6.0 tensorflow-probability tf-keras \\
         dm-tree cloudpickle decorator einops deprecated cachetools opencv-python-headless
     PYTHONPATH=elsewhere python benchmarks/metrics_elsewhere.py
 
-`tests/test_metrics.py` keeps the values that this prints.
+`tests/measure` keeps the values that this prints.
 
 Definitions that differ: Quantus' FaithfulnessCorrelation and Xplique's MuFidelity hide random sets of pixels or
 cells (Bhatt et al., IJCAI 2020), the lab each segment once (Alvarez-Melis & Jaakkola, NeurIPS 2018), as Quantus'
@@ -23,7 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import keras
 import tensorflow as tf
 
-from lab import metrics
+from lab.explain.game import Game
+from lab.measure.curves import auc, deletion_curve, faithfulness, insertion_curve
+from lab.measure.overlap import iou_over_thresholds, pointing_game
+from lab.networks.asking import Asked
 
 
 def inputs():
@@ -57,13 +60,13 @@ def main():
             return tf.stack([1 - probability, probability], axis=1)
 
     target = np.array([[0, 1]], np.float32)
-    for name, curve, theirs in (("deletion", metrics.deletion_curve, Deletion), ("insertion", metrics.insertion_curve, Insertion)):
-        ours = metrics.auc(*curve(predict, image, saliency, 1, 0, steps=16))
+    for name, curve, theirs in (("deletion", deletion_curve, Deletion), ("insertion", insertion_curve, Insertion)):
+        ours = auc(*curve(predict, image, 1, saliency, 0, steps=16))
         other = theirs(Network(), image[None], target, baseline_mode=0.0, steps=16).evaluate(saliency[None])
         print(f"{name:14s} lab {ours:.6f}   Xplique {other:.6f}")
 
     for name, map_ in (("pointing game", saliency), ("the other way", -saliency)):
-        ours = metrics.pointing_game(map_, mask)
+        ours = pointing_game(map_, mask)
         other = PointingGame(disable_warnings=True, display_progressbar=False)(
             model=None, x_batch=image.transpose(2, 0, 1)[None], y_batch=np.array([1]),
             a_batch=map_[None, None], s_batch=mask[None, None], channel_first=True,
@@ -76,7 +79,7 @@ def main():
         model=None, x_batch=image.transpose(2, 0, 1)[None], y_batch=np.array([1]),
         a_batch=saliency[None, None], s_batch=mask[None, None], channel_first=True,
     )[0]
-    ours = metrics.iou_over_thresholds(saliency, mask, [mask.mean()])[0]
+    ours = iou_over_thresholds(saliency, mask, [mask.mean()])[0]
     print(f"{'IoU':14s} lab {ours:.6f}   Quantus {accuracy / (2 - accuracy):.6f}")
 
     # Its FaithfulnessEstimate takes the pixels of each channel one after another in steps of the map's order;
@@ -94,7 +97,8 @@ def main():
     for step in (1, 8):
         segments = np.empty(saliency.size, int)
         segments[np.argsort(-bright, axis=None)] = np.arange(saliency.size) // step
-        ours = metrics.faithfulness(predict, gray, bright, 1, 0, segments.reshape(saliency.shape))
+        grey = np.repeat(gray, 3, axis=2).astype(np.uint8)
+        ours = faithfulness(Game(Asked(predict, [1]), grey, segments.reshape(saliency.shape), (0, 0, 0)), bright)
         other = FaithfulnessEstimate(
             features_in_step=step, normalise=False, perturb_baseline=0.0, disable_warnings=True, display_progressbar=False
         )(model=network, x_batch=gray[None], y_batch=np.array([1]), a_batch=bright[None, None], channel_first=False, softmax=True)

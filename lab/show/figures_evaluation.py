@@ -19,7 +19,7 @@ def _named(table):
 
 def _mean(key):
     """A measurement's name, short enough for a table of them."""
-    return MEASUREMENTS[key].label.replace(", AUC", "").replace(", mean over thresholds", "").replace(": rank correlation with random networks' maps", "")
+    return MEASUREMENTS[key].label.replace(", mean over thresholds", "").replace(": rank correlation with random networks' maps", "")
 
 
 def _short(key):

@@ -1,6 +1,7 @@
 """Results: where they lie, how they are read, and the file that keeps finished work while more is measured."""
 
 import csv
+import hashlib
 import io
 import os
 import zipfile
@@ -14,6 +15,7 @@ from PIL import Image
 from lab.files import ROOT, finish_swap, write_whole
 from lab.study.settings import profile
 
+DRAWN_FROM = "results.sha256"  # in the folder of figures: the digest of the results that they show
 MAP = 112  # pixels: side length of a map that is kept
 # Columns of words, even where all words of a table look like numbers.
 WORDS = ("key", "class", "picture", "network", "name", "value", "text")
@@ -46,6 +48,25 @@ def figures_folder():
 def _report():
     # A test must not replace what the report shows.
     return ROOT / "report" / ("quick" if profile() == "quick" else "")
+
+
+def results_digest(folder):
+    """Digest of all results in a folder: what is drawn from them says by it what it was drawn from.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    finish_swap(folder)
+    seen = hashlib.sha256()
+    for path in sorted(path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith(".")):
+        seen.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return seen.hexdigest()
 
 
 def small(saliency):

@@ -2,7 +2,7 @@ from lab.measure.measurements import MEASUREMENTS, head
 
 
 def test_a_head_says_which_way_is_better():
-    assert head("deletion_black") == "deletion to black, AUC ↓"
+    assert head("deletion_black") == "deletion to black ↓"
     assert head("r2_fresh") == "R² on fresh perturbations ↑"
 
 
