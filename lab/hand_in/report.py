@@ -69,8 +69,8 @@ def check(files):
     Raises
     ------
     OutOfDate
-        If two studies differ in profile, networks, their weights, or the content of a picture. They may differ in dates
-        and versions, and in which pictures they are about. If the figures say that they were drawn from other results.
+        If two studies differ in profile, networks, their weights, or the content of a picture, or if the figures say that they
+        were drawn from other results. Studies may differ in dates and versions, and in which pictures they are about.
     """
     for figures in {file.parent for file in files if file.parent.name == "figures"}:
         record = figures / DRAWN_FROM

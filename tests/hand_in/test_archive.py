@@ -8,7 +8,7 @@ import pytest
 
 from lab.files import ROOT
 from lab.hand_in import archive, report
-from test_report import project  # noqa: F401
+from test_report import drawn, project  # noqa: F401
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ def ready(project, monkeypatch):  # noqa: F811
                  "lab/room/__pycache__/c.pyc", "data/.hidden", "report/results/numbers.npz", "report/results/.numbers.csv.part", "report/quick/results/numbers.csv"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
+    drawn(project)
     report.build(project)
     return root
 
@@ -45,7 +46,7 @@ def test_holds_what_is_handed_in_and_nothing_else(ready, capsys):
         names = {name.removeprefix("doe_jane_LIME_RISE/") for name in packed.namelist()}
     assert names == {
         "LIME.ipynb", "rise.py", "README.md", "lab/room/c.py", "tests/test_rise.py", "data/bear.jpg", "report/report.pdf", "report/report.png", "report/report.sha256",
-        "report/report.typ", "report/figures/dot.svg", "report/results/a_provenance.csv", "report/results/numbers.csv", "report/results/numbers.npz",
+        "report/report.typ", "report/figures/dot.svg", "report/figures/results.sha256", "report/results/a_provenance.csv", "report/results/numbers.csv", "report/results/numbers.npz",
     }
     assert "doe_jane_LIME_RISE.zip (0.0 MB)" in capsys.readouterr().out
 
@@ -83,6 +84,8 @@ def test_a_notebook_with_an_error_is_refused(ready):
 
 def test_a_pdf_older_than_a_result_is_refused(ready):
     (ready / "report" / "results" / "numbers.csv").write_text("value\n1\n")
+    assert "make figures" in refused("a")
+    drawn(ready / "report")
     assert "numbers.csv" in refused("a")
 
 

@@ -13,6 +13,7 @@ from lab.files import ROOT
 from lab.hand_in import report
 from lab.hand_in.report import OutOfDate
 from lab.measure.measurements import MEASUREMENTS
+from lab.study.results import DRAWN_FROM, results_digest
 
 TYP = """#set page(width: 6cm, height: 3cm)
 #let rows = csv(sys.inputs.folder + "/" + "results/numbers.csv", row-type: dictionary)
@@ -41,6 +42,12 @@ def project(tmp_path, monkeypatch):
 def record(folder, name, **facts):
     facts = {"date": "2020-02-02", "network_1": "One", "picture bear/one": "0123", **facts}
     pd.DataFrame(facts.items(), columns=["name", "value"]).to_csv(folder / "results" / f"{name}_provenance.csv", index=False)
+    drawn(folder)
+
+
+def drawn(folder):
+    """Say that the figures show the results that are there."""
+    (folder / "figures" / DRAWN_FROM).write_text(results_digest(folder / "results"))
 
 
 def test_builds_the_same_pdf_from_the_same_results(project):
@@ -91,11 +98,25 @@ def test_studies_may_differ_in_date_versions_and_in_which_pictures(project):
     assert b"20210101" in re.sub(rb"[-:]", b"", report.build(project).read_bytes())
 
 
+def test_figures_that_were_drawn_from_other_results_are_found_out(project):
+    report.build(project)
+    (project / "results" / "numbers.csv").write_text("value\n0.6\n")
+    for refuse in (report.build, report.check_built):
+        with pytest.raises(OutOfDate, match="^report/figures was drawn from other results than are there: make figures draws them anew$"):
+            refuse(project)
+    drawn(project)
+    report.build(project)
+    (project / "figures" / DRAWN_FROM).unlink()
+    with pytest.raises(OutOfDate, match="make figures"):
+        report.build(project)
+
+
 @pytest.mark.parametrize("name", ["report.typ", "report.pdf", "report.png", "results/numbers.csv", "figures/dot.svg"])
 def test_a_pdf_that_does_not_belong_to_what_is_there_is_found_out(project, name):
     report.build(project)
     with open(project / name, "ab") as file:
         file.write(b"\n")
+    drawn(project)
     with pytest.raises(OutOfDate, match=f"report/report.pdf and report/{name} do not belong together: make report"):
         report.check_built(project)
 
@@ -140,6 +161,7 @@ report.build(folder)
 def test_killed_at_any_step_the_pdf_and_its_record_are_whole(project, tmp_path, monkeypatch):
     old = report.build(project).read_bytes()
     (project / "results" / "numbers.csv").write_text("value\n0.7\n")
+    drawn(project)
     copies = [shutil.copytree(project, tmp_path / f"{moves}" / "report") for moves in range(5)]
     new = report.build(project).read_bytes()
     killed = [
