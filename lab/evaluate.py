@@ -18,7 +18,8 @@ from lab.explain.names import METHOD_NAMES
 from lab.networks.classes import class_index, class_name
 from lab.pictures import SUFFIXES, load_image, load_mask
 from lab.study import engine
-from lab.study.engine import MODELS, Job, picture_digest, say
+from lab.study.engine import MODELS, say
+from lab.study.task import Job, picture_digest
 from lab.study.results import Store, as_text
 
 UNLIKELY = 0.01  # a class less probable than that is not what the network sees

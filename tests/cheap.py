@@ -78,7 +78,7 @@ def measured(tasks, networks, folder):
 
     Parameters
     ----------
-    tasks : list of lab.study.engine.Task
+    tasks : list of lab.study.task.Task
     networks : dict of str to callable
     folder : pathlib.Path
     """

@@ -14,7 +14,7 @@ from lab.networks import asking
 from lab.networks.loading import load_or_stand_in
 from lab.pictures import list_pictures, load_image, load_mask
 from lab.study import evaluation, lime, rise
-from lab.study.engine import picture_digest
+from lab.study.task import picture_digest
 from lab.study.results import Results, small
 from lab.study.settings import NETWORKS, counts
 

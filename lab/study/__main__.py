@@ -25,7 +25,7 @@ from tqdm import tqdm
 from lab.files import ROOT, swap_in
 from lab.pictures import list_pictures, load_image, load_mask
 from lab.study import engine
-from lab.study.engine import Job, Task, picture_digest
+from lab.study.task import Job, Task, picture_digest
 from lab.study.results import MissingResult, Results, Store, lines, pack, results_folder, unpack
 from lab.study.settings import counts, profile
 
@@ -248,7 +248,7 @@ def _measure(client, missing, networks):
 
     total = sum(task.calls for task in missing.values())
     with tqdm(total=total, unit="call", unit_scale=True, desc=f"{len(missing)} tasks", smoothing=0.05, file=sys.stderr) as bar:
-        return engine.run(client, jobs(), keep, bar)
+        return engine.run(client, jobs(), keep, bar, in_calls=True)
 
 
 def _named(task):

@@ -2,22 +2,18 @@
 
 import contextlib
 import functools
-import hashlib
 import io
 import itertools
-import json
 import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from collections import Counter
 
 import distributed
 import numpy as np
 from dask.system import CPU_COUNT
-from distributed import Client, KilledWorker, LocalCluster, as_completed
+from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
@@ -31,110 +27,13 @@ MEMORY = 2 * 2**30  # bytes that a process with a network and its batches may ta
 SCHEDULER_PATIENCE = 10  # seconds that a cluster's scheduler has to answer
 WORKER_PATIENCE = 60  # seconds that it has to show a first worker
 
+ASKED = "asked"  # the topic under which workers tell how far they are
+
 _one_at_a_time = threading.Lock()
 
 
 class OtherNetwork(RuntimeError):
     """A worker's network is not the one that the rest of the results is about."""
-
-
-class Task(NamedTuple):
-    """One piece of measuring for a study.
-
-    Attributes
-    ----------
-    table : str
-        The results table that its rows go to.
-    work : callable
-        Of a module: ``work(network, image, mask, **arguments)`` returns rows (list of dict, at least
-        one) and arrays (dict of str to array). A picture comes in the network's input size, its mask is
-        None where it has none.
-    network : str or None
-        A key of `MODELS`, or None where no network is asked; then there is no picture either.
-    picture : pathlib.Path or None
-        Its mask is found as `lab.pictures.load_mask` does.
-    arguments : dict
-        Values that JSON can hold.
-    calls : int
-        About how many model calls it takes.
-    """
-
-    table: str
-    work: Callable
-    network: str | None
-    picture: Path | None
-    arguments: dict
-    calls: int
-
-    def key(self, weights, digest):
-        """What the task measures, as a digest: not how, nor by which code.
-
-        Parameters
-        ----------
-        weights : str or None
-            The network's fingerprint.
-        digest : str or None
-            The picture's `picture_digest`.
-
-        Returns
-        -------
-        str
-            16 hexadecimal digits.
-        """
-        identity = {"table": self.table, "weights": weights, "picture": digest, "arguments": self.arguments}
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-
-class Job(NamedTuple):
-    """Work as it is handed to a worker, with all that it needs.
-
-    Attributes
-    ----------
-    key : str
-        Tells it apart from the others.
-    name : str
-        What it is, for a line that says that it failed.
-    work : callable
-        As in `Task`.
-    model, weights : str or None
-        A key of `MODELS`, and the fingerprint that the network must have.
-    image : (H, W, 3) uint8 array or None
-    mask : (H, W) bool array or None
-    arguments : dict
-    size : int
-        How far it takes the progress bar.
-    """
-
-    key: str
-    name: str
-    work: Callable
-    model: str | None
-    weights: str | None
-    image: np.ndarray | None
-    mask: np.ndarray | None
-    arguments: dict
-    size: int
-
-
-def picture_digest(path, root=None):
-    """Digest of a picture's file and its mask's: a finished result is one of these very files.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The picture.
-    root : pathlib.Path, optional
-        As in `lab.pictures.load_mask`.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
-    """
-    root = path.parent.parent if root is None else root
-    mask = root / "masks" / path.relative_to(root).with_suffix(".png")
-    content = path.read_bytes() + (mask.read_bytes() if mask.exists() else b"")
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 @functools.cache
@@ -202,13 +101,30 @@ def describe_on(client, models):
     return found
 
 
-def perform(work, model, weights, image, mask, arguments):
+class _Telling:
+    """A network that tells how many pictures it was asked about, so that a long task moves the progress bar."""
+
+    def __init__(self, network, key):
+        self._network, self._key = network, key
+
+    def __getattr__(self, name):
+        return getattr(self._network, name)
+
+    def __call__(self, images):
+        answers = self._network(images)
+        get_worker().log_event(ASKED, (self._key, len(images)))
+        return answers
+
+
+def perform(work, model, weights, image, mask, arguments, key=None):
     """Do the work of a `Job`, in whatever process.
 
     Parameters
     ----------
     work, model, weights, image, mask, arguments
         As in `Job`.
+    key : str, optional
+        With it a worker tells the command how many pictures the network was asked about meanwhile.
 
     Returns
     -------
@@ -235,6 +151,8 @@ def perform(work, model, weights, image, mask, arguments):
                     f"a worker loads {network.name} ({network.source}) for {model}, another has other weights: "
                     "set LAB_BLACKBOX and LAB_WEIGHTS alike on all machines"
                 )
+            if key is not None:
+                network = _Telling(network, key)
         rows, arrays = work(network, image, mask, **arguments)
     if not rows:
         raise ValueError(f"{work.__name__} gave no row")
@@ -285,7 +203,7 @@ def in_parallel(client, work, jobs):
         yield names.pop(future), None if error else future.result(), error
 
 
-def run(client, jobs, keep, bar):
+def run(client, jobs, keep, bar, in_calls=False):
     """Do jobs on a cluster's workers, keep what is finished, and name in a line what failed.
 
     Parameters
@@ -296,6 +214,8 @@ def run(client, jobs, keep, bar):
         Takes the key, the rows and the arrays of each job that is finished.
     bar : tqdm.tqdm
         The progress bar.
+    in_calls : bool, optional
+        Whether jobs' sizes are model calls: the bar then moves while a job is done, too.
 
     Returns
     -------
@@ -311,13 +231,22 @@ def run(client, jobs, keep, bar):
     ConnectionError
         If the cluster is lost.
     """
-    begun, failed = {}, 0
+    begun, told, failed = {}, Counter(), 0
 
     def handed_over():
         for job in jobs:
             begun[job.key] = job.name, job.size
-            yield job.key, (job.work, job.model, job.weights, job.image, job.mask, job.arguments)
+            yield job.key, (job.work, job.model, job.weights, job.image, job.mask, job.arguments, job.key if in_calls else None)
 
+    def hear(event):
+        _, (key, calls) = event
+        if key in begun:
+            step = min(calls, begun[key][1] - told[key])  # a job that is done again asks again
+            told[key] += step
+            bar.update(step)
+
+    if in_calls:
+        client.subscribe_topic(ASKED, hear)
     for key, result, error in in_parallel(client, perform, handed_over()):
         name, size = begun.pop(key)
         if error is not None:
@@ -327,7 +256,7 @@ def run(client, jobs, keep, bar):
             failed += 1
         else:
             keep(key, *result)
-        bar.update(size)
+        bar.update(size - told.pop(key, 0))
     return failed
 
 

@@ -20,7 +20,7 @@ from lab.measure.statistics import disagreement, rank_methods, summary, verdict
 from lab.networks.asking import Asked
 from lab.networks.classes import class_name
 from lab.study import answers
-from lab.study.engine import Task
+from lab.study.task import Task
 from lab.study.results import small
 from lab.study.settings import NETWORKS, counts, profile, samples
 
@@ -80,7 +80,7 @@ def measure_methods(network, image, mask, label, methods, budget, seed):
     Parameters
     ----------
     network, image, mask
-        As every task has them, see `lab.study.engine.Task`.
+        As every task has them, see `lab.study.task.Task`.
     label : int or None
         The class to explain; None for the one that the network predicts.
     methods : sequence of str
@@ -173,7 +173,7 @@ def tasks(pictures):
 
     Returns
     -------
-    list of lab.study.engine.Task
+    list of lab.study.task.Task
     """
     every = [path for paths in pictures.values() for path in paths]
     elephant, bear = (paths[0] for paths in pictures.values())

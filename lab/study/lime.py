@@ -15,7 +15,7 @@ from lab.measure.statistics import rank_settings, ranking_agreement
 from lab.measure.variance import grouped, savings, variance_shares
 from lab.networks.classes import class_name
 from lab.study import answers
-from lab.study.engine import Task
+from lab.study.task import Task
 from lab.study.settings import COLORS, LAB_PARAMETERS, LAB_SETTINGS, NETWORKS, counts, grid, lab_settings, profile, remedy, samples
 
 FRESH = 500  # perturbations for the fidelity on unseen ones
@@ -93,7 +93,7 @@ def measure_settings(network, image, mask, settings, seed, fresh=FRESH):
     Parameters
     ----------
     network, image, mask
-        As every task has them, see `lab.study.engine.Task`.
+        As every task has them, see `lab.study.task.Task`.
     settings : list of (str, dict)
         Names, and parameters of `lab.explain.setting.Setting`.
     seed, fresh : int
@@ -210,7 +210,7 @@ def tasks(pictures):
 
     Returns
     -------
-    list of lab.study.engine.Task
+    list of lab.study.task.Task
     """
     every = [path for paths in pictures.values() for path in paths]
     elephant, bear = (paths[0] for paths in pictures.values())

@@ -9,7 +9,7 @@ from lab.measure.overlap import pointing_game
 from lab.networks.asking import Asked
 from lab.networks.classes import class_name
 from lab.study import answers
-from lab.study.engine import Task
+from lab.study.task import Task
 from lab.study.results import small
 from lab.study.settings import NETWORKS, samples
 
@@ -151,7 +151,7 @@ def tasks(pictures):
 
     Returns
     -------
-    list of lab.study.engine.Task
+    list of lab.study.task.Task
     """
     elephant, bear = (paths[0] for paths in pictures.values())
     first, n, label = NETWORKS[0], samples(4000), ELEPHANT_CLASSES[0]

@@ -14,7 +14,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from lab.study import engine
-from lab.study.engine import Job, OtherNetwork, Task, perform, picture_digest
+from lab.study.engine import OtherNetwork, perform
+from lab.study.task import Job, Task, picture_digest
 
 # Workers import what follows from this file.
 
@@ -46,6 +47,14 @@ def rows_of(network, image, mask, rows):
 
 def looked_at(network, image, mask, label):
     return [{"probability": network(image[None])[0, label], "mask": mask.sum()}], {}
+
+
+def long(network, image, mask, key, batches):
+    """Stands for a task that asks a network in batches, and then takes its time."""
+    telling = engine._Telling(len, key)
+    assert [telling(range(batch)) for batch in batches] == batches
+    time.sleep(1)
+    return [{"n": 1}], {}
 
 
 def job(key, work, **arguments):
@@ -89,6 +98,20 @@ def test_a_process_each_with_one_thread_and_a_killed_one_is_replaced(monkeypatch
         # What fails otherwise is named and counted.
         assert engine.run(client, [job("a", rows_of, rows=[]), job("b", rows_of, rows=[{"n": 1}])], keep, bar) == 1
         assert "failed job a: ValueError: rows_of gave no row\n" in capsys.readouterr().err and kept["b"] == {"n": 1}
+
+
+def test_the_bar_moves_while_a_long_job_is_done():
+    class Bar:
+        steps = []
+
+        def update(self, n):
+            self.steps.append(n)
+
+    # The first asks less than was estimated, the second more.
+    jobs = [Job(key, key, long, None, None, None, None, {"key": key, "batches": batches}, 100) for key, batches in (("a", [30, 20]), ("b", [90, 90]))]
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs=50) as local, Client(local) as client:
+        assert engine.run(client, jobs, lambda *_: None, Bar(), in_calls=True) == 0
+    assert Bar.steps == [30, 20, 50, 90, 10, 0]
 
 
 def test_rows_hold_pythons_own_numbers():

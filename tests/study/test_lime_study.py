@@ -18,7 +18,7 @@ from lab.networks import asking
 from lab.networks.classes import class_name
 from lab.pictures import load_image
 from lab.study import lime
-from lab.study.engine import Task
+from lab.study.task import Task
 from lab.study.lime import derive, fidelity, measure, settings_table, tasks, with_stability
 from lab.study.settings import COLORS, LAB_SETTINGS, grid, remedy
 

@@ -17,7 +17,7 @@ from PIL import Image
 from lab.files import ROOT
 from lab.study import __main__ as command
 from lab.study import engine, results
-from lab.study.engine import Task
+from lab.study.task import Task, picture_digest
 from lab.study.results import Results
 
 LOG = "STUDY_TEST_LOG"
@@ -52,7 +52,7 @@ def derive(found):
     return {"squares": doubled, "answers": pd.DataFrame({"name": ["total"], "text": [f"{total:g}"]})}
 
 
-def perform(work, model, weights, image, mask, arguments):
+def perform(work, model, weights, image, mask, arguments, key=None):
     return real_perform(work, None, None, image, mask, arguments)
 
 
@@ -256,7 +256,7 @@ def test_networks_and_pictures_are_part_of_what_is_measured(study, paths, tmp_pa
         [network, kind] for network in ("fake xception", "fake resnet50") for kind in paths]
     facts = study.provenance()
     assert facts["network_2"] == "fake resnet50" and facts["network_2_weights"] == "w resnet50" and facts["network_1_stands_in_for"] == "Other"
-    assert facts["picture black_bear/1"] == engine.picture_digest(paths["black_bear"][0])
+    assert facts["picture black_bear/1"] == picture_digest(paths["black_bear"][0])
     assert study()[0] == []
     mask = tmp_path / "masks" / "black_bear" / "1.png"
     mask.parent.mkdir(parents=True)
