@@ -11,8 +11,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := LIME.ipynb RISE.ipynb EVALUATION.ipynb
+HALF := tests/explain tests/networks tests/study
+TESTS := tests-half tests-rest $(NOTEBOOKS:%=test-%)
 
-.PHONY: lab study figures report archive test bench tests $(NOTEBOOKS:%=test-%)
+.PHONY: lab study figures report archive test bench $(TESTS)
 
 lab: .venv/installed
 	$(BIN)/python -m lab.hand_in.notebooks $(NOTEBOOKS)
@@ -32,14 +34,17 @@ archive: .venv/installed
 # Two at a time, of one thread each: faster on two cores than one after the other on two threads. What one prints appears when it has ended.
 test: .venv/installed
 	@echo "Testing two things at a time; each is heard of when it has ended"
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) tests $(NOTEBOOKS:%=test-%)
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(TESTS)
 
-tests $(NOTEBOOKS:%=test-%): export LAB_PROFILE := quick
-tests $(NOTEBOOKS:%=test-%): export LAB_BLACKBOX := offline
-tests $(NOTEBOOKS:%=test-%): export TF_NUM_INTRAOP_THREADS := 1
+$(TESTS): export LAB_PROFILE := quick
+$(TESTS): export LAB_BLACKBOX := offline
+$(TESTS): export TF_NUM_INTRAOP_THREADS := 1
 
-tests:
-	$(BIN)/python -m pytest tests
+tests-half:
+	$(BIN)/python -m pytest $(HALF)
+
+tests-rest:
+	$(BIN)/python -m pytest tests $(HALF:%=--ignore=%)
 
 $(NOTEBOOKS:%=test-%):
 	$(BIN)/python -m pytest -p no:cacheprovider --nbval-lax --nbval-current-env $(@:test-%=%)

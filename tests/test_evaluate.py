@@ -37,7 +37,7 @@ def measure_methods():
     """In place of lab.study.evaluation's, which takes seconds to import; `perform` does without."""
 
 
-def perform(work, model, weights, image, mask, arguments):
+def perform(work, model, weights, image, mask, arguments, key=None):
     """Rows that tell which picture they are about; each call leaves a line in a file."""
     brightness = int(image.mean())
     with open(os.environ[LOG], "a") as log:

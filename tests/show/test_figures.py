@@ -14,7 +14,7 @@ from lab.files import ROOT, finish_swap
 from lab.show import __main__ as show
 from lab.show.figures import FIGURES
 from lab.show.style import NOTE
-from lab.study.results import MissingResult
+from lab.study.results import DRAWN_FROM, MissingResult, results_digest
 
 # Draws some figures of the results in the first folder into the second.
 DRAW = """
@@ -35,7 +35,7 @@ def command(*arguments):
 
 def seen(folder):
     """Contents of a folder's files by their names, but for hidden ones."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".") and path.name != DRAWN_FROM}
 
 
 def texts(figure):
@@ -89,6 +89,7 @@ def test_drawing_again_changes_nothing_and_removes_what_is_no_figure(results, fi
     assert first.stdout.endswith("[]\n")  # no TensorFlow, no lime
     names = ["evaluation_curves.png", "lime_q1.png", "lime_ranking.svg"]
     assert seen(tmp_path) == {name: files[name] for name in names}
+    assert (tmp_path / DRAWN_FROM).read_text().strip() == results_digest(results.folder)
     monkeypatch.setattr(show, "results_folder", lambda: results.folder)
     monkeypatch.setattr(show, "figures_folder", lambda: tmp_path)
     monkeypatch.setattr(show, "FIGURES", {name: FIGURES[name] for name in some})
