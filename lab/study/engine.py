@@ -1,5 +1,6 @@
 """The one engine: work on pictures and networks, done by processes of this machine or by a Dask cluster."""
 
+import asyncio
 import contextlib
 import functools
 import io
@@ -14,6 +15,8 @@ import distributed
 import numpy as np
 from dask.system import CPU_COUNT
 from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
+from distributed.comm import connect
+from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
@@ -281,6 +284,11 @@ def say(line):
     tqdm.write(line, file=sys.stderr)
 
 
+async def _greet(scheduler):
+    comm = await connect(scheduler, timeout=SCHEDULER_PATIENCE, **Security().get_connection_args("client"))
+    await comm.close()
+
+
 @contextlib.contextmanager
 def cluster(scheduler, n_jobs):
     """A client of the cluster at an address, or of one made of this machine's cores.
@@ -317,10 +325,11 @@ def cluster(scheduler, n_jobs):
             yield client
     else:
         try:
-            client = Client(scheduler, timeout=SCHEDULER_PATIENCE)
+            # Before there is a client: one that finds nobody stays behind half made, and can hang whoever makes the next.
+            asyncio.run(_greet(scheduler))
         except Exception as error:  # what else may answer there, or the address be, has errors of its own
             raise ConnectionError(f"there is no Dask scheduler at {scheduler}: {error}") from None
-        with client:
+        with Client(scheduler, timeout=SCHEDULER_PATIENCE) as client:
             try:
                 client.wait_for_workers(1, timeout=WORKER_PATIENCE)
             except distributed.TimeoutError:  # not Python 3.10's own
