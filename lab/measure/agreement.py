@@ -34,31 +34,6 @@ def jaccard(first, second):
     return np.count_nonzero(first & second) / union if union else 1.0
 
 
-def jaccard_stability(selections):
-    """Mean Jaccard index over all pairs of runs that differ in the seed only: **higher is better**.
-
-    Parameters
-    ----------
-    selections : (runs, n) bool array
-        What each run selects; at least two runs.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If there are not two runs.
-
-    References
-    ----------
-    .. [1] Tan, Tian, Li, "GLIME: General, Stable and Local LIME Explanation", NeurIPS 2023.
-    """
-    return _over_pairs(jaccard, selections)
-
-
 def rank_correlation(first, second):
     """Spearman's rank correlation of two sets of weights: **higher is better** where they should agree.
 
@@ -86,30 +61,35 @@ def rank_correlation(first, second):
     return correlation(rankdata(first), rankdata(second))
 
 
-def rank_stability(weights):
-    """Mean rank correlation over all pairs of runs that differ in the seed only: **higher is better**.
+def stability(measure, runs):
+    """How well each of some runs that differ in the seed only agrees with the others: **higher is better**.
 
     Parameters
     ----------
-    weights : (runs, n) array
-        Each run's weights; at least two runs.
+    measure : callable
+        Of two runs, such as `jaccard` or `rank_correlation`.
+    runs : (runs, n) array
+        Each run's chosen superpixels or weights.
 
     Returns
     -------
-    float
-        In [-1, 1].
-
-    Raises
-    ------
-    ValueError
-        If there are not two runs.
+    (runs,) array
+        The mean over the other runs, so that the mean of all is that over all pairs; NaN where there is one run.
 
     References
     ----------
-    .. [1] Bora et al., "SLICE: Stabilized LIME for Consistent Explanations for Image
-           Classification", CVPR 2024, which compares the rankings of two runs in this way.
+    .. [1] Tan, Tian, Li, "GLIME: General, Stable and Local LIME Explanation", NeurIPS 2023, which compares the sets of
+           superpixels in this way.
+    .. [2] Bora et al., "SLICE: Stabilized LIME for Consistent Explanations for Image Classification", CVPR 2024, which compares
+           the rankings.
     """
-    return _over_pairs(rank_correlation, weights)
+    runs = np.asarray(runs)
+    if runs.ndim != 2 or not len(runs):
+        raise ValueError(f"expected a row for each run, got shape {runs.shape}")
+    alike = np.full((len(runs), len(runs)), np.nan)
+    for one, other in itertools.combinations(range(len(runs)), 2):
+        alike[one, other] = alike[other, one] = measure(runs[one], runs[other])
+    return np.array([np.delete(row, place).mean() if len(runs) > 1 else np.nan for place, row in enumerate(alike)])
 
 
 def correlation(first, second):
@@ -178,10 +158,3 @@ def weighted_r2(truth, prediction, weights):
 def _same_shape(first, second):
     if first.shape != second.shape:
         raise ValueError(f"both must have the same shape, got {first.shape} and {second.shape}")
-
-
-def _over_pairs(measure, runs):
-    runs = np.asarray(runs)
-    if runs.ndim != 2 or len(runs) < 2:
-        raise ValueError(f"expected one row for each of at least two runs, got shape {runs.shape}")
-    return float(np.mean([measure(one, other) for one, other in itertools.combinations(runs, 2)]))

@@ -8,15 +8,16 @@ import pandas as pd
 from lab.explain.game import blurred
 from lab.explain.lime import lime_explanations, locality, perturbations
 from lab.explain.setting import Setting
-from lab.measure.agreement import jaccard_stability, rank_stability, weighted_r2
+from lab.measure.agreement import jaccard, rank_correlation, stability, weighted_r2
 from lab.measure.curves import auc, curves
+from lab.measure.effects import effects, recommend
 from lab.measure.overlap import iou, pointing_game
 from lab.measure.statistics import rank_settings, ranking_agreement
 from lab.measure.variance import grouped, savings, variance_shares
 from lab.networks.classes import class_name
 from lab.study import answers
 from lab.study.task import Task
-from lab.study.settings import COLORS, LAB_PARAMETERS, LAB_SETTINGS, NETWORKS, counts, grid, lab_settings, profile, remedy, samples
+from lab.study.settings import CANDIDATES, COLORS, LAB_PARAMETERS, LAB_SETTINGS, NETWORKS, around, counts, grid, lab_settings, profile, remedy, samples
 
 FRESH = 500  # perturbations for the fidelity on unseen ones
 CURVES = 3 * 51  # model calls for the curves of a map
@@ -115,11 +116,22 @@ def measure_settings(network, image, mask, settings, seed, fresh=FRESH):
 
 def measure_grid(network, image, mask, base, fresh):
     """One parameter at a time around a setting, as a task."""
-    named = grid(Setting(**base))
-    rows = []
-    for (parameter, value), found in lime_explanations(network, image, named).items():
-        rows.append({"parameter": parameter, "value": value, "superpixels": found.game.n} | measure(network, found, mask, fresh))
+    rows, _ = _measured(network, image, mask, grid(Setting(**base)), fresh)
     return rows, {}
+
+
+def measure_parameters(network, image, mask, base, seed, fresh):
+    """Each of the lab's eight parameters alone, and two together, around a setting, as a task."""
+    rows, explained = _measured(network, image, mask, around(Setting(**base | {"seed": seed})), fresh)
+    return [{"seed": seed} | row for row in rows], _arrays(explained)
+
+
+def _measured(network, image, mask, named, fresh):
+    explained = lime_explanations(network, image, named)
+    return [
+        {"parameter": parameter, "value": value, "superpixels": found.game.n} | measure(network, found, mask, fresh)
+        for (parameter, value), found in explained.items()
+    ], explained
 
 
 def measure_stability(network, image, mask, base, sizes, seed, fresh):
@@ -230,6 +242,10 @@ def tasks(pictures):
         for network in NETWORKS for path in every for seed in range(counts().seeds)
     ]
     found += [
+        Task("lime_parameters", measure_parameters, network, path, {"base": base, "seed": seed, "fresh": fresh}, 4 * (base["num_samples"] + fresh))
+        for network in NETWORKS for path in every for seed in range(counts().seeds)
+    ]
+    found += [
         Task("lime_grid", measure_grid, first, path, {"base": base, "fresh": fresh}, 10 * (base["num_samples"] + fresh) + len(around) * CURVES)
         for path in some
     ]
@@ -260,21 +276,27 @@ def derive(results):
     dict of str to pandas.DataFrame
         "lime_runs" and "lime_stability" with the agreement between seeds, and what is computed from them.
     """
-    runs, stability = with_stability(results, "lime_runs", ["setting"]), with_stability(results, "lime_stability", ["sampling", "num_samples"])
+    runs = with_stability(results, "lime_runs", ["setting"])
+    by_sampling = with_stability(results, "lime_stability", ["sampling", "num_samples"])
+    parameters = with_stability(results, "lime_parameters", ["parameter", "value"])
+    combined = parameters["parameter"] == CANDIDATES
     found = {
         "lime_runs": runs,
-        "lime_stability": stability,
+        "lime_stability": by_sampling,
+        "lime_parameters": parameters,
+        "lime_effects": effects(parameters[~combined]),
+        "lime_recommended": recommend(parameters[combined].rename(columns={"value": "setting"}), runs),
         "lime_settings": settings_table(),
         "lime_ranking": rank_settings(runs),
         "lime_agreement": ranking_agreement(runs),
         "lime_variance": grouped(variance_shares(runs, VARYING)),
-        "lime_savings": savings(stability),
+        "lime_savings": savings(by_sampling),
     }
     return found | {"lime_answers": answers.lime_answers(found, results.table("lime_grid"), results.table("lime_shown"), results)}
 
 
 def with_stability(results, table, by):
-    """A table of runs with the agreement of the seeds, "jaccard" and "rank_correlation": NaN where there is one seed.
+    """A table of runs with the agreement of each seed with the others, "jaccard" and "rank_correlation": NaN where there is one seed.
 
     Parameters
     ----------
@@ -295,9 +317,8 @@ def with_stability(results, table, by):
             weights[index] = results.array(table, key, "weights")[place]
             chosen[index] = results.array(table, key, "chosen")[place]
     for _, group in rows.groupby(["network", "class", "picture", *by], sort=False):
-        several = len(group) > 1
-        rows.loc[group.index, "jaccard"] = jaccard_stability([chosen[i] for i in group.index]) if several else float("nan")
-        rows.loc[group.index, "rank_correlation"] = rank_stability([weights[i] for i in group.index]) if several else float("nan")
+        rows.loc[group.index, "jaccard"] = stability(jaccard, [chosen[index] for index in group.index])
+        rows.loc[group.index, "rank_correlation"] = stability(rank_correlation, [weights[index] for index in group.index])
     return rows[[*(column for column in rows if column != "key"), "key"]]
 
 

@@ -15,15 +15,15 @@ def test_jaccard():
         agreement.jaccard(a, b.T)
 
 
-def test_stability_is_the_mean_over_pairs():
+def test_stability_is_each_run_with_the_others():
     chosen = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], bool)
-    assert agreement.jaccard_stability(chosen) == pytest.approx((1 / 2 + 0 + 0) / 3)
+    assert agreement.stability(agreement.jaccard, chosen) == pytest.approx([1 / 4, 1 / 4, 0])
     weights = np.random.default_rng(3).normal(size=(4, 9)).round(1)
     pairs = [scipy.stats.spearmanr(weights[i], weights[j]).statistic for i in range(4) for j in range(i)]
-    assert agreement.rank_stability(weights) == pytest.approx(np.mean(pairs))
-    for of in (agreement.rank_stability, agreement.jaccard_stability):
-        with pytest.raises(ValueError, match="two runs"):
-            of(weights[:1])
+    assert agreement.stability(agreement.rank_correlation, weights).mean() == pytest.approx(np.mean(pairs))
+    assert np.isnan(agreement.stability(agreement.jaccard, chosen[:1])).all()
+    with pytest.raises(ValueError, match="a row for each run"):
+        agreement.stability(agreement.jaccard, chosen[0])
 
 
 def test_rank_correlation():
