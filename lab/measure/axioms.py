@@ -11,16 +11,13 @@ import pandas as pd
 
 from lab.explain.methods import attribute
 from lab.explain.names import METHOD_NAMES
-from lab.measure.measurements import head
+from lab.measure.measurements import TOLERANCE, head
 
 METHODS = "lime", "rise", "rise_average", "shap", "occlusion", "shapley"
 """The methods that can be asked."""
 
 AXIOMS = "completeness", "symmetry", "dummy", "linearity", "implementation_invariance"
 """The axioms; how far they are violated are measurements under these keys."""
-
-TOLERANCE = 0.01
-"""A violation below this share of the function's range counts as none: chance leaves a few thousandths."""
 
 N_FEATURES = 4
 SAMPLES = 2**17  # coalitions drawn, with repetition, by the methods that draw

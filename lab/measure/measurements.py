@@ -60,6 +60,10 @@ MEASUREMENTS = {
 """By key, which is a column's name in every table. The last five are how far an axiom is violated."""
 
 
+TOLERANCE = 0.01
+"""An axiom's violation below this share of the function's range counts as none: chance leaves a few thousandths."""
+
+
 def head(key):
     """A measurement's label and which way it is better, as the head of a column says it.
 

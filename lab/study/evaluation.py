@@ -19,7 +19,6 @@ from lab.measure.sanity import sanity
 from lab.measure.statistics import disagreement, rank_methods, summary, verdict
 from lab.networks.asking import Asked
 from lab.networks.classes import class_name
-from lab.study import answers
 from lab.study.task import Task
 from lab.study.results import small
 from lab.study.settings import NETWORKS, counts, profile, samples
@@ -243,10 +242,9 @@ def derive(results):
     dict of str to pandas.DataFrame
     """
     table = with_sanity(results)
-    found = {
+    return {
         "evaluation_summary": summary(table),
         "evaluation_ranks": rank_methods(table),
         "evaluation_disagreement": disagreement(table),
         "evaluation_verdict": verdict(table),
     }
-    return found | {"evaluation_answers": answers.evaluation_answers(found, table, results)}

@@ -15,7 +15,6 @@ from lab.measure.overlap import iou, pointing_game
 from lab.measure.statistics import rank_settings, ranking_agreement
 from lab.measure.variance import grouped, savings, variance_shares
 from lab.networks.classes import class_name
-from lab.study import answers
 from lab.study.task import Task
 from lab.study.settings import CANDIDATES, COLORS, LAB_PARAMETERS, LAB_SETTINGS, NETWORKS, around, counts, grid, lab_settings, profile, remedy, samples
 
@@ -242,7 +241,7 @@ def tasks(pictures):
         for network in NETWORKS for path in every for seed in range(counts().seeds)
     ]
     found += [
-        Task("lime_parameters", measure_parameters, network, path, {"base": base, "seed": seed, "fresh": fresh}, 4 * (base["num_samples"] + fresh))
+        Task("lime_parameters", measure_parameters, network, path, {"base": base, "seed": seed, "fresh": fresh}, 2 * (base["num_samples"] + fresh) + 10 * CURVES)
         for network in NETWORKS for path in every for seed in range(counts().seeds)
     ]
     found += [
@@ -280,7 +279,7 @@ def derive(results):
     by_sampling = with_stability(results, "lime_stability", ["sampling", "num_samples"])
     parameters = with_stability(results, "lime_parameters", ["parameter", "value"])
     combined = parameters["parameter"] == CANDIDATES
-    found = {
+    return {
         "lime_runs": runs,
         "lime_stability": by_sampling,
         "lime_parameters": parameters,
@@ -292,7 +291,6 @@ def derive(results):
         "lime_variance": grouped(variance_shares(runs, VARYING)),
         "lime_savings": savings(by_sampling),
     }
-    return found | {"lime_answers": answers.lime_answers(found, results.table("lime_grid"), results.table("lime_shown"), results)}
 
 
 def with_stability(results, table, by):

@@ -8,7 +8,6 @@ from lab.measure.agreement import rank_correlation
 from lab.measure.overlap import pointing_game
 from lab.networks.asking import Asked
 from lab.networks.classes import class_name
-from lab.study import answers
 from lab.study.task import Task
 from lab.study.results import small
 from lab.study.settings import NETWORKS, samples
@@ -190,5 +189,36 @@ def derive(results):
     Returns
     -------
     dict of str to pandas.DataFrame
+        "rise_alike".
     """
-    return {"rise_answers": answers.rise_answers(results)}
+    return {"rise_alike": alike(results)}
+
+
+def alike(results):
+    """How alike the longest runs' maps are between networks, and between the classes of one network.
+
+    Parameters
+    ----------
+    results : lab.study.results.Results
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each two maps of a picture: "between" ("networks" or "classes"), "class" and "picture", "first" and "second"
+        (networks, or a network and its other class) and "rank_correlation".
+    """
+    runs = results.table("rise_runs")
+    runs = runs.assign(place=runs.groupby("key", sort=False).cumcount())
+    longest = runs[runs["masks"] == runs["masks"].max()]
+    rows = []
+    for (kind, picture), group in longest.groupby(["class", "picture"], sort=False):
+        maps = {(row.network, row.predicted): results.array("rise_runs", row.key, "maps")[row.place].astype(float) for row in group.itertuples()}
+        main = group["predicted"].iloc[0]
+        networks = list(dict.fromkeys(group["network"]))
+        pairs = [("networks", (networks[0], main), (network, main), network) for network in networks[1:]]
+        pairs += [("classes", (network, main), (network, other), other) for network, other in maps if other != main]
+        rows += [
+            {"between": between, "class": kind, "picture": picture, "first": first[0], "second": second, "rank_correlation": rank_correlation(maps[first], maps[one])}
+            for between, first, one, second in pairs
+        ]
+    return pd.DataFrame(rows)

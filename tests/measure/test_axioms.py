@@ -6,6 +6,7 @@ import pytest
 from lab.explain.methods import PACKAGE
 from lab.measure import axioms
 from lab.measure.axioms import AXIOMS, FUNCTIONS, METHODS, axioms_table, violations, worded
+from lab.measure.measurements import TOLERANCE
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_shapley_values_meet_all_axioms(found):
 
 def test_every_method_is_symmetric_linear_and_blind_to_implementation(found):
     for axiom in ("symmetry", "linearity", "implementation_invariance"):
-        assert (found.xs(axiom, level="axiom") < axioms.TOLERANCE).all()
+        assert (found.xs(axiom, level="axiom") < TOLERANCE).all()
     exactly = found.drop("rise").xs("linearity", level="axiom")  # the regression is linear in the limit only
     assert (exactly < 1e-6).all()
 
@@ -85,7 +86,7 @@ def test_lime_is_weighted_least_squares_over_all_coalitions(found, corners):
         gap = abs(weights.sum() - (values[-1] - values[0])) / np.ptp(values)
         assert found["lime", "completeness", name] == pytest.approx(gap, abs=0.01)
         assert found["lime", "dummy", name] == pytest.approx(abs(weights[3]) / np.ptp(values), abs=0.005)
-    assert found["lime", "completeness", "and"] > 0.3 and found["lime", "dummy", "and"] > axioms.TOLERANCE
+    assert found["lime", "completeness", "and"] > 0.3 and found["lime", "dummy", "and"] > TOLERANCE
 
 
 def test_a_method_that_breaks_an_axiom_is_found_out():
@@ -113,7 +114,7 @@ def test_a_method_that_breaks_an_axiom_is_found_out():
     }
     for method, axioms_broken in expected.items():
         assert set(found.columns[found.loc[method] > 1e-6]) == axioms_broken, method
-    assert found.loc["occlusion", "implementation_invariance"] > axioms.TOLERANCE
+    assert found.loc["occlusion", "implementation_invariance"] > TOLERANCE
     # 0.1 of the sum twice, of functions that grow from lowest to highest.
     assert found.loc["lime", "completeness"] == pytest.approx(0.2)
     assert found.loc["rise", "symmetry"] == pytest.approx(0.4)
@@ -137,4 +138,4 @@ def test_table_holds_the_worst_case_and_reads_as_ticks(found, table):
 def test_another_seed_ticks_the_same(measured):
     first, other = (of.groupby(["method", "axiom"])["violation"].max().unstack() for of in (measured, violations(seed=1)))
     assert (first.loc["lime"] != other.loc["lime"]).any()
-    assert ((first < axioms.TOLERANCE) == (other < axioms.TOLERANCE)).all(axis=None)
+    assert ((first < TOLERANCE) == (other < TOLERANCE)).all(axis=None)

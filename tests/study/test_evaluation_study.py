@@ -218,7 +218,7 @@ def test_every_task_is_another_one_and_can_be_written_down(monkeypatch, tmp_path
 
 def test_the_quick_profile_takes_minutes_not_hours(tmp_path):
     pictures = data_folder(tmp_path)
-    assert sum(task.calls for study in (lime, rise, evaluation) for task in study.tasks(pictures)) < 45_000
+    assert sum(task.calls for study in (lime, rise, evaluation) for task in study.tasks(pictures)) < 60_000
 
 
 def test_estimated_calls_are_about_those_made(plan):
@@ -284,7 +284,6 @@ def test_the_derived_tables(derived):
     assert {name: list(table.columns) for name, table in derived.items() if name not in ("evaluation_disagreement", "evaluation_verdict")} == {
         "evaluation_summary": ["network", "method", "metric", "mean", "low", "high", "pictures"],
         "evaluation_ranks": ["metric", "method", "mean_rank", "low", "high", "pictures"],
-        "evaluation_answers": ["name", "text"],
     }
     metrics = [key for key in MEASUREMENTS if key in (*MEASURED, "sanity")]
     assert derived["evaluation_disagreement"]["metric"].tolist() == metrics
@@ -292,9 +291,6 @@ def test_the_derived_tables(derived):
     assert set(derived["evaluation_ranks"]["metric"]) == set(metrics)
     assert set(derived["evaluation_verdict"]["method"]) == set(ASKING)
     assert {"insertion: worse", "insertion: better", "sanity", "trusted", "mean_rank", "low", "high", "pictures"} < set(derived["evaluation_verdict"])
-    answers = derived["evaluation_answers"].set_index("name")["text"]
-    assert list(answers.index) == ["trust_rule", "trust", "shapley", "sanity", "at_odds", "roar", "axioms", "sample_size"]
-    assert all(len(text) > 30 and " nan" not in text and text.endswith((".", "lab.evaluate.")) for text in answers)
 
 
 def test_the_summary_is_of_means_over_pictures(derived, results):

@@ -20,7 +20,7 @@ from lab.pictures import load_image
 from lab.study import lime
 from lab.study.task import Task
 from lab.study.lime import derive, fidelity, measure, settings_table, tasks, with_stability
-from lab.study.settings import COLORS, LAB_SETTINGS, grid, remedy
+from lab.study.settings import COLORS, LAB_PARAMETERS, LAB_SETTINGS, grid, remedy
 
 NETWORKS = {"xception": Network("First", 64, seed=0), "resnet50": Network("Second", 80, seed=1)}
 SINGLE = ["r2_fit", "r2_fresh", "deletion_mean", "insertion", "iou", "pointing_game", "shown", "model_calls"]
@@ -327,7 +327,8 @@ def test_one_seed_has_no_stability_and_the_derived_table_can_be_derived_again(de
 
 def test_the_derived_tables(derived):
     assert list(derived) == [
-        "lime_runs", "lime_stability", "lime_settings", "lime_ranking", "lime_agreement", "lime_variance", "lime_savings", "lime_answers"
+        "lime_runs", "lime_stability", "lime_parameters", "lime_effects", "lime_recommended", "lime_settings", "lime_ranking", "lime_agreement",
+        "lime_variance", "lime_savings",
     ]
     assert list(derived["lime_ranking"].columns) == ["setting", "mean_rank", "low", "high", "chosen"]
     assert set(derived["lime_ranking"]["setting"]) == set(LAB_SETTINGS)
@@ -337,11 +338,13 @@ def test_the_derived_tables(derived):
     assert set(variance.index) <= set(MEASUREMENTS) and "r2_fresh" in variance.index
     np.testing.assert_allclose(variance.sum(axis=1), 1)
     assert derived["lime_savings"]["num_samples"].tolist() == [60, 120, 240]
-    assert all("key" not in derived[name] for name in list(derived)[2:])
-    answers = derived["lime_answers"]
-    assert list(answers.columns) == ["name", "text"]
-    assert answers["name"].tolist() == ["lime_rule", "q1", "q2", "q3", "q4", "tradeoff", "hide_color", "stability"]
-    assert all(len(text) > 40 and " nan" not in text and text.endswith(".") for text in answers["text"])
+    assert all("key" not in derived[name] for name in list(derived)[3:])
+    effects = derived["lime_effects"]
+    assert set(effects["parameter"]) == set(LAB_PARAMETERS)
+    assert not effects.query("parameter == 'top_labels'")["effect"].fillna(0).any()
+    assert effects.query("measure == 'model_calls' and effect > 0")["parameter"].tolist() == ["num_samples"]
+    recommended = derived["lime_recommended"]
+    assert set(recommended["setting"]) == set(LAB_SETTINGS) and recommended["candidate"].nunique() == 1
 
 
 def test_the_settings_table_is_the_labs():
