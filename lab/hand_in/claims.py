@@ -6,9 +6,12 @@ whether the sentence holds. A text says it in its own words, with ``#claim("name
 `make report` lists what does not hold, and the report marks it, so that one knows which sentences to write anew.
 """
 
+import re
+
 import numpy as np
 
 from lab.explain.names import BASELINES
+from lab.files import ROOT
 from lab.measure.measurements import TOLERANCE
 from lab.study.results import MissingResult
 
@@ -49,6 +52,33 @@ def refuted(results):
         Names, in the order of `CLAIMS`; also those that ask for what these results do not have.
     """
     return [name for name, holds in CLAIMS.items() if not _holds(holds, results)]
+
+
+def stated():
+    """Which claims each text refers to.
+
+    Returns
+    -------
+    dict of str to list of str
+        Names by text: the report's source, and the notebooks.
+    """
+    texts = {"report/report.typ": r'#claim\("(\w+)"\)'} | {path.name: r"<!-- claim: (\w+) -->" for path in sorted(ROOT.glob("*.ipynb"))}
+    return {text: re.findall(form, (ROOT / text).read_text(encoding="utf-8")) for text, form in texts.items()}
+
+
+def stated_in(name):
+    """The texts that refer to a claim.
+
+    Parameters
+    ----------
+    name : str
+        Of `CLAIMS`.
+
+    Returns
+    -------
+    list of str
+    """
+    return [text for text, names in stated().items() if name in names]
 
 
 def _holds(holds, results):

@@ -14,7 +14,8 @@ import typst
 
 from lab.explain.names import METHOD_NAMES
 from lab.files import ROOT, finish_swap, swap_in
-from lab.study.results import DRAWN_FROM, results_digest, results_folder
+from lab.hand_in.claims import refuted, sentence, stated_in
+from lab.study.results import DRAWN_FROM, Results, results_digest, results_folder
 
 SOURCE = ROOT / "report" / "report.typ"
 SOURCES = [SOURCE, SOURCE.with_name("metadata.toml"), SOURCE.with_name("references.yml")]
@@ -90,7 +91,7 @@ def check(files):
     return max(dates)
 
 
-def build(folder):
+def build(folder, marked=()):
     """Write ``report.pdf``, one page of it as ``report.png``, and ``report.sha256`` with digests of both and of all they were made from.
 
     The three appear as a whole or not at all. They have the same bytes for the same figures, results and sources.
@@ -99,6 +100,8 @@ def build(folder):
     ----------
     folder : pathlib.Path
         Holds ``figures/`` and ``results/``, and gets the PDF.
+    marked : sequence of str, optional
+        Claims whose sentences are marked as not true of these results.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def build(folder):
         # The figures' font, so that figures and text look alike on every machine. Found without importing Matplotlib, which takes a second.
         font_paths=[Path(importlib.util.find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"],
         ignore_system_fonts=True,
-        sys_inputs={"folder": _from(SOURCE.parent, folder), "methods": json.dumps(METHOD_NAMES)},
+        sys_inputs={"folder": _from(SOURCE.parent, folder), "methods": json.dumps(METHOD_NAMES), "marked": json.dumps(list(marked))},
     )
     made = {
         "report.pdf": compiler.compile(timestamp=midnight),
@@ -181,13 +184,17 @@ def _from(folder, path):
 
 def main():
     """Build the report of the current profile."""
+    folder = results_folder().parent
     try:
-        pdf = build(results_folder().parent)
+        untrue = refuted(Results(folder / "results"))
+        pdf = build(folder, untrue)
     except (OutOfDate, ValueError) as error:
         sys.exit(str(error))
     except typst.TypstError as error:
         sys.exit(f"{_name(SOURCE)}: {error.message}")
     print(f"Wrote {_name(pdf)} ({pdf.stat().st_size / 1e6:.1f} MB)")
+    for name in untrue:
+        print(f"Not so in these results, and to be written anew in {', '.join(stated_in(name))}: {sentence(name)}")
 
 
 if __name__ == "__main__":

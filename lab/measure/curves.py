@@ -125,9 +125,7 @@ def _curve(black_box, image, label, saliency, baseline, steps, inserting):
     _check_finite(saliency)
     if not 1 <= steps <= saliency.size:
         raise ValueError(f"steps must be from 1 to the number of pixels ({saliency.size}), got {steps}")
-    rank = np.empty(saliency.size, np.int64)
-    rank[np.argsort(-saliency, axis=None, kind="stable")] = np.arange(saliency.size) * steps // saliency.size
-    rank = rank.reshape(saliency.shape)
+    rank = portions(saliency, steps)
     before, after = (baseline, image) if inserting else (image, baseline)
 
     def draw(step):
@@ -135,6 +133,24 @@ def _curve(black_box, image, label, saliency, baseline, steps, inserting):
 
     probability = in_chunks(Asked(black_box, [label]), draw, np.arange(steps + 1))[:, 0]
     return np.append(0, np.cumsum(np.bincount(rank.ravel()))) / saliency.size, probability
+
+
+def portions(saliency, steps):
+    """In which of so many equal portions each pixel is, the most salient first.
+
+    Parameters
+    ----------
+    saliency : (H, W) array
+    steps : int
+
+    Returns
+    -------
+    (H, W) int array
+        From 0 to ``steps - 1``. Equally salient pixels go row by row.
+    """
+    rank = np.empty(saliency.size, np.int64)
+    rank[np.argsort(-saliency, axis=None, kind="stable")] = np.arange(saliency.size) * steps // saliency.size
+    return rank.reshape(saliency.shape)
 
 
 def auc(fraction, probability):

@@ -154,3 +154,48 @@ def savings(table):
     result = pd.DataFrame({"balanced": balanced, "lime": stock.reindex(balanced.index), "lime_needs": needs})
     result["ratio"] = result["lime_needs"] / result.index
     return result.reset_index()
+
+
+CHANGES = {
+    "another seed": ("seed",),
+    "the other network": ("network",),
+    "another setting": ("setting",),
+    "another picture of the same class": ("picture",),
+    "a picture of the other class": ("class", "picture"),
+}
+"""What two runs may differ in, everything else being alike."""
+
+
+def distances(table, measures):
+    """How far measurements move when one thing is changed.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As for `variance_shares`.
+    measures : iterable of str
+        Keys of `lab.measure.measurements.MEASUREMENTS`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each measurement that varies and is nowhere missing, and each of `CHANGES`: "measure", "change", and "distance", the mean
+        absolute difference of two runs that differ in this only, divided by that of two runs drawn at random: 0 is no change, 1 is
+        to know nothing of a run from the other. NaN where no two runs differ in this only.
+    """
+    factors = ["seed", "network", "setting", "class", "picture"]
+    table = table.assign(picture=table["class"] + "/" + table["picture"])
+    codes = np.stack([pd.factorize(table[factor])[0] for factor in factors], axis=1)
+    first, second = np.triu_indices(len(table), 1)
+    differ = codes[first] != codes[second]
+    pairs = {name: (differ == [factor in changed for factor in factors]).all(axis=1) for name, changed in CHANGES.items()}
+    rows = []
+    for measure in measures:
+        values = table[measure].to_numpy(float)
+        far = np.abs(values[first] - values[second])
+        if np.isfinite(values).all() and far.any():
+            rows += [
+                {"measure": measure, "change": name, "distance": far[among].mean() / far.mean() if among.any() else float("nan")}
+                for name, among in pairs.items()
+            ]
+    return pd.DataFrame(rows, columns=["measure", "change", "distance"])

@@ -110,7 +110,7 @@ def intervals(table, label, value, title, x_label, by=None):
     return figure
 
 
-def heat(table, title, label, number, limits=None):
+def heat(table, title, label, number, limits=None, texts=None):
     """A table of numbers as colours, with the numbers in them.
 
     Parameters
@@ -124,18 +124,21 @@ def heat(table, title, label, number, limits=None):
         How to write one, for `str.format`.
     limits : (float, float), optional
         Ends of the scale, for numbers around 0; else dark is low.
+    texts : pandas.DataFrame, optional
+        What stands in the cells instead of the numbers, in two lines.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    figure, [axes] = _axes(title, 0.9 + 0.27 * len(table))
+    figure, [axes] = _axes(title, 0.9 + (0.27 if texts is None else 0.36) * len(table))
     values = table.to_numpy(float)
     low, high = limits or (np.nanmin(values), np.nanmax(values))
     colors = SIGNED if limits else matplotlib.colormaps["cividis"]
     drawn = axes.pcolormesh(values, cmap=colors, vmin=low, vmax=high, edgecolor="white", linewidth=0.5)
     for (row, column), value in np.ndenumerate(values):
         text = "–" if np.isnan(value) else number.format(value).replace("-", "−" if round(value, 1) else "")
+        text = text if texts is None else texts.iloc[row, column]
         ink = "black" if np.isnan(value) else _ink(drawn.cmap(drawn.norm(value))[:3])
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=NOTE, color=ink)
     axes.set_xticks(np.arange(table.shape[1]) + 0.5, [textwrap.fill(name, 84 // table.shape[1], break_long_words=False) for name in table.columns])
@@ -144,6 +147,39 @@ def heat(table, title, label, number, limits=None):
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xlabel(label)
+    return figure
+
+
+def dots(table, label, value, by, title, x_label):
+    """A row of points for each label, one for each group, and their mean as a black line.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    label, value, by : str
+        Columns: the rows' names, the points, and the groups.
+    title : str
+        One line that says what to see.
+    x_label : str
+        With the unit.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    labels, groups = list(dict.fromkeys(table[label])), list(dict.fromkeys(table[by]))
+    figure, [axes] = _axes(title, 0.75 + 0.3 * len(labels) + 0.15 * -(-len(groups) // 3))
+    for group, color, marker in zip(groups, COLORS, MARKERS):
+        rows = table[table[by] == group]
+        axes.plot(rows[value], [labels.index(name) for name in rows[label]], marker, color=color, ms=5, label=group)
+    means = table.groupby(label)[value].mean()[labels]
+    axes.vlines(means, np.arange(len(labels)) - 0.33, np.arange(len(labels)) + 0.33, color="black", lw=2, label="mean")
+    axes.set_yticks(range(len(labels)), labels, fontsize=HEAD)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(x_label)
+    axes.grid(axis="x", alpha=0.3, linewidth=0.5)
+    _legend(figure, axes, 3)
     return figure
 
 

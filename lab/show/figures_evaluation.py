@@ -54,14 +54,13 @@ def evaluation_shapley(results):
 
 def evaluation_curves(results):
     """Maps, what deletion and insertion make of the picture, and the probability along the way."""
-    from lab.explain.game import blurred  # takes a second to import, and only this figure wants it
 
     network, picture = reading.networks(results)[0], reading.elephant(results)
     runs = reading.of(results.table("evaluation_runs"), network, picture).set_index("method", drop=False)
     image = reading.image(picture)
     size = reading.size(results, network, picture)
     squashed = reading.image(picture, size)
-    start = blurred(squashed)
+    start = _blurred(squashed)
     methods = ("lime", "rise", "shap", "occlusion", "centre")
     curves = {method: results.array("evaluation_runs", runs.loc[method, "key"], "curves")[runs.loc[method, "index"]] for method in methods}
     highest = max(curve[[0, 2], 1].max() for curve in curves.values())
@@ -130,6 +129,30 @@ def evaluation_at_odds(results):
         row = rows.loc[method]
         cells.append(_panel(results, image, row, METHOD_NAMES[method], "\n".join(f"{_short(key)}: {row[key]:.2f}" for key in (one, other))))
     return maps.sheet([cells], "Do two measurements agree about two maps?")
+
+
+def evaluation_differ(results):
+    """The answer on whose most salient fifth LIME and RISE differ most, and what the network says without either part."""
+    table = results.table("evaluation_differ")
+    most = table.loc[table["share"].idxmax()]
+    network, picture = most["network"], (most["class"], most["picture"])
+    image = reading.image(picture)
+    found = reading.of(table, network, picture, fill="blurred").set_index("method")
+    regions = results.array("evaluation_differ", most["key"], "regions")
+    runs = reading.of(results.table("evaluation_runs"), network, picture).set_index("method", drop=False)
+    cells = [maps.photograph(image, "the picture", f"{reading.told(most['label'])} {most['probability']:.2f}")]
+    cells += [_panel(results, image, runs.loc[method], METHOD_NAMES[method]) for method in found.index]
+    squashed = reading.image(picture, regions.shape[1])
+    for (method, row), region in zip(found.iterrows(), regions):
+        pixels = maps.outlined(np.where(region[..., None], _blurred(squashed), squashed), region)
+        cells.append(maps.photograph(maps.stretched(pixels, image.shape), f"without what {method.upper()} alone marks", f"{row['without']:.2f}"))
+    return maps.sheet([cells[:3], [None, *cells[3:]]], f"Where LIME and RISE differ most ({network})")
+
+
+def _blurred(image):
+    from lab.explain.game import blurred  # takes a second to import
+
+    return blurred(image)
 
 
 def evaluation_roar(results):

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from lab.measure.effects import EFFECTS_ON
 from lab.measure.measurements import MEASUREMENTS, head
+from lab.measure.statistics import CHOSEN_BY
 from lab.show import charts, maps, reading
-from lab.study.settings import COLORS, LAB_SETTINGS
+from lab.study.settings import COLORS, LAB_PARAMETERS, LAB_SETTINGS
 
 _COLOR_NAMES = {str(color): name for name, color in COLORS.items()}
 
@@ -168,6 +170,56 @@ def lime_top_labels(results):
 def lime_rendering(results):
     """One explanation under several choices of what is shown."""
     return maps.sheet(maps.wrapped(_shown(results, "rendering")[2], 3), "One explanation, drawn in several ways")
+
+
+def lime_parameters(results):
+    """How far each parameter moves each measurement, against the noise of the seed."""
+    table = results.table("lime_effects")
+    table = table.assign(ratio=(table["effect"] / table["noise"]).where(table["told_apart"] & (table["noise"] > 0)))
+    # Without noise, as the number of calls has none, a difference is as sure as it can be.
+    table.loc[table["told_apart"] & (table["noise"] == 0), "ratio"] = _SURE
+    ratios = table.pivot(index="parameter", columns="measure", values="ratio").loc[list(LAB_PARAMETERS), list(EFFECTS_ON)]
+    cells = table.assign(text=[_moved(row) for row in table.itertuples()]).pivot(index="parameter", columns="measure", values="text").loc[ratios.index, ratios.columns]
+    names = [MEASUREMENTS[key].label for key in ratios.columns]
+    return charts.heat(
+        ratios.clip(upper=_SURE).set_axis(names, axis=1), "What does each parameter change?",
+        "from the value that does worst to the one that does best; the greener, the more standard deviations between seeds (white: 0, dark: 10 and more)", "",
+        (-_SURE, _SURE), cells.set_axis(names, axis=1),
+    )
+
+
+_SURE = 10  # standard deviations between seeds
+
+
+def _moved(row):
+    if not row.told_apart:
+        return "=" if row.effect == row.effect and not row.effect else "not told apart"
+    form = "{:,.0f}" if row.measure == "model_calls" else "{:.3f}" if max(row.worst_mean, row.best_mean) < 0.2 else "{:.2f}"
+    values = f"{form.format(row.worst_mean)} → {form.format(row.best_mean)}"
+    return f"{values}\n{_SHORT.get(row.worst, row.worst)} → {_SHORT.get(row.best, row.best)}"
+
+
+_SHORT = {"mean colour": "mean", "blurred picture": "blurred"}
+
+
+def lime_distances(results):
+    """How far a measurement moves when one thing is changed."""
+    table = results.table("lime_distances")
+    table = table[table["measure"].isin(CHOSEN_BY) & table["distance"].notna()]
+    return charts.dots(
+        table.assign(measure=table["measure"].map(lambda key: MEASUREMENTS[key].label)), "change", "distance", "measure", "Change one thing: how far does it move?",
+        "mean difference of two runs that differ in this only (0: none, 1: as far apart as two runs drawn at random)",
+    )
+
+
+def lime_recommended(results):
+    """By how many ranks the recommended setting is before each of the seven, on pictures it was not chosen on."""
+    table = results.table("lime_recommended")
+    table = table[table["measure"] == "all"]
+    return charts.intervals(
+        table.assign(name="before setting " + table["setting"].astype(str)), "name", "gain", "A setting better than the seven?",
+        f"by how many ranks of eight, on the {table['pictures'].max()} pictures it was not chosen on, with 95% interval (right of 0: better)",
+    )
 
 
 def lime_agreement(results):

@@ -11,7 +11,7 @@ from lab.explain.methods import METHODS, PACKAGE, attribute, explain
 from lab.explain.names import BASELINES
 from lab.measure.agreement import rank_correlation
 from lab.measure.axioms import axioms_table
-from lab.measure.curves import auc, curves, faithfulness, mean_colour
+from lab.measure.curves import auc, curves, faithfulness, mean_colour, portions
 from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
 from lab.measure.roar import METHODS as DIGIT_METHODS
 from lab.measure.roar import roar
@@ -26,6 +26,8 @@ from lab.study.settings import NETWORKS, counts, profile, samples
 ASKED = tuple(method for method in METHODS if method not in BASELINES)
 FEWEST = 200  # calls; KernelSHAP needs four for each superpixel
 CURVES = 3 * 51  # model calls for the curves of a map
+DIFFER = "lime", "rise"  # whose regions are held against each other
+FIFTHS = 5  # portions of a picture, of which the most salient one is compared
 ALONE = 50  # about as many superpixels are hidden alone, once for all maps of a picture
 
 
@@ -127,6 +129,25 @@ def _map(method, budget, black_box, image, label):
     return explain(method, black_box, image, label, budget)
 
 
+def measure_differ(network, image, mask, methods, budget):
+    """What only one of two methods finds most salient, and what the network says when it is hidden or all that is left, as a task.
+
+    Each method has the same share of the picture, its most salient fifth; of it, what both have in common is left out, so that the two
+    regions have the same size, too.
+    """
+    label, name, probability = network.top(image, 1)[0]
+    first, second = (portions(explain(method, network, image, label, budget), FIFTHS) == 0 for method in methods)
+    regions = np.stack([first & ~second, second & ~first])
+    rows = []
+    for fill, ground in {"black": np.zeros_like(image), "blurred": blurred(image)}.items():
+        asked = [np.where(kept[..., None], image, ground) for region in regions for kept in (~region, region)]
+        answers = Asked(network, [label])(np.stack(asked))[:, 0].reshape(2, 2)
+        for method, region, (without, alone) in zip(methods, regions, answers.tolist()):
+            about = {"method": method, "label": int(label), "predicted": name, "probability": float(probability)}
+            rows.append(about | {"share": float(region.mean()), "fill": fill, "without": without, "alone": alone})
+    return rows, {"regions": regions}
+
+
 def measure_shapley(network, image, mask, most, seeds):
     """How near methods come to exact Shapley values of a few superpixels, as a task."""
     label = network.top(image, 1)[0][0]
@@ -192,6 +213,7 @@ def tasks(pictures):
         Task("evaluation_sanity", measure_sanity, network, path, {"method": method, "budget": few, "layers": layers}, (len(layers or range(8)) + 1) * few)
         for network in NETWORKS for path in some for method in ASKED
     ]
+    found += [Task("evaluation_differ", measure_differ, network, path, {"methods": list(DIFFER), "budget": budget}, 9) for network in NETWORKS for path in every]
     shapley = {"most": 8 if quick else 12, "seeds": counts().stability_seeds}
     found.append(Task("evaluation_shapley", measure_shapley, NETWORKS[0], elephant, shapley, 2 ** shapley["most"]))
     seeds = range(1 if quick else 3)

@@ -13,7 +13,7 @@ from lab.measure.curves import auc, curves
 from lab.measure.effects import effects, recommend
 from lab.measure.overlap import iou, pointing_game
 from lab.measure.statistics import rank_settings, ranking_agreement
-from lab.measure.variance import grouped, savings, variance_shares
+from lab.measure.variance import distances, grouped, savings, variance_shares
 from lab.networks.classes import class_name
 from lab.study.task import Task
 from lab.study.settings import CANDIDATES, COLORS, LAB_PARAMETERS, LAB_SETTINGS, NETWORKS, around, counts, grid, lab_settings, profile, remedy, samples
@@ -289,6 +289,7 @@ def derive(results):
         "lime_ranking": rank_settings(runs),
         "lime_agreement": ranking_agreement(runs),
         "lime_variance": grouped(variance_shares(runs, VARYING)),
+        "lime_distances": distances(runs, VARYING),
         "lime_savings": savings(by_sampling),
     }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.measure.variance import SOURCES, grouped, savings, variance_shares
+from lab.measure.variance import CHANGES, SOURCES, distances, grouped, savings, variance_shares
 
 
 def crossed(value, seeds=2):
@@ -96,3 +96,26 @@ def test_savings_reads_the_need_off_the_stock_curve():
     np.testing.assert_allclose(got.lime_needs, [400, np.sqrt(400 * 800), np.inf])
     np.testing.assert_allclose(got.ratio, got.lime_needs / got.num_samples)
     np.testing.assert_allclose(got.lime, [0.5, 0.4, 0.7])
+
+
+def test_distances_are_those_of_all_pairs_that_differ_in_one_thing():
+    rng = np.random.default_rng(1)
+    places = itertools.product(["n", "m"], [("a", "1"), ("a", "2"), ("b", "1")], ["s", "t", "u"], [0, 1])
+    table = pd.DataFrame([
+        {"network": network, "class": kind, "picture": picture, "setting": setting, "seed": seed, "iou": rng.normal(), "shown": 1.0}
+        for network, (kind, picture), setting, seed in places
+    ])
+    found = distances(table, ["iou", "shown"]).set_index("change")["distance"]
+    assert set(found.index) == set(CHANGES), "what is the same everywhere has no row"
+    rows = table.to_dict("records")
+    every = [abs(a["iou"] - b["iou"]) for a, b in itertools.combinations(rows, 2)]
+    alike = {
+        "another seed": lambda a, b: all(a[k] == b[k] for k in ("network", "class", "picture", "setting")),
+        "the other network": lambda a, b: a["network"] != b["network"] and all(a[k] == b[k] for k in ("class", "picture", "setting", "seed")),
+        "another setting": lambda a, b: a["setting"] != b["setting"] and all(a[k] == b[k] for k in ("class", "picture", "network", "seed")),
+        "another picture of the same class": lambda a, b: a["class"] == b["class"] and a["picture"] != b["picture"]
+        and all(a[k] == b[k] for k in ("network", "setting", "seed")),
+        "a picture of the other class": lambda a, b: a["class"] != b["class"] and all(a[k] == b[k] for k in ("network", "setting", "seed")),
+    }
+    for change, of in alike.items():
+        assert found[change] == pytest.approx(np.mean([abs(a["iou"] - b["iou"]) for a, b in itertools.combinations(rows, 2) if of(a, b)]) / np.mean(every)), change

@@ -328,7 +328,7 @@ def test_one_seed_has_no_stability_and_the_derived_table_can_be_derived_again(de
 def test_the_derived_tables(derived):
     assert list(derived) == [
         "lime_runs", "lime_stability", "lime_parameters", "lime_effects", "lime_recommended", "lime_settings", "lime_ranking", "lime_agreement",
-        "lime_variance", "lime_savings",
+        "lime_variance", "lime_distances", "lime_savings",
     ]
     assert list(derived["lime_ranking"].columns) == ["setting", "mean_rank", "low", "high", "chosen"]
     assert set(derived["lime_ranking"]["setting"]) == set(LAB_SETTINGS)
