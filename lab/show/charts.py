@@ -101,7 +101,7 @@ def intervals(table, label, value, title, x_label, by=None):
         places = np.array([labels.index(name) for name in rows[label]]) + (number - (len(groups) - 1) / 2) * 0.7 / len(groups)
         axes.hlines(places, rows["low"], rows["high"], color=color, lw=1.5)
         axes.plot(rows[value], places, marker, color=color, ms=4.5, label=group)
-    axes.set_yticks(range(len(labels)), [textwrap.fill(name, 34) for name in labels])
+    axes.set_yticks(range(len(labels)), [textwrap.fill(name, 40) for name in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel(x_label)
     axes.grid(axis="x", alpha=0.3, linewidth=0.5)

@@ -4,7 +4,6 @@ import numpy as np
 
 from lab.measure.effects import EFFECTS_ON
 from lab.measure.measurements import MEASUREMENTS, head
-from lab.measure.statistics import CHOSEN_BY
 from lab.show import charts, maps, reading
 from lab.study.settings import COLORS, LAB_PARAMETERS, LAB_SETTINGS
 
@@ -183,7 +182,7 @@ def lime_parameters(results):
     names = [MEASUREMENTS[key].label for key in ratios.columns]
     return charts.heat(
         ratios.clip(upper=_SURE).set_axis(names, axis=1), "What does each parameter change?",
-        "from the value that does worst to the one that does best; the greener, the more standard deviations between seeds (white: 0, dark: 10 and more)", "",
+        "from the value that does worst to the one that does best; green: far beyond the noise of the seed", "",
         (-_SURE, _SURE), cells.set_axis(names, axis=1),
     )
 
@@ -205,10 +204,10 @@ _SHORT = {"mean colour": "mean", "blurred picture": "blurred"}
 def lime_distances(results):
     """How far a measurement moves when one thing is changed."""
     table = results.table("lime_distances")
-    table = table[table["measure"].isin(CHOSEN_BY) & table["distance"].notna()]
+    table = table[table["distance"].notna()]
     return charts.dots(
         table.assign(measure=table["measure"].map(lambda key: MEASUREMENTS[key].label)), "change", "distance", "measure", "Change one thing: how far does it move?",
-        "mean difference of two runs that differ in this only (0: none, 1: as far apart as two runs drawn at random)",
+        "mean difference of two runs that differ in this only (1: as two runs drawn at random)",
     )
 
 
@@ -217,8 +216,8 @@ def lime_recommended(results):
     table = results.table("lime_recommended")
     table = table[table["measure"] == "all"]
     return charts.intervals(
-        table.assign(name="before setting " + table["setting"].astype(str)), "name", "gain", "A setting better than the seven?",
-        f"by how many ranks of eight, on the {table['pictures'].max()} pictures it was not chosen on, with 95% interval (right of 0: better)",
+        table.assign(name="setting " + table["setting"].astype(str)), "name", "gain", "A setting better than the seven?",
+        "by how many ranks of eight the recommended setting is better, with 95% interval",
     )
 
 

@@ -12,7 +12,7 @@ from lab.measure.agreement import jaccard, rank_correlation, stability, weighted
 from lab.measure.curves import auc, curves
 from lab.measure.effects import effects, recommend
 from lab.measure.overlap import iou, pointing_game
-from lab.measure.statistics import rank_settings, ranking_agreement
+from lab.measure.statistics import CHOSEN_BY, rank_settings, ranking_agreement
 from lab.measure.variance import distances, grouped, savings, variance_shares
 from lab.networks.classes import class_name
 from lab.study.task import Task
@@ -289,7 +289,7 @@ def derive(results):
         "lime_ranking": rank_settings(runs),
         "lime_agreement": ranking_agreement(runs),
         "lime_variance": grouped(variance_shares(runs, VARYING)),
-        "lime_distances": distances(runs, VARYING),
+        "lime_distances": distances(runs, CHOSEN_BY),
         "lime_savings": savings(by_sampling),
     }
 
