@@ -20,7 +20,7 @@ from lab.study.results import DRAWN_FROM, Results, results_digest, results_folde
 SOURCE = ROOT / "report" / "report.typ"
 SOURCES = [SOURCE, SOURCE.with_name("metadata.toml"), SOURCE.with_name("references.yml")]
 MADE_BY = {"figures": "make figures", "results": "make study"}
-PREVIEW = 3  # the page that the README shows: an answer, its figure and its table
+PREVIEW = 4  # the page that the README shows: what each parameter changes
 
 
 class OutOfDate(Exception):

@@ -43,7 +43,7 @@ def lines(table, x, y, by, title, x_label, y_label, among=(), panel=None, log=Tr
     parts = [("", table)] if panel is None else list(table.groupby(panel, sort=False, observed=True))
     present = [name for name in among if name in set(table[by])]
     columns = 4 if len(present) > 4 else len(present)
-    figure, several = _axes(title, 2.5 + 0.15 * -(-len(present) // columns), len(parts), sharey=True)
+    figure, several = _axes(title, 2.1 + 0.15 * -(-len(present) // columns), len(parts), sharey=True)
     for axes, (name, part) in zip(several, parts):
         for group in present:
             rows = part[part[by] == group]
@@ -95,7 +95,7 @@ def intervals(table, label, value, title, x_label, by=None):
     """
     labels = list(dict.fromkeys(table[label]))
     groups = list(dict.fromkeys(table[by])) if by else [None]
-    figure, [axes] = _axes(title, 0.55 + 0.17 * len(labels) * (len(groups) + 0.5) + 0.2 * bool(by))
+    figure, [axes] = _axes(title, 0.5 + 0.13 * len(labels) * (len(groups) + 0.4) + 0.2 * bool(by))
     for number, (group, color, marker) in enumerate(zip(groups, COLORS, MARKERS)):
         rows = table[table[by] == group] if by else table
         places = np.array([labels.index(name) for name in rows[label]]) + (number - (len(groups) - 1) / 2) * 0.7 / len(groups)

@@ -17,7 +17,7 @@ from lab.study.results import DRAWN_FROM, results_digest
 
 TYP = """#set page(width: 6cm, height: 3cm)
 #let rows = csv(sys.inputs.folder + "/" + "results/numbers.csv", row-type: dictionary)
-#for word in ("first", "second", "third") [#rows.first().value #csv(sys.inputs.folder + "/" + "results/a_provenance.csv").len() #pagebreak(weak: true)]
+#for word in ("first", "second", "third", "fourth") [#rows.first().value #csv(sys.inputs.folder + "/" + "results/a_provenance.csv").len() #pagebreak(weak: true)]
 #image(sys.inputs.folder + "/" + "figures/dot.svg")
 """
 DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="2" height="2"><rect width="1" height="1"/></svg>'
@@ -235,9 +235,9 @@ def captions(folder):
     return [text_of(caption["body"]) for caption in found]
 
 
-def test_the_report_has_four_to_twelve_pages(copied):
+def test_the_report_has_eight_to_eleven_pages(copied):
     pages = typst.compile(str(copied / "report.typ"), format="png", ppi=10)
-    assert 4 <= len(pages) <= 12
+    assert 8 <= len(pages) <= 11
 
 
 def test_captions_name_stand_ins_and_only_those(copied):
@@ -265,5 +265,28 @@ def test_numbers_in_sentences_come_from_the_results(copied):
 def test_arrows_point_to_what_is_better():
     heads = re.findall(r'\("(\w+)", "([^"]*[↑↓])"', report.SOURCE.read_text(encoding="utf-8"))
     arrows = {key: head[-1] for key, head in heads if key in MEASUREMENTS}
-    assert len(arrows) >= 10
+    assert len(arrows) >= 8
     assert arrows == {key: "↑" if MEASUREMENTS[key].higher_is_better else "↓" for key in arrows}
+
+
+def test_a_sentence_that_is_not_so_is_listed_and_marked(copied, monkeypatch, capsys):
+    marked = "sixteen_masks_are_too_few"
+    assert f'#claim("{marked}")' in report.SOURCE.read_text(encoding="utf-8")
+    path = copied / "results" / "rise_runs.csv"
+    runs = pd.read_csv(path)
+    runs.loc[runs["masks"] == 16, "halves"] = 0.9
+    runs.to_csv(path, index=False)
+    drawn(copied)
+    monkeypatch.setattr(report, "results_folder", lambda: copied / "results")
+    monkeypatch.setattr(report, "ROOT", copied.parent)
+    monkeypatch.setattr(report, "SOURCE", copied / "report.typ")
+    monkeypatch.setattr(report, "SOURCES", [copied / source.name for source in report.SOURCES])
+    report.main()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("Wrote report/report.pdf")
+    assert [line for line in said if "With 16 masks" in line] == said[1:] and "report/report.typ" in said[1]
+
+    def notes(names):
+        return len(json.loads(typst.query(str(copied / "report.typ"), "<untrue>", sys_inputs={"marked": json.dumps(names)})))
+
+    assert notes([marked]) == 1 and notes([]) == 0
