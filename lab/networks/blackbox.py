@@ -113,6 +113,25 @@ class BlackBox:
         return [(int(i), class_name(i), float(probabilities[i])) for i in order]
 
     @property
+    def inside(self):
+        """The network itself, as `lab.networks.gradients` needs it: no black box any more."""
+        return self._network
+
+    def preprocessed(self, images):
+        """Pictures as the network gets them: what can be differentiated with respect to them.
+
+        Parameters
+        ----------
+        images : (N, H, W, 3) array or tensor
+            RGB in [0, 255].
+
+        Returns
+        -------
+        (N, H, W, 3) float32 tensor
+        """
+        return tf.convert_to_tensor(self._preprocess(tf.cast(images, tf.float32)))
+
+    @property
     def n_layers(self):
         """Number of layers that have weights."""
         return len(_with_weights(self._network))
