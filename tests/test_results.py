@@ -155,14 +155,12 @@ def test_what_hides_changes_something_and_the_rest_nothing(results, networks, pl
 
 
 def test_perturbed_pictures(results, networks, plan):
-    task = first(plan, networks, "lime_shown")
+    task = first(plan, networks, "lime_perturbed")
     rows, key = committed(results, networks, task)
     network, image, _ = inputs(networks, task)
     label = int(rows["label"].iloc[0])
-    game = Game(asking.Asked(network, [label]), image, results.array("lime_shown", key, "segments").astype(int), (0, 0, 0))
-    places = np.flatnonzero(rows["figure"] == "perturbed")
-    scores = game.value(results.array("lime_shown", key, "chosen")[places])
-    np.testing.assert_allclose(scores, rows["probability"].iloc[places], atol=1e-3)
+    game = Game(asking.Asked(network, [label]), image, results.array("lime_perturbed", key, "segments").astype(int), (0, 0, 0))
+    np.testing.assert_allclose(game.value(results.array("lime_perturbed", key, "kept")), rows["probability"], atol=1e-3)
 
 
 def test_maps_of_rise(results, networks, plan):

@@ -12,7 +12,7 @@ from lab.show.figures import FIGURES
 from lab.show.style import encode
 from lab.study.results import DRAWN_FROM, MissingResult, Results, figures_folder, results_digest, results_folder
 
-SLOWEST_FIRST = ("evaluation_curves", "evaluation_maps", "rise_steps")  # so that no core waits for another at the end
+SLOWEST_FIRST = ("evaluation_curves", "rise_steps")  # so that no core waits for another at the end
 
 
 def draw(names, results):

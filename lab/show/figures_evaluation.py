@@ -32,18 +32,6 @@ def _panel(results, image, row, top="", note=""):
     return (maps.weights if row["method"] in _WEIGHTS else maps.saliency)(image, values, top, note)
 
 
-def evaluation_maps(results):
-    """The maps of all methods on the first elephant and the first bear, first network."""
-    network, table = reading.networks(results)[0], results.table("evaluation_runs")
-    rows, names = [], []
-    for picture in (reading.elephant(results), reading.bear(results)):
-        image = reading.image(picture)
-        panels = [_panel(results, image, row, METHOD_NAMES[row["method"]]) for row in reading.of(table, network, picture).to_dict("records")]
-        several = maps.wrapped(panels, 4)
-        rows, names = rows + several, names + [picture[0].replace("_", " ")] * len(several)
-    return maps.sheet(rows, f"Eight maps of the same answer ({network})", row_heads=names)
-
-
 def evaluation_shapley(results):
     """Agreement with the exact Shapley values against the number of calls."""
     table = _named(results.table("evaluation_shapley"))

@@ -10,38 +10,6 @@ from lab.study.settings import COLORS, LAB_PARAMETERS, LAB_SETTINGS
 _COLOR_NAMES = {str(color): name for name, color in COLORS.items()}
 
 
-def guesses(results, pictures, title):
-    """Pictures with the classes that each network finds most probable."""
-    table, networks = results.table("predictions"), reading.networks(results)
-    rows, names = [], []
-    for several in maps.wrapped(pictures, 3):
-        rows.append([maps.photograph(reading.image(picture)) for picture in several])
-        names.append("")
-        for network in networks:
-            guessed = [reading.of(table, network, picture).sort_values("rank") for picture in several]
-            rows.append(["\n".join(f"{row.predicted.replace('_', ' ')} {row.probability:.2f}" for row in found.itertuples()) for found in guessed])
-            names.append(network)
-    return maps.sheet(rows, title, row_heads=names)
-
-
-def lime_pictures(results):
-    """Every picture with the three most probable classes, a row of words for each network."""
-    return guesses(results, reading.pictures(results), "The pictures, and what the networks take them for")
-
-
-def _shown(results, kind):
-    """The picture, its superpixels, and panels of the table of what is shown."""
-    network, picture = reading.networks(results)[0], reading.elephant(results)
-    image = reading.image(picture)
-    panels = []
-    for row in reading.of(results.table("lime_shown"), network, picture, figure=kind).itertuples():
-        segments, weights, chosen = _arrays(results, "lime_shown", row)
-        both = not row.hide_rest and (weights[chosen] < 0).any()
-        note = f"{reading.told(row.label)} {row.probability:.2f}" if kind == "perturbed" else f"R² {row.r2_fresh:.2f}, {row.shown:.0%} shown"
-        panels.append(maps.superpixels(image, segments, chosen, row.name.replace("_", " "), note, weights if both else None, row.hide_rest))
-    return image, segments, panels
-
-
 def _arrays(results, table, row):
     segments, weights, chosen = (results.array(table, row.key, name) for name in ("segments", "weights", "chosen"))
     return segments.astype(int), weights[row.index], chosen[row.index].astype(bool)
@@ -49,25 +17,14 @@ def _arrays(results, table, row):
 
 def lime_superpixels(results):
     """The first elephant's superpixels, and three perturbed pictures with the network's probability."""
-    image, segments, panels = _shown(results, "perturbed")
-    first = maps.photograph(maps.outlined(image, segments), f"{segments.max() + 1} superpixels")
-    others = [panel._replace(head=f"perturbed picture {number}") for number, panel in enumerate(panels, start=1)]
-    return maps.sheet([[first, *others]], "What LIME asks: the picture with superpixels hidden")
-
-
-def lime_weights(results):
-    """The first elephant, the weight of each superpixel under the default setting, and the superpixels that are shown."""
     network, picture = reading.networks(results)[0], reading.elephant(results)
-    image = reading.image(picture)
-    row = next(reading.of(results.table("lime_runs"), network, picture, setting="default", seed=0).itertuples())
-    segments, weights, chosen = _arrays(results, "lime_runs", row)
-    cells = [
-        maps.photograph(image, note=f"{network}: {reading.told(row.label)}"),
-        maps.weights(image, weights[segments], note=f"{len(weights)} superpixels, R² {row.r2_fresh:.2f}"),
-        maps.superpixels(image, segments, chosen, note=f"{chosen.sum()} superpixels"),
-    ]
-    return maps.sheet([cells], "From weights to an explanation", ["the picture", "the weight of each superpixel", "the largest positive weights"],
-                      weight_label="change of the probability when the superpixel is kept")
+    image, panels = reading.image(picture), []
+    for row in reading.of(results.table("lime_perturbed"), network, picture).itertuples():
+        segments, kept = (results.array("lime_perturbed", row.key, name) for name in ("segments", "kept"))
+        note = f"{reading.told(row.label)} {row.probability:.2f}"
+        panels.append(maps.superpixels(image, segments, kept[row.index], f"perturbed picture {len(panels) + 1}", note))
+    first = maps.photograph(maps.outlined(image, segments), f"{segments.max() + 1} superpixels")
+    return maps.sheet([[first, *panels]], "What LIME asks: the picture with superpixels hidden")
 
 
 def _settings(results, network, picture, title):
@@ -104,25 +61,6 @@ def lime_q4_elephant(results):
     return _settings(results, reading.networks(results)[1], reading.elephant(results), "The first elephant through the other network")
 
 
-def lime_q4_other_elephant(results):
-    """What each setting shows on the second elephant, second network."""
-    return _settings(results, reading.networks(results)[1], reading.elephant(results, 1), "The other elephant through the other network")
-
-
-def lime_q4_bear(results):
-    """What each setting shows on the first bear, second network."""
-    return _settings(results, reading.networks(results)[1], reading.bear(results), "The bear through the other network")
-
-
-def lime_ranking(results):
-    """Mean rank of each setting with its interval."""
-    table = results.table("lime_ranking")
-    return charts.intervals(
-        table.assign(name="setting " + table["setting"].astype(str)), "name", "mean_rank", "Which setting explains best?",
-        f"mean rank among {len(table)} settings over pictures, networks and measurements (1 is best), with 95% interval",
-    )
-
-
 def _around(results, parameter):
     table = results.table("lime_grid")
     return table[table["parameter"] == parameter]
@@ -135,12 +73,6 @@ def lime_tradeoff(results):
         table.assign(value=table["value"].astype(int)), "value", "r2_fresh", "picture", "How many superpixels are enough?",
         f"superpixels in the linear model, as many as there are at most ({reading.networks(results)[0]})", head("r2_fresh"),
     )
-
-
-def lime_hide_colors(results):
-    """The superpixels that are shown for each colour that hides the others."""
-    image, _, panels = _shown(results, "hide_color")
-    return maps.sheet(maps.wrapped([maps.photograph(image, "the picture"), *panels], 4), "Superpixels found with each hiding colour")
 
 
 def lime_hide_color_fidelity(results):
@@ -159,16 +91,6 @@ def lime_stability(results):
         means, "num_samples", "rank_correlation", "sampling", "How many samples until two seeds agree?",
         f"num_samples ({reading.networks(results)[0]}, {table['seed'].nunique()} seeds)", head("rank_correlation"),
     )
-
-
-def lime_top_labels(results):
-    """The superpixels that are shown for each of the leading classes."""
-    return maps.sheet([_shown(results, "top_labels")[2]], "What speaks for each of the leading classes?")
-
-
-def lime_rendering(results):
-    """One explanation under several choices of what is shown."""
-    return maps.sheet(maps.wrapped(_shown(results, "rendering")[2], 3), "One explanation, drawn in several ways")
 
 
 def lime_parameters(results):

@@ -4,7 +4,6 @@ import numpy as np
 
 import rise
 from lab.show import maps, reading
-from lab.show.figures_lime import guesses
 
 KEPT = "mean probability where a pixel is kept"
 
@@ -27,11 +26,6 @@ def _main_class(results, picture):
 
 def _range(values):
     return f"{values.min():.2g} to {values.max():.2g}"
-
-
-def rise_pictures(results):
-    """The first elephant and the first bear with the three most probable classes."""
-    return guesses(results, [reading.elephant(results), reading.bear(results)], "The two pictures, and what the networks see")
 
 
 def rise_steps(results):
@@ -95,28 +89,6 @@ def rise_nb_samples(results):
     return maps.sheet(rows, "How many masks make a map?", [f"{count} masks" for count in counts], reading.networks(results), label=KEPT)
 
 
-def _sweep(results, parameter, usual, value):
-    """Panels of the runs that vary one parameter, all with the same number of masks."""
-    network, picture = reading.networks(results)[0], reading.elephant(results)
-    image, label = reading.image(picture), _main_class(results, picture)
-    runs = _maps(results, network, picture, label=label, **usual)
-    masks = runs.loc[runs[parameter] == runs[parameter].min(), "masks"].max()
-    runs = runs[runs["masks"] == masks].sort_values(parameter, kind="stable")
-    return [maps.saliency(image, row.map, value(row), _range(row.map)) for row in runs.itertuples() if parameter != "cells" or row.cells != 7]
-
-
-def rise_grid_size(results):
-    """Maps of coarser and finer grids with the same number of masks."""
-    panels = _sweep(results, "cells", {"kept": 0.5}, lambda row: f"{row.cells} × {row.cells} cells")
-    return maps.sheet([panels], "How fine should the grid be?", label=KEPT)
-
-
-def rise_preservation_probability(results):
-    """Maps with less and more of the picture kept."""
-    panels = _sweep(results, "kept", {"cells": 7}, lambda row: f"p = {row.kept:g}")
-    return maps.sheet([panels], "How much of the picture should be kept?", label=KEPT)
-
-
 def _classes(results, picture, title):
     """A row for each network, a column for each class."""
     image, rows = reading.image(picture), []
@@ -125,11 +97,6 @@ def _classes(results, picture, title):
         runs = runs[runs["masks"] == runs["masks"].max()].sort_values("index", kind="stable")
         rows.append([maps.saliency(image, row.map, note=_range(row.map)) for row in runs.itertuples()])
     return maps.sheet(rows, title, [reading.told(label) for label in runs["label"]], reading.networks(results), label=KEPT)
-
-
-def rise_classes(results):
-    """Maps of three classes of elephants, a row for each network."""
-    return _classes(results, reading.elephant(results), "Are three kinds of elephants seen alike?")
 
 
 def rise_bear(results):
@@ -154,24 +121,6 @@ def rise_estimators(results):
     rows[0].append(maps.saliency(image, reference, note="average, other masks", limits=limits))
     heads = [f"{calls} calls" for calls in dict.fromkeys(table["calls"])] + [f"reference: {masks} calls"]
     return maps.sheet(rows, f"The same map from fewer calls? ({network})", heads, [names[name] for name in dict.fromkeys(table["estimator"])], label=KEPT)
-
-
-def rise_stopping(results):
-    """The standard error of a map, and the maps at which three tolerances stopped, these on one scale."""
-    network, picture = reading.networks(results)[0], reading.elephant(results)
-    image = reading.image(picture)
-    table = reading.of(results.table("rise_stopping"))
-    found = [results.array("rise_stopping", row.key, "maps")[row.index].astype(np.float32) for row in table.itertuples()]
-    limits = float(min(m.min() for m in found)), float(max(m.max() for m in found))
-    cells = [
-        maps.saliency(image, values, f"tolerance {row.tolerance:g}", f"stopped after {row.calls} calls", limits)
-        for row, values in zip(table.itertuples(), found)
-    ]
-    reference = results.table("rise_estimators")
-    values = results.array("rise_estimators", reference["key"].iloc[0], "standard_error").astype(np.float32)
-    # Its scale is its own.
-    cells.insert(0, maps.saliency(image, values, "standard error", _range(values))._replace(kind=""))
-    return maps.sheet([cells], f"How sure must the map be? ({network})", label=KEPT)
 
 
 def lime_and_rise(results):

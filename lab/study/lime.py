@@ -16,7 +16,7 @@ from lab.measure.statistics import CHOSEN_BY, rank_settings, ranking_agreement
 from lab.measure.variance import distances, grouped, savings, variance_shares
 from lab.networks.classes import class_name
 from lab.study.task import Task
-from lab.study.settings import CANDIDATES, COLORS, LAB_PARAMETERS, LAB_SETTINGS, NETWORKS, around, counts, grid, lab_settings, profile, remedy, samples
+from lab.study.settings import CANDIDATES, LAB_PARAMETERS, LAB_SETTINGS, NETWORKS, around, counts, grid, lab_settings, profile, remedy, samples
 
 FRESH = 500  # perturbations for the fidelity on unseen ones
 CURVES = 3 * 51  # model calls for the curves of a map
@@ -160,46 +160,14 @@ def measure_no_effect(network, image, mask, base, changes):
     ], {}
 
 
-RENDERINGS = {
-    "5 superpixels": {"num_superpixels": 5},
-    "10 superpixels": {"num_superpixels": 10},
-    "25 superpixels": {"num_superpixels": 25},
-    "rest not hidden": {"hide_rest": False},
-    "for and against": {"positive_only": False, "hide_rest": False},
-    "only against": {"positive_only": False, "negative_only": True},
-}
-"""What the four parameters of the rendering do, by what a reader would call it."""
-
-
-def measure_shown(network, image, mask, base, fresh):
-    """What the figures of single parameters show, as a task: perturbed pictures, hide colours, renderings and classes."""
-    base = Setting(**base)
-    colors = {name: dataclasses.replace(base, hide_color=COLORS[name], num_superpixels=10) for name in COLORS if name != "white"}
-    explained = {("hide_color", name): found for name, found in lime_explanations(network, image, colors).items()}
-    renderings = {name: dataclasses.replace(base, **change) for name, change in RENDERINGS.items()}
-    explained |= {("rendering", name): found for name, found in lime_explanations(network, image, renderings).items()}
-    for label, name, _ in network.top(image, TOP):
-        three = dataclasses.replace(base, top_labels=TOP)
-        explained["top_labels", name] = lime_explanations(network, image, {"": three}, label)[""]
-    rows = []
-    for (figure, name), found in explained.items():
-        measured = measure(network, found, mask, fresh)
-        rows.append(
-            {"figure": figure, "name": name, "hide_rest": found.setting.hide_rest, "label": found.label, "probability": float("nan")}
-            | {key: measured[key] for key in ("r2_fresh", "iou", "shown")}
-        )
-    arrays = _arrays(explained, with_segments=True)
-    # Of the first two hundred perturbed pictures the one with the highest score, a middling one and that with the lowest.
-    first = next(iter(explained.values()))
-    ordered = np.argsort(-first.probability[1:200]) + 1
-    some = ordered[[0, 20, -1]]
-    nothing = dict.fromkeys(("r2_fresh", "iou", "shown"), float("nan"))
-    for place in some:
-        about = {"figure": "perturbed", "name": class_name(first.label), "hide_rest": True, "label": first.label}
-        rows.append(about | {"probability": float(first.probability[place])} | nothing)
-    arrays["weights"] = np.concatenate([arrays["weights"], np.zeros((len(some), first.game.n), np.float32)])
-    arrays["chosen"] = np.concatenate([arrays["chosen"], first.kept[some].astype(bool)])
-    return rows, arrays
+def measure_perturbed(network, image, mask, base, count):
+    """Of some perturbed pictures the one with the highest probability, a middling one and that with the lowest, as a task."""
+    found = lime_explanations(network, image, {"": Setting(**base)})[""]
+    # The first perturbation is the picture itself.
+    ordered = np.argsort(-found.probability[1:count], kind="stable") + 1
+    some = ordered[[0, len(ordered) // 10, -1]]
+    rows = [{"label": found.label, "predicted": class_name(found.label), "probability": float(found.probability[place])} for place in some]
+    return rows, {"kept": found.kept[some].astype(bool), "segments": found.game.segments.astype(np.uint16)}
 
 
 def _arrays(explained, with_segments=False):
@@ -258,7 +226,7 @@ def tasks(pictures):
     changes = [("num_lime_features", [100, 500, 1000, 2000]), ("top_labels", [2, 3])]
     # Most or all of what these two ask was asked for the others.
     found.append(Task("lime_no_effect", measure_no_effect, first, elephant, {"base": default, "changes": changes}, 1))
-    found.append(Task("lime_shown", measure_shown, first, elephant, {"base": base, "fresh": fresh}, TOP * CURVES))
+    found.append(Task("lime_perturbed", measure_perturbed, first, elephant, {"base": base, "count": samples(200)}, 1))
     return found
 
 

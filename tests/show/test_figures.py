@@ -82,12 +82,12 @@ def test_all_figures_together_are_small(files):
 
 
 def test_drawing_again_changes_nothing_and_removes_what_is_no_figure(results, files, tmp_path, monkeypatch, capsys):
-    some = "lime_q1", "lime_ranking", "evaluation_curves"
+    some = "lime_q1", "lime_recommended", "evaluation_curves"
     (tmp_path / "old_figure.png").write_bytes(b"")
     first = subprocess.run(command(results.folder, tmp_path, *some), capture_output=True, text=True, check=True, cwd=ROOT)
     assert "3 figures" in first.stdout and "4 of them changed" in first.stdout
     assert first.stdout.endswith("[]\n")  # no TensorFlow, no lime
-    names = ["evaluation_curves.png", "lime_q1.png", "lime_ranking.svg"]
+    names = ["evaluation_curves.png", "lime_q1.png", "lime_recommended.svg"]
     assert seen(tmp_path) == {name: files[name] for name in names}
     assert (tmp_path / DRAWN_FROM).read_text().strip() == results_digest(results.folder)
     monkeypatch.setattr(show, "results_folder", lambda: results.folder)
@@ -114,8 +114,8 @@ def test_a_picture_that_is_gone_is_named(results):
 
 
 def test_killed_at_any_moment_the_folder_is_whole_and_nothing_runs_on(results, files, tmp_path):
-    some = "lime_q1", "lime_ranking"
-    names = {"lime_q1.png", "lime_ranking.svg"}
+    some = "lime_q1", "lime_recommended"
+    names = {"lime_q1.png", "lime_recommended.svg"}
     before, after = {name: b"as before" for name in names}, {name: files[name] for name in names}
     for name, content in before.items():
         (tmp_path / name).write_bytes(content)

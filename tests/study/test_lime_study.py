@@ -20,7 +20,7 @@ from lab.pictures import load_image
 from lab.study import lime
 from lab.study.task import Task
 from lab.study.lime import derive, fidelity, measure, settings_table, tasks, with_stability
-from lab.study.settings import COLORS, LAB_PARAMETERS, LAB_SETTINGS, grid, remedy
+from lab.study.settings import LAB_PARAMETERS, LAB_SETTINGS, grid, remedy
 
 NETWORKS = {"xception": Network("First", 64, seed=0), "resnet50": Network("Second", 80, seed=1)}
 SINGLE = ["r2_fit", "r2_fresh", "deletion_mean", "insertion", "iou", "pointing_game", "shown", "model_calls"]
@@ -278,28 +278,15 @@ def test_every_network_explains_every_picture(results):
         assert results.array("lime_runs", key, "segments").max() == n - 1
 
 
-def test_what_the_figures_of_single_parameters_show(plan, results):
-    shown = results.table("lime_shown")
-    assert list(shown.columns) == [
-        "network", "class", "picture", "figure", "name", "hide_rest", "label", "probability", "r2_fresh", "iou", "shown", "key"
-    ]
-    by_figure = shown.groupby("figure", sort=False)["name"].agg(list).to_dict()
-    assert by_figure["hide_color"] == [name for name in COLORS if name != "white"]
-    assert by_figure["rendering"] == list(lime.RENDERINGS)
-    predicted = results.table("predictions").query("network == 'First' and picture == 'first'")
-    assert by_figure["top_labels"] == predicted["predicted"].tolist()
-    key = shown["key"].iloc[0]
-    segments, weights, chosen = (results.array("lime_shown", key, name) for name in ("segments", "weights", "chosen"))
-    assert weights.dtype == np.float32 and weights.shape == chosen.shape == (len(shown), segments.max() + 1)
-    explained, perturbed = shown[shown["figure"] != "perturbed"], shown[shown["figure"] == "perturbed"]
-    np.testing.assert_allclose(chosen[explained.index][:, segments].mean(axis=(1, 2)), explained["shown"], atol=1e-12)
-    assert explained["probability"].isna().all() and perturbed[["r2_fresh", "iou", "shown"]].isna().all(axis=None)
-    assert (explained["hide_rest"] != explained["name"].isin(["rest not hidden", "for and against"])).all()
-    # Three of the perturbed pictures, the best first, as the network answers them.
+def test_perturbed_pictures_are_as_the_network_answers_them(plan, results):
+    rows = results.table("lime_perturbed")
+    key = rows["key"].iloc[0]
+    segments, kept = results.array("lime_perturbed", key, "segments"), results.array("lime_perturbed", key, "kept")
+    assert kept.shape == (3, segments.max() + 1) and not kept.all(axis=1).any()
     image = load_image(plan[0].picture, 64)
-    answers = NETWORKS["xception"](np.where(chosen[perturbed.index][:, segments][..., None], image, 0).astype(np.uint8))
-    np.testing.assert_allclose(answers[range(3), perturbed["label"]], perturbed["probability"], rtol=1e-5)
-    assert perturbed["probability"].is_monotonic_decreasing and len(perturbed) == 3
+    answers = NETWORKS["xception"](np.where(kept[:, segments][..., None], image, 0).astype(np.uint8))
+    np.testing.assert_allclose(answers[range(3), rows["label"]], rows["probability"], rtol=1e-5)
+    assert rows["probability"].is_monotonic_decreasing
 
 
 def test_stability_is_the_mean_over_pairs_of_seeds(derived, results):
