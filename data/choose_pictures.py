@@ -1,7 +1,8 @@
 """Lay candidates for the pictures of `evaluation/`, and choose among them.
 
 `evaluation/README.md` has the rule. ``lay`` writes ``evaluation/candidates.csv``: seeded scenes of every object
-in landscapes it may be in, with the places of the object's classes among the answers of two networks.
+in landscapes it may be in, with the best place of the object's classes among the answers of two networks and
+the probability of its own class.
 ``choose`` writes ``evaluation/scenes.csv`` from that table. It looks at no explanation, only at
 the networks' classes and at where objects lie::
 
@@ -31,6 +32,8 @@ SHARES = (0.05, 0.18)  # of the picture that an object may cover, as far as it c
 ENLARGED = 1.6  # at most, for a cut-out has no more pixels
 MARGIN = 2
 TALLEST = 230
+FIRST = 3  # answers of a network among which one of the object's classes must be
+LEAST = 0.01  # probability of the class that is explained, as in `lab.evaluate`
 PICTURES = 3  # of each object
 FIELDS = ("picture", "object", "landscape", "x", "y", "height", "mirrored", "landscape_mirrored")
 
@@ -110,16 +113,21 @@ def lay(folders):
         row = written(scene)
         for name, network in zip(NETWORKS, networks):
             squashed = picture.resize((network.input_size,) * 2, Image.Resampling.BICUBIC)
-            order = list(np.argsort(-network(np.asarray(squashed)[None])[0]))
+            answer = network(np.asarray(squashed)[None])[0]
+            order = list(np.argsort(-answer))
             row[name] = min(order.index(index) for index in accepted[scene.object]) + 1
+            row[f"{name}_p"] = f"{answer[accepted[scene.object][0]]:.3f}"
         rows.append(row)
         print(".", end="", flush=True)
-    write("candidates.csv", (*FIELDS, *NETWORKS), rows)
+    write("candidates.csv", (*FIELDS, *(column for name in NETWORKS for column in (name, f"{name}_p"))), rows)
 
 
 def passing():
-    """Candidates of which each network has one of the object's classes among its first three."""
-    seen = {row["picture"] for row in table("candidates.csv") if all(int(row[name]) <= 3 for name in NETWORKS)}
+    """Candidates in which each network sees one of the object's classes, and does not rule out the one that is explained."""
+    seen = {
+        row["picture"] for row in table("candidates.csv")
+        if all(int(row[name]) <= FIRST and float(row[f"{name}_p"]) >= LEAST for name in NETWORKS)
+    }
     return [scene for scene in scenes("candidates.csv") if scene.picture in seen]
 
 
