@@ -1,8 +1,9 @@
-"""Remake the pictures and ground-truth masks of this folder.
+"""Remake the pictures and ground-truth masks of this folder and of `evaluation/`.
 
 Cut-out photographs with an alpha channel are set into photographs of
 landscapes, so the mask of the animal is known exactly. ``README.md`` says
-which packages to unpack and under which licences they come::
+which packages to unpack and under which licences they come;
+`evaluation_set.py` composes the pictures of `evaluation/`::
 
     python data/make_pictures.py FOLDER [FOLDER ...]
 
@@ -15,6 +16,8 @@ import sys
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
+
+import evaluation_set
 
 HERE = Path(__file__).resolve().parent
 SIZE = (400, 300)
@@ -186,16 +189,25 @@ def compose(scene, folders):
     return np.uint8(np.clip(picture, 0, 1) * 255 + 0.5), alpha >= 0.5
 
 
+def save(path, picture, mask, folder, **options):
+    """Write a picture and its mask below `folder`."""
+    for target, image, how in (
+        (folder / f"{path}.jpg", Image.fromarray(picture), options),
+        (folder / "masks" / f"{path}.png", mask, dict(optimize=True)),
+    ):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        image.save(target, **how)
+        print(f"{target.relative_to(HERE)}: {target.stat().st_size:,} bytes")
+
+
 def main(folders):
     for name, scene in SCENES.items():
         picture, mask = compose(scene, folders)
-        for path, array, options in (
-            (HERE / f"{name}.jpg", picture, dict(quality=92, subsampling=0)),
-            (HERE / "masks" / f"{name}.png", np.uint8(mask) * 255, dict(optimize=True)),
-        ):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array).save(path, **options)
-            print(f"{path.relative_to(HERE)}: {path.stat().st_size:,} bytes")
+        save(name, picture, Image.fromarray(np.uint8(mask) * 255), HERE, quality=92, subsampling=0)
+    studio = evaluation_set.Studio(lambda name: find(folders, name))
+    for scene in evaluation_set.scenes():
+        picture, mask = studio.compose(scene)
+        save(scene.picture, picture, Image.fromarray(mask), evaluation_set.FOLDER, **evaluation_set.JPEG)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ UNLIKELY = 0.01  # a class less probable than that is not what the network sees
 def find_pictures(folder):
     """All pictures of a folder and of its sub-folders, but for its masks and what is hidden.
 
+    A sub-folder that has masks of classes itself, as ``data/evaluation`` has, is another set of pictures and left out.
+
     Parameters
     ----------
     folder : path-like
@@ -52,7 +54,10 @@ def find_pictures(folder):
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".") and Path(parent, name) != folder / "masks"]
+        folders[:] = [
+            name for name in folders
+            if not name.startswith(".") and Path(parent, name) != folder / "masks" and not any(path.is_dir() for path in Path(parent, name).glob("masks/*"))
+        ]
         for path in (Path(parent, name) for name in files):
             if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
                 pictures[path.relative_to(folder).as_posix()] = path

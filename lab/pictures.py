@@ -32,7 +32,11 @@ def list_pictures(kind):
     ValueError
         If there is no such folder, or no picture in it.
     """
-    kinds = sorted(folder.name for folder in DATA.iterdir() if folder.is_dir() and folder.name != "masks")
+    # A folder with masks of classes, such as data/evaluation, is a set of pictures by itself and no kind.
+    kinds = sorted(
+        folder.name for folder in DATA.iterdir()
+        if folder.is_dir() and folder.name != "masks" and not any(path.is_dir() for path in folder.glob("masks/*"))
+    )
     if kind not in kinds:
         raise ValueError(f"no pictures of kind {kind!r}; data/ has {', '.join(map(repr, kinds))}")
     pictures = sorted(
