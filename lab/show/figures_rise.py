@@ -4,6 +4,7 @@ import numpy as np
 
 import rise
 from lab.show import maps, reading
+from lab.study.settings import CANDIDATES
 
 KEPT = "mean probability where a pixel is kept"
 
@@ -124,12 +125,14 @@ def rise_estimators(results):
 
 
 def lime_and_rise(results):
-    """The first elephant, what LIME shows under setting 2 and RISE's map, a row for each network."""
+    """The first elephant, what LIME shows under the recommended setting and RISE's map, a row for each network."""
     picture, rows = reading.elephant(results), []
     image, label = reading.image(picture), _main_class(results, picture)
+    candidate = results.table("lime_recommended")["candidate"].iloc[0]
     for network in reading.networks(results):
-        row = next(reading.of(results.table("lime_runs"), network, picture, setting="2", seed=0).itertuples())
-        segments, chosen = (results.array("lime_runs", row.key, name) for name in ("segments", "chosen"))
+        row = next(reading.of(results.table("lime_parameters"), network, picture, parameter=CANDIDATES, value=candidate, seed=0).itertuples())
+        chosen = results.array("lime_parameters", row.key, "chosen")
+        segments = results.array("lime_runs", reading.of(results.table("lime_runs"), network, picture, seed=0)["key"].iloc[0], "segments")
         found = _usual(results, network, picture, label=label).iloc[-1]
         guess = reading.of(results.table("predictions"), network, picture, rank=1).iloc[0]
         rows.append([
