@@ -148,7 +148,7 @@ def evaluate(client, folder, model, methods, out, budget=1000, seed=0):
     ConnectionError
         If the cluster is lost.
     """
-    from lab.study.evaluation import measure_methods  # takes a while, and an argument that is refused should be refused at once
+    from lab.study.evaluation import measure_with_gains  # takes a while, and an argument that is refused should be refused at once
 
     folder = Path(os.path.abspath(folder))
     store = Store(os.path.abspath(out), "picture", "name another file with --out, or delete it")
@@ -181,7 +181,7 @@ def evaluate(client, folder, model, methods, out, budget=1000, seed=0):
                 bar.update()
             else:
                 arguments = {"label": labels[path.parent], "methods": methods, "budget": budget, "seed": seed}
-                yield Job(name, name, measure_methods, model, network["weights"], image, mask, arguments, 1)
+                yield Job(name, name, measure_with_gains, model, network["weights"], image, mask, arguments, 1)
 
     def keep(name, rows, _):
         source = "prediction" if labels[pictures[name].parent] is None else "folder"

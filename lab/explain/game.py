@@ -125,6 +125,20 @@ def blurred(image):
     return np.round(gaussian(image, sigma=BLUR_SIGMA, channel_axis=-1, preserve_range=True)).astype(np.uint8)
 
 
+def mean_colour(image):
+    """A picture's mean colour, rounded to one that a picture can have.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 array
+
+    Returns
+    -------
+    (3,) uint8 array
+    """
+    return np.round(np.mean(image, axis=(0, 1))).astype(np.uint8)
+
+
 def _hidden(image, segments, hide_color):
     if isinstance(hide_color, str) and hide_color == "blur":
         return blurred(image)

@@ -16,7 +16,7 @@ from skimage.color import rgb2gray
 from skimage.filters import gaussian, sobel
 
 import rise
-from lab.explain.game import Game, check_image, superpixels
+from lab.explain.game import Game, blurred, check_image, mean_colour, superpixels
 from lab.explain.lime import locality, perturbations
 from lab.explain.setting import Setting
 from lab.networks.asking import BATCH, Asked, in_chunks
@@ -61,17 +61,18 @@ def explain(method, black_box, image, label, budget, seed=0):
 
     Notes
     -----
-    "lime" [1]_
-        The package's defaults, but for the number of samples; the first of them is the picture itself.
+    "lime", "lime_blurred" [1]_
+        The package's defaults, but for the number of samples; the first of them is the picture itself. Superpixels are
+        hidden by their mean colours, or by the blurred picture.
     "rise", "rise_average" [2]_
         7 x 7 cells, kept with probability 1/2, black where they are not. A mask a call, from which either
         the lab's regression or the paper's average estimates the map.
     "shap" [3]_
         KernelSHAP of the `shap` package over LIME's superpixels and with LIME's hide colour, without
         its selection of features. One call is for the picture and one for nothing but hide colour.
-    "occlusion" [4]_
-        A square in the picture's mean colour, a quarter of the picture's side, slid over it in as many
-        steps as the budget allows. A pixel's saliency is the mean drop of the probability over the squares
+    "occlusion", "occlusion_black", "occlusion_blurred" [4]_
+        A square in the picture's mean colour, in black or of the blurred picture, a quarter of the picture's side, slid over it
+        in as many steps as the budget allows. A pixel's saliency is the mean drop of the probability over the squares
         that cover it.
     "random", "centre", "edges"
         What a good method must beat, without a model call: noise, the usual kind, drawn for each pixel
@@ -96,9 +97,9 @@ def explain(method, black_box, image, label, budget, seed=0):
     return METHODS[method](black_box, image, label, budget, seed).astype(np.float32)
 
 
-def _by_superpixels(method, black_box, image, label, budget, seed):
+def _by_superpixels(method, black_box, image, label, budget, seed, hide_color=PACKAGE.hide_color):
     segments = superpixels(image, PACKAGE.superpixel_size)
-    game = Game(Asked(black_box, [label]), image, segments, PACKAGE.hide_color)
+    game = Game(Asked(black_box, [label]), image, segments, hide_color)
     return attribute(method, game.value, game.n, budget, seed)[segments]
 
 
@@ -110,16 +111,17 @@ def _rise(black_box, image, label, budget, seed, estimator="regression"):
     return explainer.estimate(image, [0]).saliency[0]
 
 
-def _occlusion(black_box, image, label, budget, seed):
+def _occlusion(black_box, image, label, budget, seed, fill=mean_colour):
     _afford("occlusion", budget, 2, "a window and the picture itself")
     corners, (height, width) = _windows(image.shape[:2], budget - 1)
     corners = [image.shape[:2], *corners]  # from the far corner of the picture on, a window covers nothing
-    colour = np.round(image.mean(axis=(0, 1))).astype(np.uint8)
+    ground = np.broadcast_to(fill(image), image.shape)
 
     def cover(corners):
         pictures = np.repeat(image[None], len(corners), axis=0)
         for picture, (top, left) in zip(pictures, corners):
-            picture[top : top + height, left : left + width] = colour
+            place = slice(top, top + height), slice(left, left + width)
+            picture[place] = ground[place]
         return pictures
 
     answers = in_chunks(Asked(black_box, [label]), cover, corners)[:, 0].astype(np.float64)
@@ -163,6 +165,9 @@ METHODS = {
     "random": _random,
     "centre": _centre,
     "edges": _edges,
+    "lime_blurred": functools.partial(_by_superpixels, "lime", hide_color="blur"),
+    "occlusion_black": functools.partial(_occlusion, fill=np.zeros_like),
+    "occlusion_blurred": functools.partial(_occlusion, fill=blurred),
 }
 """Methods by name: functions with the parameters of `explain` but for the method, unchecked."""
 

@@ -9,7 +9,16 @@ METHOD_NAMES = {
     "random": "Random",
     "centre": "Centre Gaussian",
     "edges": "Edge detector",
+    "lime_blurred": "LIME (blurred)",
+    "occlusion_black": "Occlusion (black)",
+    "occlusion_blurred": "Occlusion (blurred)",
+    "grad_cam": "Grad-CAM",
+    "integrated_gradients": "Integrated gradients",
+    "expected_gradients": "Expected gradients",
 }
 
 BASELINES = "random", "centre", "edges"
 """Those that never ask the black box."""
+
+REFERENCES = "grad_cam", "integrated_gradients", "expected_gradients"
+"""Those that look inside: `lab.networks.gradients`."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lab.explain.game import blurred, mean_colour
 from lab.measure.agreement import correlation
 from lab.networks.asking import Asked, in_chunks
 
@@ -9,7 +10,7 @@ STEPS = 50
 """Equal portions of pixels in a curve: smooth at 2 %, and 51 model calls whatever the map."""
 
 
-def curves(black_box, image, label, saliency, blurred):
+def curves(black_box, image, label, saliency, start):
     """The deletion and insertion curves of a map.
 
     Parameters
@@ -21,7 +22,7 @@ def curves(black_box, image, label, saliency, blurred):
         The class explained.
     saliency : (H, W) array
         Finite; higher is more important.
-    blurred : (H, W, 3) uint8 array
+    start : (H, W, 3) uint8 array
         What insertion starts from, as of `lab.explain.game.blurred`.
 
     Returns
@@ -43,22 +44,39 @@ def curves(black_box, image, label, saliency, blurred):
     return {
         "deletion_black": np.stack(deletion_curve(black_box, image, label, saliency, np.uint8(0))),
         "deletion_mean": np.stack(deletion_curve(black_box, image, label, saliency, mean_colour(image))),
-        "insertion": np.stack(insertion_curve(black_box, image, label, saliency, blurred)),
+        "insertion": np.stack(insertion_curve(black_box, image, label, saliency, start)),
     }
 
 
-def mean_colour(image):
-    """A picture's mean colour, rounded to one that a picture can have.
+def gains(black_box, image, label, saliency):
+    """By how much insertion is above deletion, with three fills for what is not there: **higher is better**.
 
     Parameters
     ----------
-    image : (H, W, 3) uint8 array
+    black_box, image, label, saliency
+        As in `curves`.
 
     Returns
     -------
-    (3,) uint8 array
+    dict of str to float
+        "gain_black", "gain_mean" (the picture's mean colour) and "gain_blurred": the area under the insertion curve minus that under
+        the deletion curve, in [-1, 1]. They cost 306 model calls, of which `curves` makes half.
+
+    Notes
+    -----
+    What fills a place may turn the order of methods round [2]_, and favour a method that fills with the same.
+
+    References
+    ----------
+    .. [1] Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box
+           Models", BMVC 2018.
+    .. [2] Haug, Zürn, El-Jiz, Kasneci, "On Baselines for Local Feature Attributions", 2021.
     """
-    return np.round(np.mean(image, axis=(0, 1))).astype(np.uint8)
+    found = {}
+    for name, fill in {"black": np.uint8(0), "mean": mean_colour(image), "blurred": blurred(image)}.items():
+        inserted, deleted = (auc(*curve(black_box, image, label, saliency, fill)) for curve in (insertion_curve, deletion_curve))
+        found[f"gain_{name}"] = inserted - deleted
+    return found
 
 
 def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):

@@ -1,4 +1,4 @@
-"""``python -m lab.study [lime|rise|evaluation]``
+"""``python -m lab.study [lime|rise|evaluation|verdict]``
 
 Measure what the results lack, on this machine's cores or on a Dask cluster, and write the results as a whole.
 """
@@ -29,7 +29,7 @@ from lab.study.task import Job, Task, picture_digest
 from lab.study.results import MissingResult, Results, Store, lines, pack, results_folder, unpack
 from lab.study.settings import counts, profile
 
-STUDIES = "lime", "rise", "evaluation"
+STUDIES = "lime", "rise", "evaluation", "verdict"
 PACKAGES = "numpy", "tensorflow", "keras", "lime", "shap", "scikit-image"
 JOURNALS = ROOT / ".cache" / "study"
 

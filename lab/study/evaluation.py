@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pandas as pd
 
-from lab.explain.game import Game, blurred, superpixels
-from lab.explain.methods import METHODS, PACKAGE, attribute, explain
-from lab.explain.names import BASELINES
+from lab.explain.game import Game, blurred, mean_colour, superpixels
+from lab.explain.methods import PACKAGE, attribute, explain
+from lab.explain.names import BASELINES, REFERENCES
 from lab.measure.agreement import rank_correlation
 from lab.measure.axioms import axioms_table
-from lab.measure.curves import auc, curves, faithfulness, mean_colour, portions
+from lab.measure.curves import auc, curves, faithfulness, gains, portions
 from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
 from lab.measure.roar import METHODS as DIGIT_METHODS
 from lab.measure.roar import roar
@@ -23,7 +23,10 @@ from lab.study.task import Task
 from lab.study.results import small
 from lab.study.settings import NETWORKS, counts, profile, samples
 
-ASKED = tuple(method for method in METHODS if method not in BASELINES)
+COMPARED = "lime", "rise", "rise_average", "shap", "occlusion", *BASELINES
+"""The methods whose maps are drawn and looked into; `lab.study.verdict` has more."""
+
+ASKED = tuple(method for method in COMPARED if method not in BASELINES)
 FEWEST = 200  # calls; KernelSHAP needs four for each superpixel
 CURVES = 3 * 51  # model calls for the curves of a map
 DIFFER = "lime", "rise"  # whose regions are held against each other
@@ -76,7 +79,7 @@ def measure(black_box, image, label, saliency, mask=None):
 
 
 def measure_methods(network, image, mask, label, methods, budget, seed):
-    """Explain a picture with some methods and measure the explanations, as a task and for `lab.evaluate`.
+    """Explain a picture with some methods and measure the explanations.
 
     Parameters
     ----------
@@ -85,7 +88,7 @@ def measure_methods(network, image, mask, label, methods, budget, seed):
     label : int or None
         The class to explain; None for the one that the network predicts.
     methods : sequence of str
-        Keys of `lab.explain.methods.METHODS`.
+        Keys of `lab.explain.methods.METHODS`, or of `lab.networks.gradients.REFERENCES`.
     budget : int
         Model calls for each method.
     seed : int
@@ -97,19 +100,38 @@ def measure_methods(network, image, mask, label, methods, budget, seed):
     arrays : dict of str to array
         "maps" and "curves", in the methods' order.
     """
+    found = list(_explained(network, image, mask, label, methods, budget, seed))
+    return [row for row, *_ in found], {
+        "maps": np.stack([small(saliency) for _, saliency, _ in found]),
+        "curves": np.stack([np.stack([np.stack(pair) for pair in curve.values()]).astype(np.float32) for *_, curve in found]),
+    }
+
+
+def measure_with_gains(network, image, mask, label, methods, budget, seed):
+    """`measure_methods` with `lab.measure.curves.gains`, and without arrays, for `lab.evaluate` and the verdict."""
+    found = _explained(network, image, mask, label, methods, budget, seed)
+    return [row | gains(network, image, row["label"], saliency) for row, saliency, _ in found], {}
+
+
+def _explained(network, image, mask, label, methods, budget, seed):
+    """For each method the row of what is measured, its map, and the curves."""
     label = network.top(image, 1)[0][0] if label is None else label
     probability = float(Asked(network, [label])(image[None])[0, 0])
-    rows, maps, along = [], [], []
     for method in methods:
         started = time.perf_counter()
-        saliency = explain(method, network, image, label, budget, seed)
+        saliency = _saliency(method, network, image, label, budget, seed)
         seconds = round(time.perf_counter() - started, 2)
         measured, curve = measure(network, image, label, saliency, mask)
         about = {"method": method, "label": int(label), "predicted": class_name(label), "probability": probability, "calls": budget}
-        rows.append(about | measured | {"seconds": seconds})
-        maps.append(small(saliency))
-        along.append(np.stack([np.stack(pair) for pair in curve.values()]).astype(np.float32))
-    return rows, {"maps": np.stack(maps), "curves": np.stack(along)}
+        yield about | measured | {"seconds": seconds}, saliency, curve
+
+
+def _saliency(method, network, image, label, budget, seed):
+    if method not in REFERENCES:
+        return explain(method, network, image, label, budget, seed)
+    from lab.networks import gradients  # TensorFlow, which who asks for other methods of another network need not have
+
+    return gradients.REFERENCES[method](network, image, label)
 
 
 def measure_maps(network, image, mask, methods, budget):
@@ -204,8 +226,8 @@ def tasks(pictures):
     count, n_samples = (400, 260) if quick else (None, 512)
     found = [
         Task(
-            "evaluation_runs", measure_maps, network, path, {"methods": list(METHODS), "budget": budget},
-            len(ASKED) * budget + len(METHODS) * CURVES + ALONE,
+            "evaluation_runs", measure_maps, network, path, {"methods": list(COMPARED), "budget": budget},
+            len(ASKED) * budget + len(COMPARED) * CURVES + ALONE,
         )
         for network in NETWORKS for path in every
     ]

@@ -39,12 +39,13 @@ class _Counts(NamedTuple):
     stability_seeds: int  # for what is measured over seeds on one picture
     elephants: int | None  # None: all that are there
     bears: int | None
+    objects: int | None  # of the evaluation's pictures
 
 
 _PROFILES = {
-    "quick": _Counts(0.05, 1, 2, 2, 1),
-    "full": _Counts(1, 1, 2, 2, 1),
-    "study": _Counts(1, 3, 5, None, None),
+    "quick": _Counts(0.05, 1, 2, 2, 1, 3),
+    "full": _Counts(1, 1, 2, 2, 1, 6),
+    "study": _Counts(1, 3, 5, None, None, None),
 }
 
 
@@ -74,7 +75,7 @@ def counts():
     -------
     namedtuple
         ``seeds`` for what is measured on every picture, ``stability_seeds`` for what is measured on
-        one, ``elephants`` and ``bears``: how many pictures, None for all.
+        one, ``elephants``, ``bears`` and ``objects``: how many pictures and objects, None for all.
     """
     return _PROFILES[profile()]
 

@@ -4,7 +4,7 @@ import scipy.stats
 
 from counting import Counting
 from lab.explain.game import Game, blurred, superpixels
-from lab.measure.curves import auc, curves, deletion_curve, faithfulness, insertion_curve, mean_colour
+from lab.measure.curves import auc, curves, deletion_curve, faithfulness, insertion_curve
 from lab.networks import asking
 from lab.networks.asking import Asked
 

@@ -10,7 +10,7 @@ from lab.explain.methods import METHODS, PACKAGE, attribute, explain
 from lab.explain.names import BASELINES
 from lab.measure import axioms
 from lab.measure.agreement import rank_correlation
-from lab.measure.curves import auc, curves, mean_colour
+from lab.measure.curves import auc, curves
 from lab.measure.measurements import MEASUREMENTS
 from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
 from lab.networks import asking
