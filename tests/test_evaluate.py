@@ -33,7 +33,7 @@ def describe(model):
     return {"network": "fake", "stands_in_for": None, "weights": "w", "input_size": 40, "said": f"{model} is faked."}
 
 
-def measure_methods():
+def measure_with_gains():
     """In place of lab.study.evaluation's, which takes seconds to import; `perform` does without."""
 
 

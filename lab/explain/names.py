@@ -22,3 +22,6 @@ BASELINES = "random", "centre", "edges"
 
 REFERENCES = "grad_cam", "integrated_gradients", "expected_gradients"
 """Those that look inside: `lab.networks.gradients`."""
+
+COMPARED = "lime", "rise", "rise_average", "shap", "occlusion", *BASELINES
+"""Those whose maps are drawn and looked into one by one; the verdict has variants of them, and references, too."""

@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from lab.explain.names import BASELINES, METHOD_NAMES
+from lab.explain.names import BASELINES, COMPARED, METHOD_NAMES
 from lab.measure.measurements import MEASUREMENTS
 from lab.measure.statistics import at_odds
 from lab.show import charts, maps, reading
 
 _WEIGHTS = ("lime", "shap")  # methods whose maps are signed weights of superpixels
 _COMMON = ("deletion_black", "insertion", "faithfulness", "iou_mask", "pointing_game")
-_NAMES = list(METHOD_NAMES.values())
+_NAMES = [METHOD_NAMES[method] for method in COMPARED]
 
 
 def _named(table):
@@ -86,7 +86,7 @@ def _heads(keys):
 def evaluation_ranks(results):
     """Mean rank of each method by each measurement."""
     table = results.table("evaluation_ranks")
-    places = table.pivot(index="metric", columns="method", values="mean_rank").loc[_heads(table["metric"]), list(METHOD_NAMES)]
+    places = table.pivot(index="metric", columns="method", values="mean_rank").loc[_heads(table["metric"]), list(COMPARED)]
     return charts.heat(
         places.rename(index=_short, columns=METHOD_NAMES), "How each measurement orders the methods", "mean rank over pictures and networks: 1 is best", "{:.1f}"
     )
@@ -108,7 +108,7 @@ def evaluation_at_odds(results):
     asking = [key for key in _COMMON if key in tau]
     one, other = tau.loc[asking, asking].where(np.tri(len(asking), k=-1, dtype=bool)).stack().idxmin()
     runs = results.table("evaluation_runs")
-    odds = at_odds(runs, one, other, [method for method in METHOD_NAMES if method not in BASELINES])
+    odds = at_odds(runs, one, other, [method for method in COMPARED if method not in BASELINES])
     picture = odds["class"], odds["picture"]
     rows = reading.of(runs, odds["network"], picture).set_index("method", drop=False)
     image = reading.image(picture)

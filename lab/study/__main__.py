@@ -29,7 +29,8 @@ from lab.study.task import Job, Task, picture_digest
 from lab.study.results import MissingResult, Results, Store, lines, pack, results_folder, unpack
 from lab.study.settings import counts, profile
 
-STUDIES = "lime", "rise", "evaluation", "verdict"
+STUDIES = "lime", "rise", "evaluation"
+ON_REQUEST = ("verdict",)  # measured only when named: an hour and a half, on which no text rests yet
 PACKAGES = "numpy", "tensorflow", "keras", "lime", "shap", "scikit-image"
 JOURNALS = ROOT / ".cache" / "study"
 
@@ -144,7 +145,7 @@ def study(names, scheduler=None):
     Parameters
     ----------
     names : sequence of str
-        Of `STUDIES`.
+        Of `STUDIES` and `ON_REQUEST`.
     scheduler : str, optional
         Address of a Dask cluster; by default this machine's cores do the work.
 
@@ -320,7 +321,7 @@ def main(arguments=None):
         description="Measure what the results in report/results lack, and write them. LAB_PROFILE (quick, full, study) says how much there is "
         "to measure. Interrupted, the same command goes on.",
     )
-    parser.add_argument("study", nargs="?", choices=STUDIES, help="one of the studies (default: all)")
+    parser.add_argument("study", nargs="?", choices=(*STUDIES, *ON_REQUEST), help="one of the studies (default: all but the verdict)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to work on, tcp://HOST:PORT (default: this machine's cores)")
     options = parser.parse_args(arguments)
     try:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lab.explain.game import Game, blurred, mean_colour, superpixels
 from lab.explain.methods import PACKAGE, attribute, explain
-from lab.explain.names import BASELINES, REFERENCES
+from lab.explain.names import BASELINES, COMPARED, REFERENCES
 from lab.measure.agreement import rank_correlation
 from lab.measure.axioms import axioms_table
 from lab.measure.curves import auc, curves, faithfulness, gains, portions
@@ -22,9 +22,6 @@ from lab.networks.classes import class_name
 from lab.study.task import Task
 from lab.study.results import small
 from lab.study.settings import NETWORKS, counts, profile, samples
-
-COMPARED = "lime", "rise", "rise_average", "shap", "occlusion", *BASELINES
-"""The methods whose maps are drawn and looked into; `lab.study.verdict` has more."""
 
 ASKED = tuple(method for method in COMPARED if method not in BASELINES)
 FEWEST = 200  # calls; KernelSHAP needs four for each superpixel

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from counting import Counting
-from lab.explain.game import Game, blurred, superpixels
+from lab.explain.game import Game, blurred, mean_colour, superpixels
 from lab.measure.curves import auc, curves, deletion_curve, faithfulness, insertion_curve
 from lab.networks import asking
 from lab.networks.asking import Asked

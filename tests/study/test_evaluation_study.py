@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from cheap import Network, data_folder, measured, tiles
-from lab.explain.game import Game, blurred, superpixels
-from lab.explain.methods import METHODS, PACKAGE, attribute, explain
-from lab.explain.names import BASELINES
+from lab.explain.game import Game, blurred, mean_colour, superpixels
+from lab.explain.methods import PACKAGE, attribute, explain
+from lab.explain.names import BASELINES, COMPARED
 from lab.measure import axioms
 from lab.measure.agreement import rank_correlation
 from lab.measure.curves import auc, curves
@@ -23,7 +23,7 @@ from lab.study.results import small
 NETWORKS = {"xception": Network("First", 64, seed=0), "resnet50": Network("Second", 80, seed=1)}
 MEASURED = ["deletion_black", "deletion_mean", "insertion", "faithfulness", "iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"]
 WHERE = ["network", "class", "picture"]
-ASKING = [method for method in METHODS if method not in BASELINES]
+ASKING = [method for method in COMPARED if method not in BASELINES]
 IMAGE = tiles(4, 4)
 
 
@@ -232,7 +232,7 @@ def test_every_network_and_picture_is_explained_by_every_method(results):
     runs = results.table("evaluation_runs")
     assert list(runs.columns) == [*WHERE, "method", "label", "predicted", "probability", "calls", *MEASURED, "key"]
     assert runs.groupby(WHERE, sort=False)["method"].agg(list).to_dict() == {
-        (network, kind, picture): list(METHODS)
+        (network, kind, picture): list(COMPARED)
         for network in ("First", "Second") for kind, picture in (("elephant", "first"), ("elephant", "second"), ("bear", "only"))
     }
     for key in set(runs["key"]):

@@ -1,0 +1,57 @@
+"""White-box references against what is known of them."""
+
+import numpy as np
+import pytest
+
+from lab.networks.blackbox import BlackBox, keras
+from lab.networks.gradients import REFERENCES, expected_gradients, grad_cam, integrated_gradients
+
+SIZE = 16
+
+
+@pytest.fixture(scope="module")
+def corner():
+    """A network that sees the upper left quarter only: class 1 is the more probable the redder it is."""
+    inputs = keras.layers.Input((SIZE, SIZE, 3))
+    convolution = keras.layers.Conv2D(2, 1, activation="relu")
+    x = keras.layers.Cropping2D(((0, SIZE // 2), (0, SIZE // 2)))(inputs)
+    x = keras.layers.ZeroPadding2D(((0, SIZE // 2), (0, SIZE // 2)))(convolution(x))
+    dense = keras.layers.Dense(1000, activation="softmax")
+    network = keras.Model(inputs, dense(keras.layers.GlobalAveragePooling2D()(x)))
+    convolution.set_weights([np.array([[[[1, 0], [0, 1], [0, 0]]]], np.float32), np.zeros(2, np.float32)])
+    weights = np.zeros((2, 1000), np.float32)
+    weights[0, 1], weights[1, 2] = 20, 20
+    dense.set_weights([weights, np.zeros(1000, np.float32)])
+    return BlackBox(network, "Corner", SIZE, lambda images: images / 255.0, "made here")
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_only_what_the_network_sees_is_salient(corner, image, name):
+    found = REFERENCES[name](corner, image, 1)
+    assert found.shape == (SIZE, SIZE) and found.dtype == np.float32 and np.isfinite(found).all()
+    half = SIZE // 2
+    seen, unseen = np.abs(found[: half - 1, : half - 1]).mean(), np.abs(np.r_[found[half + 1 :].ravel(), found[:half, half + 1 :].ravel()]).max()
+    assert seen > 0 and unseen < 1e-6 * max(seen, 1)
+    np.testing.assert_array_equal(REFERENCES[name](corner, image, 1), found)
+
+
+def test_integrated_gradients_add_up_to_the_gain_in_probability(corner, image):
+    gain = corner(image[None])[0, 1] - corner(np.zeros_like(image[None]))[0, 1]
+    assert integrated_gradients(corner, image, 1).sum() == pytest.approx(gain, rel=0.02)
+
+
+def test_expected_gradients_add_up_to_the_mean_gain(corner, image):
+    starts = np.stack([np.full_like(image, shade) for shade in (0, 127, 255)])
+    gain = (corner(image[None])[0, 1] - corner(starts)[:, 1]).mean()
+    assert expected_gradients(corner, image, 1).sum() == pytest.approx(gain, abs=0.1)
+
+
+def test_grad_cam_is_of_one_class(corner, image):
+    red = image.copy()
+    red[..., 0], red[..., 1] = 255, 0
+    assert grad_cam(corner, red, 1).max() > 0 and grad_cam(corner, red, 2).max() == 0
