@@ -6,6 +6,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from lab.measure.statistics import MOST_ALIKE
+
 GAINS = "gain_black", "gain_mean", "gain_blurred"
 """What `pairs` compares by: keys of `lab.measure.measurements.MEASUREMENTS`."""
 
@@ -69,7 +71,7 @@ def pairs(table):
     """
     rows = []
     methods = list(dict.fromkeys(table["method"]))
-    for (network, measure) in itertools.product(dict.fromkeys(table["network"]), GAINS):
+    for network, measure in itertools.product(dict.fromkeys(table["network"]), GAINS):
         values = table[table["network"] == network].pivot(index=["object", "class", "picture"], columns="method", values=measure)
         objects = values.index.get_level_values("object")
         for first, second in itertools.combinations(methods, 2):
@@ -97,7 +99,7 @@ def better(compared):
     return set(sure.index[sure])
 
 
-def judge(compared, alike, candidates, baselines, most_alike=0.5):
+def judge(compared, alike, candidates, baselines):
     """The verdict by the rule of ``report/protocol.md``.
 
     Parameters
@@ -108,8 +110,6 @@ def judge(compared, alike, candidates, baselines, most_alike=0.5):
         By method: the mean absolute agreement of its maps with those of random networks. Variants of a method, named after it
         ("lime_blurred"), take the method's.
     candidates, baselines : sequence of str
-    most_alike : float, optional
-        What the agreement must stay below.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def judge(compared, alike, candidates, baselines, most_alike=0.5):
         beaten = [other for other in baselines if (method, other) in order]
         sanity = float(alike[method if method in alike else method.split("_")[0]])
         rows.append({
-            "method": method, "beats": ",".join(beaten), "sanity": sanity, "trusted": len(beaten) == len(baselines) and sanity < most_alike,
+            "method": method, "beats": ",".join(beaten), "sanity": sanity, "trusted": len(beaten) == len(baselines) and sanity < MOST_ALIKE,
             "better_than": ",".join(other for other in candidates if (method, other) in order),
         })
     return pd.DataFrame(rows)
