@@ -14,7 +14,7 @@ LARGE = 15_000_000
 """Bytes from which on a warning is due: many mail servers and course platforms take little more."""
 
 PARTS = ("*.ipynb", "rise.py", "lab/**/*.py", "LIME_requirements.txt", "Makefile", "README.md", "LICENSE*", "data/**/*", "benchmarks/**/*",
-         "report/report.*", "report/metadata.toml", "report/references.yml", "report/figures/*", "report/results/*", "tests/**/*")
+         "report/report.*", "report/protocol.md", "report/metadata.toml", "report/references.yml", "report/figures/*", "report/results/*", "tests/**/*")
 
 
 def check_name(name):
