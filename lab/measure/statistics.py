@@ -295,7 +295,7 @@ def _kendall(values):
 
 
 def verdict(table):
-    """Which methods are to be trusted, and in which order, by a rule that is fixed before the result is seen.
+    """Which methods are to be trusted, and in which order, by a rule that was changed once after a first result, on 2026-11-22.
 
     The rule: a method is trusted if by none of `FAITHFUL` a baseline is surely better, if by at least one of them
     it is surely better than every baseline, and if its maps of networks with random layers agree with the intact
