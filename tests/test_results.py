@@ -13,12 +13,12 @@ from lab.files import ROOT
 from lab.networks import asking
 from lab.networks.loading import load_or_stand_in
 from lab.pictures import list_pictures, load_image, load_mask
-from lab.study import evaluation, lime, rise
+from lab.study import evaluation, lime, rise, verdict
 from lab.study.task import picture_digest
 from lab.study.results import Results, small
 from lab.study.settings import NETWORKS, counts
 
-STUDIES = {"lime": lime, "rise": rise, "evaluation": evaluation}
+STUDIES = {"lime": lime, "rise": rise, "evaluation": evaluation, "verdict": verdict}
 NEAR = {"rtol": 0.02, "atol": 0.02}  # other processors round differently, and a superpixel may change places with its equal
 
 
@@ -232,3 +232,29 @@ def test_axioms(results, plan):
     assert [row["method"] for row in got] == rows["method"].tolist()
     assert_same(got, rows, ["completeness", "symmetry", "dummy", "linearity"])
 
+
+
+def test_the_verdict(results, networks, plan):
+    task = first(plan, networks, "verdict_runs", last=True)
+    rows, _ = committed(results, networks, task)
+    got, _ = task.work(*inputs(networks, task), **task.arguments | {"methods": ["occlusion_blurred", "centre"]})
+    expected = rows.set_index("method").loc[["occlusion_blurred", "centre"]].reset_index()
+    assert_same(got, expected, [column for column in got[0] if isinstance(got[0][column], float)])
+
+
+def test_regions_alone(results, networks, plan):
+    task = first(plan, networks, "verdict_alone")
+    rows, key = committed(results, networks, task)
+    some = ["occlusion", "edges"]
+    got, arrays = task.work(*inputs(networks, task), **task.arguments | {"methods": some})
+    assert_same(got, rows.set_index("region").loc[[*some, "object"]].reset_index(), ["probability", "alone", "least", "most", "on_object", "host"])
+    places = [rows["region"].tolist().index(region) for region in (*some, "object")]
+    assert (arrays["regions"] != results.array("verdict_alone", key, "regions")[places]).mean() < 0.01
+
+
+def test_few_calls(results, networks, plan):
+    task = first(plan, networks, "verdict_few")
+    rows, _ = committed(results, networks, task)
+    some = ["rise", "centre"]
+    got, _ = task.work(*inputs(networks, task), **task.arguments | {"methods": some})
+    assert_same(got, rows.set_index("method").loc[some].reset_index(), ["repeats", "gain_black", "gain_mean", "gain_blurred"])

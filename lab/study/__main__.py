@@ -29,8 +29,7 @@ from lab.study.task import Job, Task, picture_digest
 from lab.study.results import MissingResult, Results, Store, lines, pack, results_folder, unpack
 from lab.study.settings import counts, profile
 
-STUDIES = "lime", "rise", "evaluation"
-ON_REQUEST = ("verdict",)  # measured only when named: an hour and a half, on which no text rests yet
+STUDIES = "lime", "rise", "evaluation", "verdict"
 PACKAGES = "numpy", "tensorflow", "keras", "lime", "shap", "scikit-image"
 JOURNALS = ROOT / ".cache" / "study"
 
@@ -145,7 +144,7 @@ def study(names, scheduler=None):
     Parameters
     ----------
     names : sequence of str
-        Of `STUDIES` and `ON_REQUEST`.
+        Of `STUDIES`.
     scheduler : str, optional
         Address of a Dask cluster; by default this machine's cores do the work.
 
@@ -321,7 +320,7 @@ def main(arguments=None):
         description="Measure what the results in report/results lack, and write them. LAB_PROFILE (quick, full, study) says how much there is "
         "to measure. Interrupted, the same command goes on.",
     )
-    parser.add_argument("study", nargs="?", choices=(*STUDIES, *ON_REQUEST), help="one of the studies (default: all but the verdict)")
+    parser.add_argument("study", nargs="?", choices=STUDIES, help="one of the studies (default: all)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to work on, tcp://HOST:PORT (default: this machine's cores)")
     options = parser.parse_args(arguments)
     try:

@@ -3,13 +3,21 @@
 import hashlib
 import re
 
+import numpy as np
+import pandas as pd
+
+from lab.explain.game import blurred
+from lab.explain.methods import explain
 from lab.explain.names import BASELINES, REFERENCES
-from lab.measure.paired import judge, pairs
-from lab.networks.classes import class_index
-from lab.pictures import DATA, SUFFIXES
-from lab.study.evaluation import measure_with_gains
+from lab.measure.agreement import rank_correlation
+from lab.measure.curves import gains, portions
+from lab.measure.paired import GAINS, clustered_interval, judge, pairs
+from lab.networks.asking import Asked
+from lab.networks.classes import class_index, class_name
+from lab.pictures import DATA, SUFFIXES, load_image, load_mask
+from lab.study.evaluation import FIFTHS, measure_with_gains
 from lab.study.settings import NETWORKS, counts, samples
-from lab.study.task import Task
+from lab.study.task import Task, picture_digest
 
 SET = DATA / "evaluation"
 CANDIDATES = "lime", "lime_blurred", "rise_average", "rise", "shap", "occlusion", "occlusion_black", "occlusion_blurred"
@@ -17,6 +25,12 @@ METHODS = *CANDIDATES, *BASELINES, *REFERENCES
 BUDGET = 1000  # model calls for each of the candidates
 PICTURES = 2  # of each object
 CURVES = 6 * 51  # model calls for the curves of a map
+FEW = 100  # model calls, with which it is asked what fewer cost
+FRUGAL = "lime_blurred", "rise_average", "rise", "occlusion", "occlusion_blurred", "centre"  # KernelSHAP takes more
+DRAWING = "lime", "lime_blurred", "rise_average", "rise", "shap"  # the candidates that another seed changes
+TWICE = 6  # objects on which they explain with two seeds and all calls
+HOSTS = "goose/goose_3_meadow", "bullfrog/frog_3_gravel", "airliner/airliner_1_storm", "grasshopper/bush_cricket_1_concrete"
+"""Where a region is put alone: the pictures of the choosing half with the smallest objects, of different landscapes."""
 
 
 def object_of(path):
@@ -66,31 +80,48 @@ def pictures(which="verdict"):
     return [path for name in list(objects)[: counts().objects] for path in objects[name][:PICTURES]]
 
 
-def tasks(_, which="verdict"):
+def tasks(_):
     """All that the verdict rests on, under the current profile.
 
     Parameters
     ----------
     _ : dict
         The lab's own pictures, which the verdict leaves alone.
-    which : {"verdict", "choosing"}, optional
-        The half.
 
     Returns
     -------
     list of lab.study.task.Task
-        The first picture of each object comes before the second of any.
+        Of "verdict_runs" the first picture of each object comes before the second of any.
     """
     budget = max(samples(BUDGET), 320)  # KernelSHAP needs four calls for each of up to 79 superpixels
-    ordered = sorted(pictures(which), key=lambda path: int(re.search(r"_(\d)_", path.stem).group(1)))
+    few, every = samples(FEW), len(CANDIDATES) * budget
+    first = {which: [path for path in pictures(which) if _number(path) == 1] for which in ("verdict", "choosing")}
+
+    def asked(table, work, paths, calls, **arguments):
+        return [
+            Task(table, work, network, path, {"object": object_of(path), "label": class_index(path.parent.name)} | arguments, calls)
+            for path in paths for network in NETWORKS
+        ]
+
     return [
-        Task(
-            "verdict_runs", measure_set, network, path,
-            {"object": object_of(path), "label": class_index(path.parent.name), "methods": list(METHODS), "budget": budget},
-            len(CANDIDATES) * budget + len(METHODS) * CURVES + 60,
-        )
-        for path in ordered for network in NETWORKS
+        *asked("verdict_runs", measure_set, sorted(pictures(), key=_number), every + len(METHODS) * CURVES + 60, methods=list(METHODS), budget=budget),
+        *(
+            task for path in first["verdict"]
+            for task in asked("verdict_alone", measure_alone, [path], every, methods=[*CANDIDATES, *BASELINES], budget=budget, hosts=_hosts(path))
+        ),
+        *asked("verdict_few", measure_few, [*first["verdict"], *first["choosing"]], len(FRUGAL) * (2 * few + CURVES), methods=list(FRUGAL), budget=few),
+        *asked("verdict_twice", measure_twice, first["verdict"][:TWICE], 2 * len(DRAWING) * budget, methods=list(DRAWING), budget=budget),
     ]
+
+
+def _number(path):
+    return int(re.search(r"_(\d)_", path.stem).group(1))
+
+
+def _hosts(path):
+    """Three pictures in which regions are put, with their digests, for what is finished belongs to these very files."""
+    others = [name for name in HOSTS if name.split("_")[-1] != path.stem.split("_")[-1]]
+    return {name: picture_digest(SET / f"{name}.jpg") for name in others[:3]}
 
 
 def measure_set(network, image, mask, object, label, methods, budget):
@@ -99,20 +130,71 @@ def measure_set(network, image, mask, object, label, methods, budget):
     return [{"object": object} | {name: value for name, value in row.items() if name != "seconds"} for row in rows], {}
 
 
+def measure_alone(network, image, mask, object, label, methods, budget, hosts):
+    """Is the class still seen in the most salient fifth alone, put into other pictures? As a task.
+
+    The pictures' own objects are blurred away. The row "object" has the object itself for a region, "picture" the whole.
+    """
+    grounds = []
+    for name in hosts:
+        path = SET / f"{name}.jpg"
+        ground = load_image(path, len(image))
+        grounds.append(np.where(load_mask(path, len(image))[..., None], blurred(ground), ground))
+    regions = {method: portions(explain(method, network, image, label, budget), FIFTHS) == 0 for method in methods} | {"object": mask}
+    asked = [np.where(region[..., None], image, ground) for region in regions.values() for ground in grounds]
+    answers = Asked(network, [label])(np.stack([image, *asked, *grounds]))[:, 0].astype(float)
+    whole, alone, without = answers[0], answers[1 : 1 + len(asked)].reshape(len(regions), -1), answers[1 + len(asked) :]
+    about = {"object": object, "label": int(label), "predicted": class_name(label), "probability": whole}
+    rows = [
+        about | {"region": name, "alone": each.mean(), "least": each.min(), "most": each.max(), "on_object": region[mask].sum() / max(region.sum(), 1), "host": without.mean()}
+        for (name, region), each in zip(regions.items(), alone)
+    ]
+    return rows, {"regions": np.stack(list(regions.values()))}
+
+
+def measure_few(network, image, mask, object, label, methods, budget):
+    """What explanations from few calls are worth, and whether another seed finds the same, as a task."""
+    rows = []
+    for method in methods:
+        one, other = (explain(method, network, image, label, budget, seed) for seed in (0, 1))
+        rows.append({"object": object, "half": half(object), "method": method, "calls": budget, "repeats": rank_correlation(one, other)} | gains(network, image, label, one))
+    return rows, {}
+
+
+def measure_twice(network, image, mask, object, label, methods, budget):
+    """Whether another seed finds the same map, as a task."""
+    return [
+        {"object": object, "method": method, "calls": budget, "repeats": rank_correlation(*(explain(method, network, image, label, budget, seed) for seed in (0, 1)))}
+        for method in methods
+    ], {}
+
+
 def derive(results):
     """The tables that follow from what was measured.
 
     Parameters
     ----------
     results : lab.study.results.Results
-        With "verdict_runs" and "evaluation_sanity".
+        With the tables of `tasks` and "evaluation_sanity".
 
     Returns
     -------
     dict of str to pandas.DataFrame
-        "verdict_pairs" and "verdict".
+        "verdict_pairs", "verdict" and "verdict_means".
     """
     runs, checked = results.table("verdict_runs"), results.table("evaluation_sanity")
     alike = checked["rank_correlation"].fillna(0).abs().groupby(checked["method"]).mean()
     compared = pairs(runs)
-    return {"verdict_pairs": compared, "verdict": judge(compared, alike, CANDIDATES, BASELINES)}
+    return {"verdict_pairs": compared, "verdict": judge(compared, alike, CANDIDATES, BASELINES), "verdict_means": _means(runs)}
+
+
+def _means(runs):
+    """Each method's mean by each measurement and network, with its interval over objects."""
+    measures = *GAINS, "faithfulness", "iou_mask", "pointing_game"
+    rows = []
+    for (network, method), part in runs.groupby(["network", "method"], sort=False):
+        for measure in measures:
+            known = part.dropna(subset=[measure])  # a map without any pattern has no faithfulness
+            low, high = clustered_interval(known[measure], known["object"])
+            rows.append({"network": network, "method": method, "measure": measure, "mean": known[measure].mean(), "low": low, "high": high})
+    return pd.DataFrame(rows)

@@ -13,7 +13,7 @@ from lab.files import ROOT
 from lab.measure.curves import auc, deletion_curve, gains, insertion_curve
 from lab.networks.loading import load
 from lab.pictures import load_image, load_mask
-from lab.study.verdict import METHODS, SET, half, measure_set, object_of, pictures, tasks
+from lab.study.verdict import METHODS, SET, half, measure_alone, measure_few, measure_set, measure_twice, object_of, pictures, tasks
 
 
 def test_an_object_is_the_name_up_to_its_number():
@@ -33,7 +33,7 @@ def test_the_halves_are_fixed_and_about_equal(monkeypatch):
 
 def test_the_tasks_are_those_of_the_protocol(monkeypatch):
     monkeypatch.setenv("LAB_PROFILE", "study")
-    plan = tasks({})
+    plan = [task for task in tasks({}) if task.table == "verdict_runs"]
     assert len(plan) == 2 * len(pictures()) and all(task.arguments["budget"] == 1000 for task in plan)
     assert len({(task.network, task.picture) for task in plan}) == len(plan)
     protocol = (ROOT / "report" / "protocol.md").read_text(encoding="utf-8")
@@ -41,6 +41,21 @@ def test_the_tasks_are_those_of_the_protocol(monkeypatch):
     assert set(METHODS) - set(ALL) == {"grad_cam", "integrated_gradients", "expected_gradients"}
     firsts = ["_1_" in task.picture.stem for task in plan]
     assert firsts == sorted(firsts, reverse=True)
+
+
+def test_only_the_verdict_half_is_told_but_for_few_calls(monkeypatch):
+    monkeypatch.setenv("LAB_PROFILE", "study")
+    by_table = {table: {half(object_of(task.picture)) for task in tasks({}) if task.table == table} for table in {task.table for task in tasks({})}}
+    assert by_table == {"verdict_runs": {"verdict"}, "verdict_alone": {"verdict"}, "verdict_twice": {"verdict"}, "verdict_few": {"verdict", "choosing"}}
+
+
+def test_regions_are_put_into_other_landscapes_of_the_choosing_half(monkeypatch):
+    monkeypatch.setenv("LAB_PROFILE", "study")
+    for task in (task for task in tasks({}) if task.table == "verdict_alone"):
+        hosts = list(task.arguments["hosts"])
+        landscapes = {name.split("_")[-1] for name in hosts}
+        assert len(landscapes) == 3 and task.picture.stem.split("_")[-1] not in landscapes
+        assert {half(object_of(name.split("/")[1])) for name in hosts} == {"choosing"}
 
 
 def test_gains_are_insertion_minus_deletion():
@@ -58,12 +73,48 @@ def test_gains_are_insertion_minus_deletion():
     assert gains(bright, image, 0, -saliency)["gain_black"] == pytest.approx(-found["gain_black"], abs=1e-6)
 
 
-def test_a_picture_is_measured_by_all_methods():
-    task = tasks({}, "choosing")[1]
+def some_task(table):
+    """A task of the table with what it takes to do it, on the smaller network."""
+    task = next(task for task in tasks({}) if task.table == table and task.network == "resnet50")
     network = load("squeezenet")
-    image, mask = load_image(task.picture, network.input_size), load_mask(task.picture, network.input_size, SET)
+    return task, (network, load_image(task.picture, network.input_size), load_mask(task.picture, network.input_size))
+
+
+def test_a_picture_is_measured_by_all_methods():
+    task, given = some_task("verdict_runs")
     methods = ["lime_blurred", "occlusion_black", "centre", "grad_cam"]
-    rows, arrays = measure_set(network, image, mask, **task.arguments | {"methods": methods, "budget": 80})
+    rows, arrays = measure_set(*given, **task.arguments | {"methods": methods, "budget": 80})
     assert [row["method"] for row in rows] == methods and not arrays
     assert {row["object"] for row in rows} == {object_of(task.picture)} and "seconds" not in rows[0]
     assert all(np.isfinite([row[key] for key in ("gain_black", "gain_mean", "gain_blurred", "iou_mask")]).all() for row in rows)
+
+
+def test_a_region_alone_is_seen_or_not():
+    task, (network, image, mask) = some_task("verdict_alone")
+    rows, arrays = measure_alone(network, image, mask, **task.arguments | {"methods": ["centre", "random"], "budget": 10})
+    rows = {row["region"]: row for row in rows}
+    assert list(rows) == ["centre", "random", "object"] and rows["object"]["on_object"] == 1
+    np.testing.assert_array_equal(arrays["regions"][2], mask)
+    assert all(region.mean() == pytest.approx(1 / 5, abs=0.001) for region in arrays["regions"][:2])
+    assert rows["random"]["on_object"] == pytest.approx(mask.mean(), abs=0.02)  # noise lies anywhere
+    # Dots of a picture are nothing to see, and the host alone has nothing of the class.
+    assert rows["object"]["alone"] > 10 * rows["random"]["alone"] and rows["object"]["host"] < 0.01
+    assert all(row["least"] <= row["alone"] <= row["most"] for row in rows.values())
+
+
+def test_a_region_of_everything_is_the_picture_and_of_nothing_the_host(monkeypatch):
+    task, (network, image, mask) = some_task("verdict_alone")
+    for whole, equal_to in ((True, "probability"), (False, "host")):
+        [row], _ = measure_alone(network, image, np.full_like(mask, whole), **task.arguments | {"methods": []})
+        assert row["alone"] == pytest.approx(row[equal_to], rel=1e-3, abs=1e-6)
+
+
+def test_few_calls_and_two_seeds():
+    task, given = some_task("verdict_few")
+    arguments = task.arguments | {"methods": ["occlusion", "rise_average"], "budget": 20}
+    rows, _ = measure_few(*given, **arguments)
+    # Occlusion draws nothing, so that two seeds find the same.
+    assert rows[0]["repeats"] == pytest.approx(1) and -1 < rows[1]["repeats"] < 0.9
+    assert {"gain_black", "gain_mean", "gain_blurred", "half"} < set(rows[0])
+    twice, _ = measure_twice(*given, **arguments)
+    assert [row["repeats"] for row in twice] == [row["repeats"] for row in rows]
