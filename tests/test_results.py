@@ -247,7 +247,7 @@ def test_regions_alone(results, networks, plan):
     rows, key = committed(results, networks, task)
     some = ["occlusion", "edges"]
     got, arrays = task.work(*inputs(networks, task), **task.arguments | {"methods": some})
-    assert_same(got, rows.set_index("region").loc[[*some, "object"]].reset_index(), ["probability", "alone", "least", "most", "on_object", "host"])
+    assert_same(got, rows.set_index("region").loc[[*some, "object"]].reset_index(), ["probability", "alone", "on_object", "empty"])
     places = [rows["region"].tolist().index(region) for region in (*some, "object")]
     assert (arrays["regions"] != results.array("verdict_alone", key, "regions")[places]).mean() < 0.01
 

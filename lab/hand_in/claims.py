@@ -11,12 +11,12 @@ import re
 import numpy as np
 
 from lab.files import ROOT
-from lab.hand_in import claims_lime, claims_maps
+from lab.hand_in import claims_lime, claims_maps, claims_verdict
 from lab.study.results import MissingResult
 
 CLAIMS = {
     name: holds
-    for module in (claims_lime, claims_maps)
+    for module in (claims_lime, claims_maps, claims_verdict)
     for name, holds in vars(module).items()
     if callable(holds) and holds.__module__ == module.__name__ and not name.startswith("_")
 }

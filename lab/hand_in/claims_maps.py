@@ -130,9 +130,3 @@ def roar_tells_asking_from_guessing(results):
     read = rows[rows["share"] == 0.1].groupby("method")["drawn"].mean()
     guessed = read.index.isin(BASELINES)
     return read[~guessed].max() < read[guessed].min()
-
-
-def occlusion_and_regression_pass(results):
-    """By the rule of trust occlusion and RISE's regression pass, and the other methods fail."""
-    judged = results.table("evaluation_verdict")
-    return set(judged.loc[judged["trusted"], "method"]) == {"occlusion", "rise"}

@@ -48,19 +48,21 @@ def curves(black_box, image, label, saliency, start):
     }
 
 
-def gains(black_box, image, label, saliency):
+def gains(black_box, image, label, saliency, along):
     """By how much insertion is above deletion, with three fills for what is not there: **higher is better**.
 
     Parameters
     ----------
     black_box, image, label, saliency
         As in `curves`.
+    along : dict of str to (2, 51) array
+        The curves of this map, with insertion from the blurred picture: three of the six that are needed.
 
     Returns
     -------
     dict of str to float
         "gain_black", "gain_mean" (the picture's mean colour) and "gain_blurred": the area under the insertion curve minus that under
-        the deletion curve, in [-1, 1]. They cost 306 model calls, of which `curves` makes half.
+        the deletion curve, in [-1, 1]. They cost 153 model calls more than `curves`.
 
     Notes
     -----
@@ -72,11 +74,11 @@ def gains(black_box, image, label, saliency):
            Models", BMVC 2018.
     .. [2] Haug, Zürn, El-Jiz, Kasneci, "On Baselines for Local Feature Attributions", 2021.
     """
-    found = {}
-    for name, fill in {"black": np.uint8(0), "mean": mean_colour(image), "blurred": blurred(image)}.items():
-        inserted, deleted = (auc(*curve(black_box, image, label, saliency, fill)) for curve in (insertion_curve, deletion_curve))
-        found[f"gain_{name}"] = inserted - deleted
-    return found
+    inserted = {fill: insertion_curve(black_box, image, label, saliency, value) for fill, value in (("black", np.uint8(0)), ("mean", mean_colour(image)))}
+    inserted["blurred"] = along["insertion"]
+    deleted = {fill: along[f"deletion_{fill}"] for fill in ("black", "mean")}
+    deleted["blurred"] = deletion_curve(black_box, image, label, saliency, blurred(image))
+    return {f"gain_{fill}": auc(*inserted[fill]) - auc(*deleted[fill]) for fill in inserted}
 
 
 def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lab.measure.statistics import MOST_ALIKE
-
 GAINS = "gain_black", "gain_mean", "gain_blurred"
 """What `pairs` compares by: keys of `lab.measure.measurements.MEASUREMENTS`."""
+
+MOST_ALIKE = 0.5
+"""What the maps of random networks may agree with the intact one's at, for `judge`."""
 
 RESAMPLES = 4000
 

@@ -10,7 +10,6 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from lab.explain.names import BASELINES
 from lab.measure.measurements import MEASUREMENTS
 
 RESAMPLES = 2000
@@ -21,12 +20,6 @@ FEWEST = 3
 
 CHOSEN_BY = "r2_fresh", "jaccard", "deletion_mean", "insertion", "iou"
 """The measurements that `rank_settings` chooses by."""
-
-FAITHFUL = "deletion_black", "insertion", "faithfulness"
-"""The measurements that `verdict` goes by: they ask what the network goes by, not where we would look."""
-
-MOST_ALIKE = 0.5
-"""What the maps of random networks may agree with the intact one's at, for `verdict`."""
 
 
 def bootstrap_interval(values):
@@ -292,49 +285,6 @@ def _kendall(values):
     told = order @ order.T
     untied = np.where(told.diagonal() > 0, told.diagonal(), np.nan)
     return told / np.sqrt(np.outer(untied, untied))
-
-
-def verdict(table):
-    """Which methods are to be trusted, and in which order, by a rule that was changed once after a first result, on 2026-11-22.
-
-    The rule: a method is trusted if by none of `FAITHFUL` a baseline is surely better, if by at least one of them
-    it is surely better than every baseline, and if its maps of networks with random layers agree with the intact
-    network's at less than `MOST_ALIKE`. Surely means that the 95 % bootstrap interval of the difference, over
-    pictures, does not reach 0. Among the trusted the lowest mean rank over `FAITHFUL` leads. Agreement with the
-    object has no vote: it asks where we would look.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of "method", with "sanity" somewhere for each but the baselines, and with at least one of
-        `lab.explain.names.BASELINES`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row a method but for the baselines, the trusted first, the best first: "method"; for each of `FAITHFUL` how
-        many baselines are surely worse ("insertion: worse" and so on) and surely better ("insertion: better");
-        "sanity"; "trusted"; "mean_rank" over `FAITHFUL` among these methods (1 is best) with "low" and "high"
-        (95 % bootstrap interval over pictures), and "pictures", their number. With fewer than three pictures nothing
-        is sure.
-    """
-    ranking = _ranking(table[~table["method"].isin(BASELINES)], FAITHFUL, "method").drop(columns="chosen").set_index("method")
-    baselines = [method for method in dict.fromkeys(table["method"]) if method in BASELINES]
-    judged = pd.DataFrame(index=ranking.index)
-    for metric in FAITHFUL:
-        values = by_picture(table, metric).groupby(["class", "picture"]).mean()
-        gains = values if MEASUREMENTS[metric].higher_is_better else -values
-        for method in ranking.index:
-            intervals = [bootstrap_interval((gains[method] - gains[baseline]).dropna()) for baseline in baselines]
-            judged.loc[method, f"{metric}: worse"] = sum(low > 0 for low, _ in intervals)
-            judged.loc[method, f"{metric}: better"] = sum(high < 0 for _, high in intervals)
-    judged = judged.astype(int)
-    judged["sanity"] = by_picture(table, "sanity").mean()
-    unbeaten = (judged[[f"{metric}: better" for metric in FAITHFUL]] == 0).all(axis=1)
-    good = (judged[[f"{metric}: worse" for metric in FAITHFUL]] == len(baselines)).any(axis=1)
-    judged["trusted"] = unbeaten & good & (judged["sanity"] < MOST_ALIKE)
-    judged = judged.join(ranking).reset_index()
-    return judged.sort_values(["trusted", "mean_rank"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
 def at_odds(table, one, other, methods):

@@ -73,7 +73,7 @@ def _apart(values, least):
     return values, labels
 
 
-def intervals(table, label, value, title, x_label, by=None):
+def intervals(table, label, value, title, x_label, by=None, panel=None):
     """Points with the ends of their confidence intervals, a row for each label and a colour for each group.
 
     Parameters
@@ -88,6 +88,8 @@ def intervals(table, label, value, title, x_label, by=None):
         With the unit and what the interval is.
     by : str, optional
         Column of the groups.
+    panel : str, optional
+        Column: axes of their own, side by side, for each of its values.
 
     Returns
     -------
@@ -95,18 +97,22 @@ def intervals(table, label, value, title, x_label, by=None):
     """
     labels = list(dict.fromkeys(table[label]))
     groups = list(dict.fromkeys(table[by])) if by else [None]
-    figure, [axes] = _axes(title, 0.5 + 0.13 * len(labels) * (len(groups) + 0.4) + 0.2 * bool(by))
-    for number, (group, color, marker) in enumerate(zip(groups, COLORS, MARKERS)):
-        rows = table[table[by] == group] if by else table
-        places = np.array([labels.index(name) for name in rows[label]]) + (number - (len(groups) - 1) / 2) * 0.7 / len(groups)
-        axes.hlines(places, rows["low"], rows["high"], color=color, lw=1.5)
-        axes.plot(rows[value], places, marker, color=color, ms=4.5, label=group)
-    axes.set_yticks(range(len(labels)), [textwrap.fill(name, 40) for name in labels])
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_xlabel(x_label)
-    axes.grid(axis="x", alpha=0.3, linewidth=0.5)
+    parts = [("", table)] if panel is None else list(table.groupby(panel, sort=False))
+    height = 0.5 + 0.13 * len(labels) * (len(groups) + 0.4) + 0.2 * bool(by)
+    figure, several = _axes(title, height, len(parts), sharey=True)
+    for axes, (name, part) in zip(several, parts):
+        for number, (group, color, marker) in enumerate(zip(groups, COLORS, MARKERS)):
+            rows = part[part[by] == group] if by else part
+            places = np.array([labels.index(name) for name in rows[label]]) + (number - (len(groups) - 1) / 2) * 0.7 / len(groups)
+            axes.hlines(places, rows["low"], rows["high"], color=color, lw=1.5)
+            axes.plot(rows[value], places, marker, color=color, ms=4.5, label=group)
+        axes.set_title(name, fontsize=HEAD)
+        axes.grid(axis="x", alpha=0.3, linewidth=0.5)
+    several[0].set_yticks(range(len(labels)), [textwrap.fill(name, 40) for name in labels])
+    several[0].set_ylim(len(labels) - 0.5, -0.5)
+    several[len(parts) // 2].set_xlabel(x_label)
     if by:
-        _legend(figure, axes, len(groups))
+        _legend(figure, several[0], len(groups))
     return figure
 
 

@@ -1,11 +1,11 @@
 """The catalogue of all figures."""
 
-from lab.show import figures_evaluation, figures_lime, figures_rise
+from lab.show import figures_evaluation, figures_lime, figures_rise, figures_verdict
 
 FIGURES = {
     name: function
-    for module in (figures_lime, figures_rise, figures_evaluation)
+    for module in (figures_lime, figures_rise, figures_evaluation, figures_verdict)
     for name, function in vars(module).items()
-    if name.startswith(("lime_", "rise_", "evaluation_")) and callable(function)
+    if name.startswith(("lime_", "rise_", "evaluation_", "verdict_")) and callable(function)
 }
 """By file name, without its ending: functions of the results (`lab.study.results.Results`) that return a figure."""

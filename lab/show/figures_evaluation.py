@@ -153,13 +153,3 @@ def evaluation_roar(results):
         _named(long.assign(how=pd.Categorical(long["how"].map(heads), heads.values()))), "share", "value", "method",
         "What a network still learns without the important pixels", "share of the pixels removed", "accuracy ↓", _NAMES, panel="how", log=False,
     )
-
-
-def evaluation_verdict(results):
-    """Mean rank of each method with its interval, and whether it passes the rule."""
-    table = _named(results.table("evaluation_verdict"))
-    names = table["method"] + np.where(table["trusted"].astype(str) == "True", " (passes)", " (fails)")
-    return charts.intervals(
-        table.assign(name=names), "name", "mean_rank", "Which explanation to trust?",
-        f"mean rank among these {len(table)} methods, with 95% interval over pictures (1 is best)",
-    )

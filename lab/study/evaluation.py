@@ -16,7 +16,7 @@ from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
 from lab.measure.roar import METHODS as DIGIT_METHODS
 from lab.measure.roar import roar
 from lab.measure.sanity import sanity
-from lab.measure.statistics import disagreement, rank_methods, summary, verdict
+from lab.measure.statistics import disagreement, rank_methods, summary
 from lab.networks.asking import Asked
 from lab.networks.classes import class_name
 from lab.study.task import Task
@@ -107,7 +107,7 @@ def measure_methods(network, image, mask, label, methods, budget, seed):
 def measure_with_gains(network, image, mask, label, methods, budget, seed):
     """`measure_methods` with `lab.measure.curves.gains`, and without arrays, for `lab.evaluate` and the verdict."""
     found = _explained(network, image, mask, label, methods, budget, seed)
-    return [row | gains(network, image, row["label"], saliency) for row, saliency, _ in found], {}
+    return [row | gains(network, image, row["label"], saliency, along) for row, saliency, along in found], {}
 
 
 def _explained(network, image, mask, label, methods, budget, seed):
@@ -287,5 +287,4 @@ def derive(results):
         "evaluation_summary": summary(table),
         "evaluation_ranks": rank_methods(table),
         "evaluation_disagreement": disagreement(table),
-        "evaluation_verdict": verdict(table),
     }

@@ -10,7 +10,7 @@ from lab.explain.game import blurred
 from lab.explain.methods import explain
 from lab.explain.names import BASELINES, REFERENCES
 from lab.measure.agreement import rank_correlation
-from lab.measure.curves import gains, portions
+from lab.measure.curves import curves, gains, portions
 from lab.measure.paired import GAINS, clustered_interval, judge, pairs
 from lab.networks.asking import Asked
 from lab.networks.classes import class_index, class_name
@@ -26,9 +26,9 @@ BUDGET = 1000  # model calls for each of the candidates
 PICTURES = 2  # of each object
 CURVES = 6 * 51  # model calls for the curves of a map
 FEW = 100  # model calls, with which it is asked what fewer cost
-FRUGAL = "lime_blurred", "rise_average", "rise", "occlusion", "occlusion_blurred", "centre"  # KernelSHAP takes more
+FRUGAL = "lime_blurred", "rise", "occlusion_blurred", "centre"  # KernelSHAP takes more
 DRAWING = "lime", "lime_blurred", "rise_average", "rise", "shap"  # the candidates that another seed changes
-TWICE = 6  # objects on which they explain with two seeds and all calls
+TWICE = 4  # objects on which they explain with two seeds and all calls
 HOSTS = "goose/goose_3_meadow", "bullfrog/frog_3_gravel", "airliner/airliner_1_storm", "grasshopper/bush_cricket_1_concrete"
 """Where a region is put alone: the pictures of the choosing half with the smallest objects, of different landscapes."""
 
@@ -93,8 +93,8 @@ def tasks(_):
     list of lab.study.task.Task
         Of "verdict_runs" the first picture of each object comes before the second of any.
     """
-    budget = max(samples(BUDGET), 320)  # KernelSHAP needs four calls for each of up to 79 superpixels
-    few, every = samples(FEW), len(CANDIDATES) * budget
+    budget = max(samples(BUDGET), 320)  # KernelSHAP needs four calls for each of up to 79 superpixels, LIME one and one more
+    few, every = max(samples(FEW), 80), len(CANDIDATES) * budget
     first = {which: [path for path in pictures(which) if _number(path) == 1] for which in ("verdict", "choosing")}
 
     def asked(table, work, paths, calls, **arguments):
@@ -144,29 +144,30 @@ def measure_alone(network, image, mask, object, label, methods, budget, hosts):
     asked = [np.where(region[..., None], image, ground) for region in regions.values() for ground in grounds]
     answers = Asked(network, [label])(np.stack([image, *asked, *grounds]))[:, 0].astype(float)
     whole, alone, without = answers[0], answers[1 : 1 + len(asked)].reshape(len(regions), -1), answers[1 + len(asked) :]
-    about = {"object": object, "label": int(label), "predicted": class_name(label), "probability": whole}
+    about = {"object": object, "label": int(label), "predicted": class_name(label), "probability": whole, "hosts": ",".join(hosts), "empty": without.mean()}
     rows = [
-        about | {"region": name, "alone": each.mean(), "least": each.min(), "most": each.max(), "on_object": region[mask].sum() / max(region.sum(), 1), "host": without.mean()}
+        about | {"region": name, "alone": each.mean(), "on_object": region[mask].sum() / max(region.sum(), 1)}
         for (name, region), each in zip(regions.items(), alone)
     ]
-    return rows, {"regions": np.stack(list(regions.values()))}
+    return rows, {"regions": np.stack(list(regions.values())), "alone": alone.astype(np.float32)}
 
 
 def measure_few(network, image, mask, object, label, methods, budget):
     """What explanations from few calls are worth, and whether another seed finds the same, as a task."""
-    rows = []
-    for method in methods:
-        one, other = (explain(method, network, image, label, budget, seed) for seed in (0, 1))
-        rows.append({"object": object, "half": half(object), "method": method, "calls": budget, "repeats": rank_correlation(one, other)} | gains(network, image, label, one))
+    rows, _ = measure_twice(network, image, mask, object, label, methods, budget)
+    for row in rows:
+        found = explain(row["method"], network, image, label, budget)
+        row |= {"half": half(object)} | gains(network, image, label, found, curves(network, image, label, found, blurred(image)))
     return rows, {}
 
 
 def measure_twice(network, image, mask, object, label, methods, budget):
     """Whether another seed finds the same map, as a task."""
-    return [
-        {"object": object, "method": method, "calls": budget, "repeats": rank_correlation(*(explain(method, network, image, label, budget, seed) for seed in (0, 1)))}
-        for method in methods
-    ], {}
+    rows = []
+    for method in methods:
+        one, other = (explain(method, network, image, label, budget, seed) for seed in (0, 1))
+        rows.append({"object": object, "method": method, "calls": budget, "repeats": rank_correlation(one, other)})
+    return rows, {}
 
 
 def derive(results):
@@ -180,21 +181,45 @@ def derive(results):
     Returns
     -------
     dict of str to pandas.DataFrame
-        "verdict_pairs", "verdict" and "verdict_means".
+        "verdict_pairs", "verdict", "verdict_means", "verdict_few_pairs", "verdict_calls" and "verdict_example".
     """
-    runs, checked = results.table("verdict_runs"), results.table("evaluation_sanity")
+    runs, few, alone, checked = (results.table(name) for name in ("verdict_runs", "verdict_few", "verdict_alone", "evaluation_sanity"))
     alike = checked["rank_correlation"].fillna(0).abs().groupby(checked["method"]).mean()
     compared = pairs(runs)
-    return {"verdict_pairs": compared, "verdict": judge(compared, alike, CANDIDATES, BASELINES), "verdict_means": _means(runs)}
+    return {
+        "verdict_pairs": compared,
+        "verdict": judge(compared, alike, CANDIDATES, BASELINES),
+        "verdict_means": _means(runs, (*GAINS, "faithfulness", "iou_mask", "pointing_game")),
+        "verdict_few_pairs": pd.concat([pairs(part).assign(half=which) for which, part in few.groupby("half")]),
+        "verdict_calls": _calls(runs, few),
+        "verdict_example": _example(alone),
+    }
 
 
-def _means(runs):
-    """Each method's mean by each measurement and network, with its interval over objects."""
-    measures = *GAINS, "faithfulness", "iou_mask", "pointing_game"
+def _calls(runs, few):
+    """Mean gains with few calls and with all, on the same pictures, and what the more calls bring."""
+    few = few[few["half"] == "verdict"]
+    both = pd.concat([few, runs[runs["method"].isin(FRUGAL)].merge(few[["network", "picture"]].drop_duplicates())])
+    both = both.assign(gain=both[list(GAINS)].mean(axis=1))
+    return _means(both, ["gain"], ["network", "method", "calls"])
+
+
+def _example(alone):
+    """The picture and network on which the regions of two candidates alone differ most in the probability, and the two."""
+    asked = alone[alone["region"].isin(CANDIDATES)]
+    cases = asked.groupby("key")["alone"]
+    key = (cases.max() - cases.min()).idxmax()
+    rows = asked[asked["key"] == key].set_index("region")
+    about = {name: rows[name].iloc[0] for name in ("network", "class", "picture", "hosts", "key")}
+    return pd.DataFrame([about | {"good": rows["alone"].idxmax(), "bad": rows["alone"].idxmin()}])
+
+
+def _means(table, measures, by=("network", "method")):
+    """Means of measurements with their intervals over objects."""
     rows = []
-    for (network, method), part in runs.groupby(["network", "method"], sort=False):
+    for group, part in table.groupby(list(by), sort=False):
         for measure in measures:
             known = part.dropna(subset=[measure])  # a map without any pattern has no faithfulness
             low, high = clustered_interval(known[measure], known["object"])
-            rows.append({"network": network, "method": method, "measure": measure, "mean": known[measure].mean(), "low": low, "high": high})
+            rows.append(dict(zip(by, group)) | {"measure": measure, "mean": known[measure].mean(), "low": low, "high": high})
     return pd.DataFrame(rows)

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lab.explain.game import blurred, mean_colour
 from lab.explain.methods import METHODS as ALL
 from lab.explain.names import METHOD_NAMES
 from lab.files import ROOT
-from lab.measure.curves import auc, deletion_curve, gains, insertion_curve
+from lab.measure.curves import auc, curves, deletion_curve, gains, insertion_curve
 from lab.networks.loading import load
 from lab.pictures import load_image, load_mask
 from lab.study.verdict import METHODS, SET, half, measure_alone, measure_few, measure_set, measure_twice, object_of, pictures, tasks
@@ -65,12 +66,17 @@ def test_gains_are_insertion_minus_deletion():
     def bright(images):
         return np.stack([images.mean(axis=(1, 2, 3)), 255 - images.mean(axis=(1, 2, 3))], axis=1) / 255
 
-    expected = auc(*insertion_curve(bright, image, 0, saliency, np.uint8(0))) - auc(*deletion_curve(bright, image, 0, saliency, np.uint8(0)))
-    found = gains(bright, image, 0, saliency)
-    assert list(found) == ["gain_black", "gain_mean", "gain_blurred"] and found["gain_black"] == pytest.approx(expected)
+    def measured(values):
+        return gains(bright, image, 0, values, curves(bright, image, 0, values, blurred(image)))
+
+    found = measured(saliency)
+    assert list(found) == ["gain_black", "gain_mean", "gain_blurred"]
+    for name, fill in (("black", np.uint8(0)), ("mean", mean_colour(image)), ("blurred", blurred(image))):
+        inserted, deleted = (auc(*curve(bright, image, 0, saliency, fill)) for curve in (insertion_curve, deletion_curve))
+        assert found[f"gain_{name}"] == pytest.approx(inserted - deleted)
     # The order of pixels is all that counts, and the reverse order has the reverse gain.
-    assert gains(bright, image, 0, 3 * saliency + 1) == found
-    assert gains(bright, image, 0, -saliency)["gain_black"] == pytest.approx(-found["gain_black"], abs=1e-6)
+    assert measured(3 * saliency + 1) == found
+    assert measured(-saliency)["gain_black"] == pytest.approx(-found["gain_black"], abs=1e-6)
 
 
 def some_task(table):
@@ -98,13 +104,13 @@ def test_a_region_alone_is_seen_or_not():
     assert all(region.mean() == pytest.approx(1 / 5, abs=0.001) for region in arrays["regions"][:2])
     assert rows["random"]["on_object"] == pytest.approx(mask.mean(), abs=0.02)  # noise lies anywhere
     # Dots of a picture are nothing to see, and the host alone has nothing of the class.
-    assert rows["object"]["alone"] > 10 * rows["random"]["alone"] and rows["object"]["host"] < 0.01
-    assert all(row["least"] <= row["alone"] <= row["most"] for row in rows.values())
+    assert rows["object"]["alone"] > 10 * rows["random"]["alone"] and rows["object"]["empty"] < 0.01
+    np.testing.assert_allclose(arrays["alone"].mean(axis=1), [row["alone"] for row in rows.values()], rtol=1e-5)
 
 
 def test_a_region_of_everything_is_the_picture_and_of_nothing_the_host(monkeypatch):
     task, (network, image, mask) = some_task("verdict_alone")
-    for whole, equal_to in ((True, "probability"), (False, "host")):
+    for whole, equal_to in ((True, "probability"), (False, "empty")):
         [row], _ = measure_alone(network, image, np.full_like(mask, whole), **task.arguments | {"methods": []})
         assert row["alone"] == pytest.approx(row[equal_to], rel=1e-3, abs=1e-6)
 
