@@ -139,6 +139,26 @@ def test_a_picture_is_explained_as_the_game_of_its_superpixels(image, method):
     np.testing.assert_allclose(weights[game.segments], explain(method, Square(), image, 1, 300, seed=2), atol=1e-6)
 
 
+def test_another_librarys_answer():
+    """As printed by benchmarks/captum_elsewhere.py: Captum 0.9.0 on these inputs, by the lab's definitions."""
+    y, x, c = np.mgrid[:12, :15, :3]
+    image = ((37 * y + 11 * x * x + 53 * c) % 256).astype(np.uint8)
+
+    def predict(images):
+        rough = np.asarray(images, float)[..., 0].reshape(-1, 3, 4, 3, 5).std(axis=(2, 4)).reshape(-1, 9) / 80
+        pairs = (rough * np.roll(rough, 1, axis=1)) @ np.cos(2 * np.arange(9))
+        score = rough @ np.sin(np.arange(9) + 1) + pairs + rough[:, ::4].prod(axis=1) - 0.5
+        return np.stack([1 / (1 + np.exp(score)), 1 / (1 + np.exp(-score))], axis=1)
+
+    game = Game(Asked(predict, [1]), image, y[..., 0] // 4 * 3 + x[..., 0] // 5, PACKAGE.hide_color)
+    lime = [0.205567, 0.072679, 0.017237, -0.105766, -0.237809, -0.089639, 0.167793, 0.132255, 0.115206]
+    np.testing.assert_allclose(attribute("lime", game.value, 9, 202), lime, atol=2e-6)
+    # All coalitions with Shapley's kernel as weights: a linear regression by Captum, too.
+    kernel_shap = [0.217716, 0.105223, 0.037216, -0.10658, -0.219944, -0.070434, 0.200813, 0.140851, 0.091878]
+    for method in ("shap", "shapley"):
+        np.testing.assert_allclose(attribute(method, game.value, 9, 2**9), kernel_shap, atol=2e-6)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 6, 8])
 def test_kernel_shap_with_all_coalitions_is_exact(n):
     value, asked = drawn(n), []
