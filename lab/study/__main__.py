@@ -167,6 +167,9 @@ def study(names, scheduler=None):
     modules = {name: importlib.import_module(f"lab.study.{name}") for name in names}
     old = {name: provenance_of(name) for name in names}
     plan = [task for module in modules.values() for task in module.tasks(pictures)]
+    for table in (table for module in modules.values() for table in getattr(module, "NEEDS", ())):
+        if table not in {task.table for task in plan} and not (folder / f"{table}.csv").is_file():
+            raise ValueError(f"{folder} has no {table}.csv, on which this study rests: python -m lab.study {table.split('_')[0]} measures it")
     models = list(dict.fromkeys(task.network for task in plan if task.network is not None))
     with _alone():
         with engine.cluster(scheduler, len(plan)) as client:
@@ -187,7 +190,7 @@ def study(names, scheduler=None):
         have = _finished_of(plans, old)
         files = {}
         for name, tasks in plans.items():
-            files |= _files(name, modules[name], tasks, have, networks, digests, old[name])
+            files |= _files(name, modules[name], tasks, have, networks, digests, old[name], files)
         written = swap_in(folder, files)
         for table in have:
             shutil.rmtree(JOURNALS / profile() / table, ignore_errors=True)
@@ -256,8 +259,8 @@ def _named(task):
     return ", ".join([task.table, *([task.network, task.picture.name] if task.network else []), *simple])
 
 
-def _files(name, module, tasks, have, networks, digests, old):
-    """All files of a study, by name."""
+def _files(name, module, tasks, have, networks, digests, old, before):
+    """All files of a study, by name; `before` are those of the studies before it."""
     files, arrays = {}, {}
     for table in dict.fromkeys(task.table for task in tasks.values()):
         keys = [key for key, task in tasks.items() if task.table == table]
@@ -270,7 +273,9 @@ def _files(name, module, tasks, have, networks, digests, old):
             files[paths[0].name] = lines(_alike({key: found.rows[key] for key in keys}))
             files |= {paths[1].name: pack(arrays[table])} if arrays[table] else {}
     with tempfile.TemporaryDirectory() as folder:
-        for file, content in files.items():
+        # What is derived may rest on another study, too.
+        others = {path.name: path.read_bytes() for path in results_folder().glob("*.csv")}
+        for file, content in (others | before | files).items():
             Path(folder, file).write_bytes(content)
         derived = module.derive(Results(folder))
     files |= {f"{table}.csv": frame.to_csv(index=False, lineterminator="\n").encode() for table, frame in derived.items()}

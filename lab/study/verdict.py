@@ -20,6 +20,8 @@ from lab.study.settings import NETWORKS, counts, samples
 from lab.study.task import Task, picture_digest
 
 SET = DATA / "evaluation"
+NEEDS = ("evaluation_sanity",)
+"""Tables of other studies that `derive` rests on."""
 CANDIDATES = "lime", "lime_blurred", "rise_average", "rise", "shap", "occlusion", "occlusion_black", "occlusion_blurred"
 METHODS = *CANDIDATES, *BASELINES, *REFERENCES
 BUDGET = 1000  # model calls for each of the candidates
@@ -27,8 +29,7 @@ PICTURES = 2  # of each object
 CURVES = 6 * 51  # model calls for the curves of a map
 FEW = 100  # model calls, with which it is asked what fewer cost
 FRUGAL = "lime_blurred", "rise", "occlusion_blurred", "centre"  # KernelSHAP takes more
-DRAWING = "lime", "lime_blurred", "rise_average", "rise", "shap"  # the candidates that another seed changes
-TWICE = 4  # objects on which they explain with two seeds and all calls
+FEWER = 10  # objects of each half on which this is asked
 HOSTS = "goose/goose_3_meadow", "bullfrog/frog_3_gravel", "airliner/airliner_1_storm", "grasshopper/bush_cricket_1_concrete"
 """Where a region is put alone: the pictures of the choosing half with the smallest objects, of different landscapes."""
 
@@ -109,8 +110,7 @@ def tasks(_):
             task for path in first["verdict"]
             for task in asked("verdict_alone", measure_alone, [path], every, methods=[*CANDIDATES, *BASELINES], budget=budget, hosts=_hosts(path))
         ),
-        *asked("verdict_few", measure_few, [*first["verdict"], *first["choosing"]], len(FRUGAL) * (2 * few + CURVES), methods=list(FRUGAL), budget=few),
-        *asked("verdict_twice", measure_twice, first["verdict"][:TWICE], 2 * len(DRAWING) * budget, methods=list(DRAWING), budget=budget),
+        *asked("verdict_few", measure_few, [*first["verdict"][:FEWER], *first["choosing"][:FEWER]], len(FRUGAL) * (2 * few + CURVES), methods=list(FRUGAL), budget=few),
     ]
 
 
@@ -154,19 +154,11 @@ def measure_alone(network, image, mask, object, label, methods, budget, hosts):
 
 def measure_few(network, image, mask, object, label, methods, budget):
     """What explanations from few calls are worth, and whether another seed finds the same, as a task."""
-    rows, _ = measure_twice(network, image, mask, object, label, methods, budget)
-    for row in rows:
-        found = explain(row["method"], network, image, label, budget)
-        row |= {"half": half(object)} | gains(network, image, label, found, curves(network, image, label, found, blurred(image)))
-    return rows, {}
-
-
-def measure_twice(network, image, mask, object, label, methods, budget):
-    """Whether another seed finds the same map, as a task."""
     rows = []
     for method in methods:
         one, other = (explain(method, network, image, label, budget, seed) for seed in (0, 1))
-        rows.append({"object": object, "method": method, "calls": budget, "repeats": rank_correlation(one, other)})
+        about = {"object": object, "half": half(object), "method": method, "calls": budget, "repeats": rank_correlation(one, other)}
+        rows.append(about | gains(network, image, label, one, curves(network, image, label, one, blurred(image))))
     return rows, {}
 
 

@@ -14,7 +14,7 @@ from lab.files import ROOT
 from lab.measure.curves import auc, curves, deletion_curve, gains, insertion_curve
 from lab.networks.loading import load
 from lab.pictures import load_image, load_mask
-from lab.study.verdict import METHODS, SET, half, measure_alone, measure_few, measure_set, measure_twice, object_of, pictures, tasks
+from lab.study.verdict import METHODS, SET, half, measure_alone, measure_few, measure_set, object_of, pictures, tasks
 
 
 def test_an_object_is_the_name_up_to_its_number():
@@ -47,7 +47,7 @@ def test_the_tasks_are_those_of_the_protocol(monkeypatch):
 def test_only_the_verdict_half_is_told_but_for_few_calls(monkeypatch):
     monkeypatch.setenv("LAB_PROFILE", "study")
     by_table = {table: {half(object_of(task.picture)) for task in tasks({}) if task.table == table} for table in {task.table for task in tasks({})}}
-    assert by_table == {"verdict_runs": {"verdict"}, "verdict_alone": {"verdict"}, "verdict_twice": {"verdict"}, "verdict_few": {"verdict", "choosing"}}
+    assert by_table == {"verdict_runs": {"verdict"}, "verdict_alone": {"verdict"}, "verdict_few": {"verdict", "choosing"}}
 
 
 def test_regions_are_put_into_other_landscapes_of_the_choosing_half(monkeypatch):
@@ -122,5 +122,3 @@ def test_few_calls_and_two_seeds():
     # Occlusion draws nothing, so that two seeds find the same.
     assert rows[0]["repeats"] == pytest.approx(1) and -1 < rows[1]["repeats"] < 0.9
     assert {"gain_black", "gain_mean", "gain_blurred", "half"} < set(rows[0])
-    twice, _ = measure_twice(*given, **arguments)
-    assert [row["repeats"] for row in twice] == [row["repeats"] for row in rows]
