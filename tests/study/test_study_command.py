@@ -282,6 +282,18 @@ def test_more_results_are_not_replaced_by_fewer_of_the_same_networks(study, path
     assert study()[0] == [0, 1, 2, 3] and study.provenance()["profile"] == "full"
 
 
+def test_what_a_study_needs_of_another_is_asked_for_first_and_found_when_derived(study, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "NEEDS", ("others_sanity",), raising=False)
+        measured, said = study()
+        assert measured == [] and "no others_sanity.csv" in said and "lab.study others" in said
+        study.folder.mkdir(parents=True, exist_ok=True)
+        (study.folder / "others_sanity.csv").write_text("method,value\nrise,5\n")
+        patch.setattr(sys.modules[__name__], "derive", lambda found: {"answers": found.table("others_sanity")})
+        study()
+    assert Results(study.folder).table("answers")["value"].tolist() == ["5"]
+
+
 def test_bad_arguments_are_refused_before_anything_is_started(study, monkeypatch):
     monkeypatch.setattr(engine, "cluster", lambda *_: pytest.fail("started"))
     monkeypatch.setenv("LAB_PROFILE", "fast")
