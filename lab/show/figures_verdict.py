@@ -64,7 +64,7 @@ def verdict_few(results):
     table = results.table("verdict_calls")
     return charts.intervals(
         table.assign(name=table["method"].map(METHOD_NAMES), asked=table["calls"].map("{:,} calls".format)), "name", "mean",
-        "What do a thousand calls bring over a hundred?", "gain, mean of the three fills, with 95% interval over objects (higher is better)", by="asked", panel="network",
+        "What do a thousand calls bring over a hundred?", "mean gain, with 95% interval over objects ↑", by="asked", panel="network",
     )
 
 
