@@ -125,6 +125,21 @@ def blurred(image):
     return np.round(gaussian(image, sigma=BLUR_SIGMA, channel_axis=-1, preserve_range=True)).astype(np.uint8)
 
 
+def blurred_away(image, region):
+    """A picture in which nothing is to be recognised of a region.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 array
+    region : (H, W) bool array
+
+    Returns
+    -------
+    (H, W, 3) uint8 array
+    """
+    return np.where(region[..., None], blurred(image), image)
+
+
 def mean_colour(image):
     """A picture's mean colour, rounded to one that a picture can have.
 

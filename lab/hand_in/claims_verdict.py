@@ -1,14 +1,16 @@
 """What the texts state of the verdict on many objects: see `lab.hand_in.claims`."""
 
+import itertools
+
 from lab.explain.names import BASELINES, REFERENCES
-from lab.measure.paired import GAINS
+from lab.measure.paired import GAINS, better
 
 _SUPERPIXELS = "lime", "lime_blurred", "shap"
 
 
-def _sure(results, first, second, table="verdict_pairs"):
+def _sure(results, first, second):
     """Of one method against another, by network and fill: whether it is surely better."""
-    rows = results.table(table)
+    rows = results.table("verdict_pairs")
     rows = rows[(rows["first"] == first) & (rows["second"] == second)]
     return rows.set_index(["network", "measure"])["low"] > 0
 
@@ -46,12 +48,12 @@ def trusted_methods_are_equal(results):
 
 def looking_inside_is_no_advantage(results):
     """LIME hidden behind the blurred picture, KernelSHAP and occlusion are better than Grad-CAM and both kinds of gradients."""
-    return all(_sure(results, method, inside).all() for method in ("lime_blurred", "shap", "occlusion") for inside in REFERENCES)
+    return set(itertools.product(("lime_blurred", "shap", "occlusion"), REFERENCES)) <= better(results.table("verdict_pairs"))
 
 
 def scattered_pixels_gain_nothing(results):
     """Integrated gradients are not better than any baseline."""
-    return not any(_sure(results, "integrated_gradients", baseline).all() for baseline in BASELINES)
+    return not better(results.table("verdict_pairs")) & {("integrated_gradients", baseline) for baseline in BASELINES}
 
 
 def grad_cam_wins_all_but_one(results):
@@ -102,8 +104,8 @@ def hundred_calls_are_nearly_as_good(results):
 
 def none_is_better_than_occlusion_with_a_hundred_calls(results):
     """With 100 calls neither LIME nor RISE is better than occlusion by the protocol's rule, on either half of the objects."""
-    rows = results.table("verdict_few_pairs").query("second == 'occlusion_blurred' and first in ('lime_blurred', 'rise')")
-    return not (rows["low"] > 0).groupby([rows["half"], rows["first"]]).all().any()
+    halves = results.table("verdict_few_pairs").groupby("half")
+    return not any(better(pairs) & {("lime_blurred", "occlusion_blurred"), ("rise", "occlusion_blurred")} for _, pairs in halves)
 
 
 def occlusion_repeats_and_others_do_not(results):

@@ -131,8 +131,9 @@ def evaluation_differ(results):
     cells = [maps.photograph(image, "the picture", f"{reading.told(most['label'])} {most['probability']:.2f}")]
     cells += [_panel(results, image, runs.loc[method], METHOD_NAMES[method]) for method in found.index]
     squashed = reading.image(picture, regions.shape[1])
+    start = _blurred(squashed)
     for (method, row), region in zip(found.iterrows(), regions):
-        pixels = maps.outlined(np.where(region[..., None], _blurred(squashed), squashed), region)
+        pixels = maps.outlined(np.where(region[..., None], start, squashed), region)
         cells.append(maps.photograph(maps.stretched(pixels, image.shape), f"without what {method.upper()} alone marks", f"{row['without']:.2f}"))
     return maps.sheet([cells[:3], [None, *cells[3:]]], f"Where LIME and RISE differ most ({network})")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lab.explain.names import BASELINES, METHOD_NAMES
+from lab.explain.names import BASELINES, METHOD_NAMES, REFERENCES
 from lab.measure.paired import GAINS
 from lab.pictures import DATA, load_image, load_mask
 from lab.show import charts, maps, reading
@@ -42,7 +42,7 @@ def verdict_gains(results):
 
 
 def _kind(method):
-    return "  (never asks)" if method in BASELINES else "  (looks inside)" if method in ("grad_cam", "integrated_gradients", "expected_gradients") else ""
+    return "  (never asks)" if method in BASELINES else "  (looks inside)" if method in REFERENCES else ""
 
 
 def verdict_pairs(results):
@@ -92,7 +92,6 @@ def verdict_alone(results):
 
 def _emptied(kind, stem, size):
     """A picture of which the object is blurred away."""
-    from lab.explain.game import blurred  # takes a second to import
+    from lab.explain.game import blurred_away  # takes a second to import
 
-    image, mask = _image(kind, stem, size), load_mask(SET / kind / f"{stem}.jpg", size)
-    return np.where(mask[..., None], blurred(image), image)
+    return blurred_away(_image(kind, stem, size), load_mask(SET / kind / f"{stem}.jpg", size))

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from lab.explain.game import blurred
+from lab.explain.game import blurred, blurred_away
 from lab.explain.methods import explain
 from lab.explain.names import BASELINES, REFERENCES
 from lab.measure.agreement import rank_correlation
@@ -133,13 +133,12 @@ def measure_set(network, image, mask, object, label, methods, budget):
 def measure_alone(network, image, mask, object, label, methods, budget, hosts):
     """Is the class still seen in the most salient fifth alone, put into other pictures? As a task.
 
-    The pictures' own objects are blurred away. The row "object" has the object itself for a region, "picture" the whole.
+    The pictures' own objects are blurred away. The row "object" has the object itself for a region.
     """
     grounds = []
     for name in hosts:
         path = SET / f"{name}.jpg"
-        ground = load_image(path, len(image))
-        grounds.append(np.where(load_mask(path, len(image))[..., None], blurred(ground), ground))
+        grounds.append(blurred_away(load_image(path, len(image)), load_mask(path, len(image))))
     regions = {method: portions(explain(method, network, image, label, budget), FIFTHS) == 0 for method in methods} | {"object": mask}
     asked = [np.where(region[..., None], image, ground) for region in regions.values() for ground in grounds]
     answers = Asked(network, [label])(np.stack([image, *asked, *grounds]))[:, 0].astype(float)
@@ -189,7 +188,7 @@ def derive(results):
 
 
 def _calls(runs, few):
-    """Mean gains with few calls and with all, on the same pictures, and what the more calls bring."""
+    """Mean gains with few calls and with all, on the same pictures."""
     few = few[few["half"] == "verdict"]
     both = pd.concat([few, runs[runs["method"].isin(FRUGAL)].merge(few[["network", "picture"]].drop_duplicates())])
     both = both.assign(gain=both[list(GAINS)].mean(axis=1))
