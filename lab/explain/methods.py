@@ -74,6 +74,9 @@ def explain(method, black_box, image, label, budget, seed=0):
         A square in the picture's mean colour, in black or of the blurred picture, a quarter of the picture's side, slid over it
         in as many steps as the budget allows. A pixel's saliency is the mean drop of the probability over the squares
         that cover it.
+    "nested"
+        `rise.nested_occlusion`: windows of two sizes, in the picture's mean colour, slid over the picture, over the half and the
+        quarter of it that are most salient until then.
     "random", "centre", "edges"
         What a good method must beat, without a model call: noise, the usual kind, drawn for each pixel
         alone; a Gaussian in the middle, where photographers put things, with a standard deviation of a quarter of
@@ -143,6 +146,12 @@ def _windows(shape, most):
     return [(int(top), int(left)) for top in starts[0] for left in starts[1]], sizes
 
 
+def _nested(black_box, image, label, budget, seed):
+    _afford("nested", budget, 9, "three parts of the picture, each whole and without a window of either size")
+    size = getattr(black_box, "batch_size", BATCH)
+    return rise.nested_occlusion(Asked(black_box, [label]), image, [0], budget, size, seed=seed).saliency[0]
+
+
 def _random(black_box, image, label, budget, seed):
     return np.random.default_rng(seed).random(image.shape[:2])
 
@@ -168,6 +177,7 @@ METHODS = {
     "lime_blurred": functools.partial(_by_superpixels, "lime", hide_color="blur"),
     "occlusion_black": functools.partial(_occlusion, fill=np.zeros_like),
     "occlusion_blurred": functools.partial(_occlusion, fill=blurred),
+    "nested": _nested,
 }
 """Methods by name: functions with the parameters of `explain` but for the method, unchecked."""
 

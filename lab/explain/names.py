@@ -12,6 +12,7 @@ METHOD_NAMES = {
     "lime_blurred": "LIME (blurred)",
     "occlusion_black": "Occlusion (black)",
     "occlusion_blurred": "Occlusion (blurred)",
+    "nested": "Nested occlusion",
     "grad_cam": "Grad-CAM",
     "integrated_gradients": "Integrated gradients",
     "expected_gradients": "Expected gradients",

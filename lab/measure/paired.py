@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 GAINS = "gain_black", "gain_mean", "gain_blurred"
-"""What `pairs` compares by: keys of `lab.measure.measurements.MEASUREMENTS`."""
+"""What `pairs` compares by unless told otherwise: keys of `lab.measure.measurements.MEASUREMENTS`."""
 
 MOST_ALIKE = 0.5
 """What the maps of random networks may agree with the intact one's at, for `judge`."""
@@ -61,13 +61,14 @@ def _drawn(n):
     return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
 
 
-def pairs(table):
+def pairs(table, measures=GAINS):
     """Every method against every other, on the same pictures.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        A row for each network, picture and method: "network", "class", "picture", "object", "method" and `GAINS`.
+        A row for each network, picture and method: "network", "class", "picture", "object", "method" and the measures.
+    measures : sequence of str, optional
 
     Returns
     -------
@@ -77,7 +78,7 @@ def pairs(table):
     """
     rows = []
     methods = list(dict.fromkeys(table["method"]))
-    for network, measure in itertools.product(dict.fromkeys(table["network"]), GAINS):
+    for network, measure in itertools.product(dict.fromkeys(table["network"]), measures):
         values = table[table["network"] == network].pivot(index=["object", "class", "picture"], columns="method", values=measure)
         objects = values.index.get_level_values("object")
         for first, second in itertools.combinations(methods, 2):

@@ -30,6 +30,10 @@ CURVES = 6 * 51  # model calls for the curves of a map
 FEW = 100  # model calls, with which it is asked what fewer cost
 FRUGAL = "lime_blurred", "rise", "occlusion_blurred", "centre"  # KernelSHAP takes more
 FEWER = 10  # objects of each half on which this is asked
+SMALL = 250  # model calls, with which nested occlusion is compared with the others
+PAPER = 4000  # masks of RISE in its paper
+RIVALS = "lime", "lime_blurred", "rise", "rise_average", "occlusion", "occlusion_black", "occlusion_blurred"  # KernelSHAP takes more
+GAIN = "gain", *GAINS
 HOSTS = "goose/goose_3_meadow", "bullfrog/frog_3_gravel", "airliner/airliner_1_storm", "grasshopper/bush_cricket_1_concrete"
 """Where a region is put alone: the pictures of the choosing half with the smallest objects, of different landscapes."""
 
@@ -96,6 +100,8 @@ def tasks(_):
     """
     budget = max(samples(BUDGET), 320)  # KernelSHAP needs four calls for each of up to 79 superpixels, LIME one and one more
     few, every = max(samples(FEW), 80), len(CANDIDATES) * budget
+    small = max(samples(SMALL), 80)
+    asked_of = [*([method, small] for method in (*RIVALS, "nested")), ["nested", max(samples(FEW), 40)], ["rise_average", samples(PAPER)]]
     first = {which: [path for path in pictures(which) if _number(path) == 1] for which in ("verdict", "choosing")}
 
     def asked(table, work, paths, calls, **arguments):
@@ -111,6 +117,7 @@ def tasks(_):
             for task in asked("verdict_alone", measure_alone, [path], every, methods=[*CANDIDATES, *BASELINES], budget=budget, hosts=_hosts(path))
         ),
         *asked("verdict_few", measure_few, [*first["verdict"][:FEWER], *first["choosing"][:FEWER]], len(FRUGAL) * (2 * few + CURVES), methods=list(FRUGAL), budget=few),
+        *asked("verdict_small", measure_small, first["verdict"], sum(calls + CURVES for _, calls in asked_of), asked=asked_of),
     ]
 
 
@@ -161,6 +168,16 @@ def measure_few(network, image, mask, object, label, methods, budget):
     return rows, {}
 
 
+def measure_small(network, image, mask, object, label, asked):
+    """What explanations are worth by methods that have a number of calls each, as a task."""
+    rows = []
+    for method, calls in asked:
+        saliency = explain(method, network, image, label, calls)
+        about = {"object": object, "method": method, "calls": calls}
+        rows.append(about | gains(network, image, label, saliency, curves(network, image, label, saliency, blurred(image))))
+    return rows, {}
+
+
 def derive(results):
     """The tables that follow from what was measured.
 
@@ -172,10 +189,11 @@ def derive(results):
     Returns
     -------
     dict of str to pandas.DataFrame
-        "verdict_pairs", "verdict", "verdict_means", "verdict_few_pairs", "verdict_calls" and "verdict_example".
+        "verdict_pairs", "verdict", "verdict_means", "verdict_few_pairs", "verdict_calls", "verdict_example", "verdict_small_means" and "verdict_small_pairs".
     """
     runs, few, alone, checked = (results.table(name) for name in ("verdict_runs", "verdict_few", "verdict_alone", "evaluation_sanity"))
     alike = checked["rank_correlation"].fillna(0).abs().groupby(checked["method"]).mean()
+    small = _with_mean(results.table("verdict_small"))
     compared = pairs(runs)
     return {
         "verdict_pairs": compared,
@@ -184,6 +202,8 @@ def derive(results):
         "verdict_few_pairs": pd.concat([pairs(part).assign(half=which) for which, part in few.groupby("half")]),
         "verdict_calls": _calls(runs, few),
         "verdict_example": _example(alone),
+        "verdict_small_means": _means(small, GAIN, ["network", "method", "calls"]),
+        "verdict_small_pairs": pairs(small.assign(method=small["method"] + " " + small["calls"].astype(str)), GAIN),
     }
 
 
@@ -191,8 +211,12 @@ def _calls(runs, few):
     """Mean gains with few calls and with all, on the same pictures."""
     few = few[few["half"] == "verdict"]
     both = pd.concat([few, runs[runs["method"].isin(FRUGAL)].merge(few[["network", "picture"]].drop_duplicates())])
-    both = both.assign(gain=both[list(GAINS)].mean(axis=1))
-    return _means(both, ["gain"], ["network", "method", "calls"])
+    return _means(_with_mean(both), ["gain"], ["network", "method", "calls"])
+
+
+def _with_mean(table):
+    """With a column "gain", the mean over the three fills."""
+    return table.assign(gain=table[list(GAINS)].mean(axis=1))
 
 
 def _example(alone):
