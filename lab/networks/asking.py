@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import diskcache
@@ -88,14 +89,14 @@ class Asked:
 
 
 def in_chunks(predict, draw, rows, progress=iter):
-    """Ask about pictures that are drawn a chunk at a time, so that memory never holds more.
+    """Ask about pictures that are drawn a chunk at a time, so that memory never holds more than two.
 
     Parameters
     ----------
     predict : callable
         A black box.
     draw : callable
-        Makes pictures ``(n, H, W, 3)`` of n rows.
+        Makes pictures ``(n, H, W, 3)`` of n rows. It is called from another thread, one call at a time.
     rows : sequence or array
     progress : callable, optional
         Wraps the iterable of chunks; tqdm fits.
@@ -104,8 +105,16 @@ def in_chunks(predict, draw, rows, progress=iter):
     -------
     (len(rows), n_classes) array
     """
-    starts = range(0, len(rows), CHUNK)
-    return np.concatenate([predict(draw(rows[start : start + CHUNK])) for start in progress(starts)])
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    answers = []
+    with ThreadPoolExecutor(1) as thread:
+        drawn = thread.submit(draw, chunks[0])
+        for _, following in zip(progress(chunks), [*chunks[1:], None]):
+            pictures = drawn.result()
+            # While the black box works: drawing occupies one core only, and the others would wait for it.
+            drawn = None if following is None else thread.submit(draw, following)
+            answers.append(predict(pictures))
+    return np.concatenate(answers)
 
 
 def digest(array):

@@ -3,6 +3,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -228,6 +229,34 @@ def test_chunks_are_drawn_one_after_the_other(n):
     answers = in_chunks(Colours(), draw, np.arange(n), lambda starts: (seen.append(start) or start for start in starts))
     np.testing.assert_allclose(answers, np.repeat(np.arange(n)[:, None], 3, axis=1) / 255)
     assert sum(drawn) == n and max(drawn) <= CHUNK and len(seen) == len(drawn)
+
+
+def test_a_chunk_is_drawn_while_the_black_box_answers_the_one_before():
+    second_begun = threading.Event()
+
+    def draw(rows):
+        if rows[0] == CHUNK:
+            second_begun.set()
+        return np.full((len(rows), 1, 1, 3), rows[0])
+
+    def predict(images):
+        assert second_begun.wait(60)  # or else the second is drawn only after this answer
+        return images[:, 0, 0, :1]
+
+    answers = in_chunks(predict, draw, np.arange(2 * CHUNK + 1))
+    np.testing.assert_array_equal(answers[:, 0], np.arange(2 * CHUNK + 1) // CHUNK * CHUNK)
+
+
+def test_a_chunk_that_cannot_be_drawn_stops_the_asking():
+    def draw(rows):
+        if rows[0] > 0:
+            raise ZeroDivisionError
+        return np.zeros((len(rows), 2, 2, 3))
+
+    black_box = Colours()
+    with pytest.raises(ZeroDivisionError):
+        in_chunks(black_box, draw, np.arange(3 * CHUNK))
+    assert black_box.calls == CHUNK
 
 
 def test_digest_tells_values_types_and_shapes_apart():
