@@ -2,10 +2,13 @@
 
     python benchmarks/lime_cost.py [--share 0.1] [--picture FILE]
 
-Both sides explain the picture with EfficientNet-Lite0, one after the other in one process, and
-their weights are compared. The package is used as its users do: `explain_instance` once a setting,
-`model.predict`, pictures handed over in tens. The lab's side starts with an empty memory and leaves
-the disk alone.
+Both sides explain the picture with EfficientNet-Lite0 in one process, and their weights are compared.
+The package is used as its users do: `explain_instance` once a setting, `model.predict`, pictures handed
+over in tens. The lab's side starts with an empty memory and leaves the disk alone. The two take turns,
+a colour that hides superpixels at a time, so that other work on the machine meets both.
+
+The processor time is that of all cores together, and other work on the machine changes it less than the
+time that passes. Divided by that time it says how many cores were busy.
 """
 
 import argparse
@@ -47,6 +50,10 @@ def with_the_package(black_box, image, settings):
     }
 
 
+def clocks():
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--share", type=float, default=1.0, help="share of each setting's num_samples (default: all)")
@@ -63,11 +70,14 @@ def main():
     black_box(image[None])  # both graphs are built before the clock starts
     black_box._network.predict(image[None], verbose=0)
 
-    start = time.perf_counter()
-    ours = with_the_lab(black_box, image, settings)
-    middle = time.perf_counter()
-    theirs = with_the_package(black_box, image, settings)
-    end = time.perf_counter()
+    found, spent = {with_the_lab: {}, with_the_package: {}}, {with_the_lab: 0, with_the_package: 0}
+    for color in dict.fromkeys(setting.hide_color for setting in settings.values()):  # no question is common to two colours
+        alike = {name: setting for name, setting in settings.items() if setting.hide_color == color}
+        for side in found:
+            start = clocks()
+            found[side] |= side(black_box, image, alike)
+            spent[side] += clocks() - start
+    ours, theirs = found.values()
 
     difference = max(
         abs(weight - dict(theirs[name].local_exp[label])[superpixel])
@@ -78,9 +88,10 @@ def main():
     largest = max(abs(weight) for explanation in theirs.values() for pairs in explanation.local_exp.values() for _, weight in pairs)
     calls = sum(setting.num_samples for setting in settings.values())
     print(f"{arguments.picture.name}, {black_box.name}, {len(settings)} settings, {calls:,} perturbations")
-    print(f"lab      {middle - start:8.1f} s")
-    print(f"package  {end - middle:8.1f} s")
-    print(f"ratio    {(end - middle) / (middle - start):8.1f}")
+    for side, (wall, processor) in zip(("lab", "package"), spent.values()):
+        print(f"{side:8} {wall:8.1f} s, processor time {processor:8.1f} s")
+    wall, processor = spent[with_the_package] / spent[with_the_lab]
+    print(f"ratio    {wall:8.1f}  , processor time {processor:8.1f}")
     print(f"largest weight {largest:.1e}, largest difference of a weight {difference:.1e}")
 
 
