@@ -4,17 +4,19 @@
 # make report  builds report/report.pdf from report/figures and report/results
 # make archive NAME=lastname_firstname   writes dist/<NAME>_LIME_RISE.zip
 # make test    runs the tests, and the notebooks again at small counts
-# make bench   compares rise.py with other software, in an environment of its own: hours
+# make bench   compares explanations with those of other software, by the model calls that they take: a quarter of an hour
+# make bench-long   the same for two networks, all objects and three seeds, and what rise.py costs around the model: many hours
 #
-# Each first makes .venv and installs LIME_requirements.txt, once; make bench .venv-bench and benchmarks/requirements.txt.
+# Each first makes .venv and installs LIME_requirements.txt, once; the benchmarks .venv-bench and benchmarks/requirements.txt.
 
 PYTHON ?= python3
 BIN := .venv/bin
+BENCH := .venv-bench/bin/python
 NOTEBOOKS := LIME.ipynb RISE.ipynb EVALUATION.ipynb
 HALF := tests/explain tests/networks tests/study
 TESTS := tests-half tests-rest $(NOTEBOOKS:%=test-%)
 
-.PHONY: lab study figures report archive test bench $(TESTS)
+.PHONY: lab study figures report archive test bench bench-long $(TESTS)
 
 lab: .venv/installed
 	$(BIN)/python -m lab.hand_in.notebooks $(NOTEBOOKS)
@@ -50,13 +52,19 @@ $(NOTEBOOKS:%=test-%):
 	$(BIN)/python -m pytest -p no:cacheprovider --nbval-lax --nbval-current-env $(@:test-%=%)
 
 bench: .venv-bench/installed
-	.venv-bench/bin/python benchmarks/rise_overhead.py
-	.venv-bench/bin/python benchmarks/rise_calls.py
-	.venv-bench/bin/python benchmarks/rise_calls.py --convergence
+	$(BENCH) -m pytest -p no:cacheprovider tests/test_benchmarks.py
+	$(BENCH) benchmarks/quality.py
+
+bench-long: .venv-bench/installed
+	$(BENCH) -m pytest -p no:cacheprovider tests/test_benchmarks.py
+	$(BENCH) benchmarks/quality.py --long
+	$(BENCH) benchmarks/rise_overhead.py
+	$(BENCH) benchmarks/rise_calls.py
+	$(BENCH) benchmarks/rise_calls.py --convergence
 
 .venv-bench/installed: benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(BENCH) -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
 .venv/installed: LIME_requirements.txt

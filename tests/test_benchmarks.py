@@ -1,0 +1,76 @@
+"""The benchmarks compare by calls: they must count them right, and ask no more than they say."""
+
+import math
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cheap import Places, tiles
+from lab.files import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import quality
+
+PARTLY = {
+    "Occlusion (blurred)": {100: 1 + 9 * 11, 500: 1 + 22 * 22}, "Xplique's Occlusion": {100: 1 + 9 * 9, 500: 1 + 19 * 19},
+    "Xplique's Sobol": {100: 8 * (3 * 3 + 2), 500: 8 * (7 * 7 + 2)},
+}
+"""Calls of the methods that cannot make any number of them, for a picture of 96 x 96 pixels."""
+
+
+def explained(method, budget=100, seed=0):
+    if method.startswith("Xplique"):
+        pytest.importorskip("xplique")
+    black_box = Places()
+    saliency, calls = quality.explained(method, black_box, tiles(6, 6), 1, budget, seed)
+    return saliency, calls, black_box.calls
+
+
+@pytest.mark.parametrize("budget", [100, 500])
+@pytest.mark.parametrize("method", quality.METHODS)
+def test_the_calls_counted_are_those_made(method, budget):
+    if budget < quality.METHODS[method].least:
+        pytest.skip("too few calls for the method")
+    saliency, calls, made = explained(method, budget)
+    assert calls == made == PARTLY.get(method, {}).get(budget, budget)
+    assert saliency.shape == (96, 96) and np.isfinite(saliency).all() and np.ptp(saliency) > 0
+
+
+@pytest.mark.parametrize("method", ["RISE (regression)", "Xplique's Rise"])
+def test_a_seed_has_masks_of_its_own(method):
+    first, again, other = (explained(method, seed=seed)[0] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.corrcoef(first.ravel(), other.ravel())[0, 1] < 0.99
+
+
+@pytest.mark.parametrize("budget", quality.BUDGETS)
+@pytest.mark.parametrize("side", [224, 227])
+def test_xplique_is_given_most_of_its_calls(side, budget):
+    sobol, occlusion = quality.designs(budget, side), quality.patches(budget, side)
+    calls = sobol["nb_design"] * (sobol["grid_size"] ** 2 + 2), 1 + math.ceil((side - occlusion["patch_size"] + 1) / occlusion["patch_stride"]) ** 2
+    assert all(0.7 * budget < number <= budget for number in calls)
+
+
+def test_methods_are_compared_on_the_same_pictures():
+    gains = {"RISE (regression)": [0.1, 0.9, 0.5, 0.7], "LIME": [0.0, 0.8, 0.4, 0.6]}
+    rows = [
+        {"network": "cheap", "object": str(number), "seed": 0, "method": method, "budget": budget, "calls": budget - (method == "LIME"), "gain": gain}
+        for method, values in gains.items() for number, gain in enumerate(values) for budget in (50, 1000)
+        if (method, budget) != ("LIME", 50)
+    ]
+    found = quality.means(pd.DataFrame(rows)).set_index(["method", "budget"])
+    assert len(found) == 3
+    lime = found.loc["LIME", 1000]
+    np.testing.assert_allclose(lime[["calls", "gain", "difference", "difference low", "difference high"]].tolist(), [999, 0.45, -0.1, -0.1, -0.1])
+    assert lime["gain low"] < 0.2 < 0.7 < lime["gain high"]  # objects differ more than methods
+    table = quality.markdown(found.reset_index())
+    assert "| LIME |  |  |  |  | 0.450 | −0.100 (−0.100 to −0.100) |" in table
+
+
+def test_the_readme_has_the_table_as_it_was_measured():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = pd.read_csv(ROOT / "benchmarks" / "results" / "quality_means.csv")
+    assert quality.markdown(found) in text and found["made_with"][0][12:] in text
+    assert f"{found['objects'].iloc[0]} objects" in text
