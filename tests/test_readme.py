@@ -75,3 +75,11 @@ def test_whatever_make_runs_it_tells_how_to_run_without():
     without = TEXT[TEXT.index("Without make"):].partition("## ")[0]
     # "python -m pip" is there as pip.
     assert len(recipes) >= 7 and [recipe for recipe in recipes if f".venv/bin/{recipe}" not in without and not recipe.endswith("pip")] == []
+
+
+def test_it_has_the_table_of_quality_as_it_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    quality = importlib.import_module("quality")
+    found = pd.read_csv(ROOT / "benchmarks" / "results" / "quality_means.csv")
+    assert quality.markdown(found) in TEXT and found["made_with"][0][12:] in TEXT
+    assert f"{found['objects'].iloc[0]} objects" in TEXT
