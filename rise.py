@@ -770,12 +770,13 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
     Returns
     -------
     Explanation
-        The saliency is in units of the score, above 0 where hiding lowers it. The standard error is that of
-        windows drawn independently of each other; these are spread evenly, which is surer.
+        The saliency is in units of the score, above 0 where hiding lowers it. The standard error is taken from how
+        much windows near each other differ, as if they were drawn independently; since they are spread
+        evenly, maps of other seeds differ by as much or somewhat less.
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If an argument is not what it should be, before any model call, or the model's answers are not.
 
     Notes
@@ -819,11 +820,10 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
             raise TypeError(f"{name} must be callable, got {function!r}.")
     outputs = []
 
-    def scores(masks):
+    def scores(batches):
         known = len(outputs)
-        for start in range(0, len(masks), batch_size):
-            perturbed = perturb(x, masks[start:start + batch_size], mask_value)
-            outputs.extend(_finite("model's scores", _outputs(model, perturbed)))
+        for masks in batches:
+            outputs.extend(_finite("model's scores", _outputs(model, perturb(x, masks, mask_value))))
             if max(classes) >= len(outputs[0]):
                 raise ValueError(f"classes must be below the model's {len(outputs[0])} outputs, got {max(classes)}.")
         return np.array([found[classes] for found in outputs[known:]], np.float64).reshape(-1, len(classes))
@@ -833,11 +833,11 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
     for shown, (side, share) in progress([(shown, window) for shown in _SHOWN for window in _WINDOWS]):
         if (side, share) == _WINDOWS[0]:
             part = _most_salient(saliency, shown)
-            intact = scores(part[np.newaxis])
+            intact = scores([part[np.newaxis]])
         due += share * nb_samples / len(_SHOWN)
         starts, size, asked = _windows(part, side * sqrt(shown), round(due) - len(outputs), random.random(2))
         drops = np.zeros((len(classes), *asked.shape))
-        drops[:, asked] = (intact - scores(_without(part, starts, size, asked))).T
+        drops[:, asked] = (intact - scores(_without(part, starts, size, asked, batch_size))).T
         mean, square = _over_windows(starts, size, part.shape, drops)
         saliency, variance = saliency + mean, variance + square
     return Explanation(saliency.astype(np.float32), np.sqrt(variance).astype(np.float32), np.array(outputs))
@@ -879,13 +879,15 @@ def _spread(count, length, size, shift):
     return np.clip(np.round((np.arange(count) + shift - 0.5) * (length - size) / (count - 1)), 0, length - size).astype(int)
 
 
-def _without(part, starts, size, asked):
-    """What is shown when each of the windows is hidden, (n, H, W)."""
-    masks = np.repeat(part[np.newaxis], np.count_nonzero(asked), axis=0)
-    for mask, (row, column) in zip(masks, np.argwhere(asked)):
-        top, left = starts[0][row], starts[1][column]
-        mask[top:top + size[0], left:left + size[1]] = 0
-    return masks
+def _without(part, starts, size, asked, batch_size):
+    """What is shown when each of the windows is hidden, in batches (n, H, W)."""
+    corners = [(starts[0][row], starts[1][column]) for row, column in np.argwhere(asked)]
+    for start in range(0, len(corners), batch_size):
+        batch = corners[start:start + batch_size]
+        masks = np.repeat(part[np.newaxis], len(batch), axis=0)
+        for mask, (top, left) in zip(masks, batch):
+            mask[top:top + size[0], left:left + size[1]] = 0
+        yield masks
 
 
 def _over_windows(starts, size, shape, drops):
