@@ -787,6 +787,7 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
 
     Do not use it
 
+    - with fewer than a hundred evaluations: too few windows are then left for each part;
     - where the map of [3]_ is meant, the mean score while a pixel is kept: this is another one, and `Rise` has that;
     - for what is far smaller than a tenth of the picture's side or lies scattered in it: windows are larger, and a
       small thing may fall out of the half that the first third of the evaluations has found;

@@ -258,3 +258,11 @@ def test_few_calls(results, networks, plan):
     some = ["rise", "centre"]
     got, _ = task.work(*inputs(networks, task), **task.arguments | {"methods": some})
     assert_same(got, rows.set_index("method").loc[some].reset_index(), ["repeats", "gain_black", "gain_mean", "gain_blurred"])
+
+
+def test_a_hundred_calls_of_nested_occlusion(results, networks, plan):
+    task = first(plan, networks, "verdict_small")
+    rows, _ = committed(results, networks, task)
+    asked = [[method, calls] for method, calls in task.arguments["asked"] if method == "nested" and calls < 250]
+    got, _ = task.work(*inputs(networks, task), **task.arguments | {"asked": asked})
+    assert_same(got, rows.query("method == 'nested' and calls < 250").reset_index(drop=True), ["gain_black", "gain_mean", "gain_blurred"])

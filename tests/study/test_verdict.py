@@ -9,12 +9,13 @@ import pytest
 
 from lab.explain.game import blurred, mean_colour
 from lab.explain.methods import METHODS as ALL
+from lab.explain.methods import explain
 from lab.explain.names import METHOD_NAMES
 from lab.files import ROOT
 from lab.measure.curves import auc, curves, deletion_curve, gains, insertion_curve
 from lab.networks.loading import load
 from lab.pictures import load_image, load_mask
-from lab.study.verdict import METHODS, SET, half, measure_alone, measure_few, measure_set, object_of, pictures, tasks
+from lab.study.verdict import METHODS, SET, half, measure_alone, measure_few, measure_set, measure_small, object_of, pictures, tasks
 
 
 def test_an_object_is_the_name_up_to_its_number():
@@ -38,16 +39,27 @@ def test_the_tasks_are_those_of_the_protocol(monkeypatch):
     assert len(plan) == 2 * len(pictures()) and all(task.arguments["budget"] == 1000 for task in plan)
     assert len({(task.network, task.picture) for task in plan}) == len(plan)
     protocol = (ROOT / "report" / "protocol.md").read_text(encoding="utf-8")
-    assert all(f"`{method}`" in protocol for method in METHODS) and set(METHODS) == set(METHOD_NAMES)
+    assert all(f"`{method}`" in protocol for method in METHODS) and set(METHODS) == set(METHOD_NAMES) - {"nested"}
     assert set(METHODS) - set(ALL) == {"grad_cam", "integrated_gradients", "expected_gradients"}
     firsts = ["_1_" in task.picture.stem for task in plan]
     assert firsts == sorted(firsts, reverse=True)
 
 
+def test_nested_occlusion_has_the_calls_of_the_protocol(monkeypatch):
+    monkeypatch.setenv("LAB_PROFILE", "study")
+    plan = [task for task in tasks({}) if task.table == "verdict_small"]
+    assert len({(task.network, object_of(task.picture)) for task in plan}) == len(plan) == 2 * 19
+    protocol = (ROOT / "report" / "protocol.md").read_text(encoding="utf-8").split("## Nested occlusion")[1]
+    for task in plan:
+        calls = {(method, number) for method, number in task.arguments["asked"]}
+        assert {("nested", 250), ("nested", 100), ("rise_average", 4000)} < calls and {number for _, number in calls} == {100, 250, 4000}
+        assert all(f"`{method}`" in protocol or method.startswith("occlusion") for method, _ in calls - {("nested", 250), ("nested", 100)})
+
+
 def test_only_the_verdict_half_is_told_but_for_few_calls(monkeypatch):
     monkeypatch.setenv("LAB_PROFILE", "study")
     by_table = {table: {half(object_of(task.picture)) for task in tasks({}) if task.table == table} for table in {task.table for task in tasks({})}}
-    assert by_table == {"verdict_runs": {"verdict"}, "verdict_alone": {"verdict"}, "verdict_few": {"verdict", "choosing"}}
+    assert by_table == {"verdict_runs": {"verdict"}, "verdict_alone": {"verdict"}, "verdict_few": {"verdict", "choosing"}, "verdict_small": {"verdict"}}
 
 
 def test_regions_are_put_into_other_landscapes_of_the_choosing_half(monkeypatch):
@@ -113,6 +125,17 @@ def test_a_region_of_everything_is_the_picture_and_of_nothing_the_host(monkeypat
     for whole, equal_to in ((True, "probability"), (False, "empty")):
         [row], _ = measure_alone(network, image, np.full_like(mask, whole), **task.arguments | {"methods": []})
         assert row["alone"] == pytest.approx(row[equal_to], rel=1e-3, abs=1e-6)
+
+
+def test_each_method_has_its_own_number_of_calls():
+    task, (network, image, mask) = some_task("verdict_small")
+    rows, _ = measure_small(network, image, mask, **task.arguments | {"asked": [["nested", 30], ["occlusion", 10], ["nested", 20]]})
+    assert [(row["method"], row["calls"]) for row in rows] == [("nested", 30), ("occlusion", 10), ("nested", 20)]
+    label = task.arguments["label"]
+    for row in (rows[0], rows[2]):
+        saliency = explain("nested", network, image, label, row["calls"])
+        expected = gains(network, image, label, saliency, curves(network, image, label, saliency, blurred(image)))
+        assert {name: row[name] for name in expected} == pytest.approx(expected)
 
 
 def test_few_calls_and_two_seeds():
