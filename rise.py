@@ -337,9 +337,7 @@ class Rise:
     def __init__(self, model, batch_size=32, operator=None, nb_samples=4000, grid_size=7,
                  preservation_probability=0.5, mask_value=0.0, seed=0, progress=None,
                  estimator="regression", tolerance=None):
-        for name, function in (("model", model), ("operator", operator), ("progress", progress)):
-            if not callable(function) and (name == "model" or function is not None):
-                raise TypeError(f"{name} must be callable, got {function!r}.")
+        _check_callables(model, operator=operator, progress=progress)
         self.model = model
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.operator = operator
@@ -815,11 +813,8 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
     x, classes, mask_value = _picture(x, classes, mask_value)
     nb_samples = _integer("nb_samples", nb_samples, len(_SHOWN) * (len(_WINDOWS) + 1))
     batch_size, random = _integer("batch_size", batch_size, 1), np.random.default_rng(_integer("seed", seed, 0))
-    progress = iter if progress is None else progress
-    for name, function in (("model", model), ("progress", progress)):
-        if not callable(function):
-            raise TypeError(f"{name} must be callable, got {function!r}.")
-    outputs = []
+    _check_callables(model, progress=progress)
+    progress, outputs = progress or iter, []
 
     def scores(batches):
         known = len(outputs)
@@ -919,6 +914,12 @@ def _covering(starts, size, length, wider):
 
 
 # 5. The checks of arguments, before any model call.
+
+
+def _check_callables(model, **optional):
+    for name, function in {"model": model, **optional}.items():
+        if not callable(function) and (name == "model" or function is not None):
+            raise TypeError(f"{name} must be callable, got {function!r}.")
 
 
 def _estimator(estimator):

@@ -1,4 +1,4 @@
-"""A black box for tests that counts what it is asked."""
+"""Models for tests that count or keep what they are asked, or must not be asked."""
 
 
 class Counting:
@@ -13,3 +13,18 @@ class Counting:
         self.calls += len(images)
         self.batches.append(len(images))
         return self.answer(images)
+
+
+def forbidden(inputs):
+    raise AssertionError("the model was called")
+
+
+class Recorder:
+    """A model that keeps the batches that it was given."""
+
+    def __init__(self, model):
+        self.model, self.seen = model, []
+
+    def __call__(self, inputs):
+        self.seen.append(inputs)
+        return self.model(inputs)

@@ -4,25 +4,11 @@ import numpy as np
 import pytest
 
 import rise
+from counting import Recorder, forbidden
 from rise import nested_occlusion
 
 PICTURE = np.random.default_rng(3).random((40, 56, 3)).astype(np.float32)
 PATCH = np.s_[:, 10:20, 30:44]
-
-
-def forbidden(inputs):
-    raise AssertionError("the model was called")
-
-
-class Recorder:
-    """A model that keeps what it was given."""
-
-    def __init__(self, model):
-        self.model, self.seen = model, []
-
-    def __call__(self, inputs):
-        self.seen.extend(inputs)
-        return self.model(inputs)
 
 
 def patch(pictures):
@@ -35,9 +21,13 @@ def patch_and_corner(pictures):
     return np.stack([np.tanh(3 * patch(pictures)), pictures[:, -12:, :12].mean(axis=(1, 2, 3)) ** 2], axis=1)
 
 
+def seen_by(model):
+    return np.concatenate(model.seen)
+
+
 def hidden(pictures):
     """Where pictures that were given to a model show nothing, when nothing is black."""
-    return (np.asarray(pictures) == 0).all(axis=-1)
+    return (pictures == 0).all(axis=-1)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -45,7 +35,7 @@ def test_of_the_whole_picture_it_is_the_mean_drop_over_the_windows_that_cover_a_
     monkeypatch.setattr(rise, "_SHOWN", (1.0,))
     model = Recorder(patch_and_corner)
     found = nested_occlusion(model, PICTURE, [0, 1], 300, mask_value=0, seed=seed)
-    outputs, where = patch_and_corner(np.array(model.seen)), hidden(model.seen)
+    outputs, where = patch_and_corner(seen_by(model)), hidden(seen_by(model))
     np.testing.assert_array_equal(outputs.astype(np.float32), found.outputs.astype(np.float32))
     assert not where[0].any()
     expected, covered, sizes = 0, True, where.sum(axis=(1, 2))
@@ -61,7 +51,7 @@ def test_of_the_whole_picture_it_is_the_mean_drop_over_the_windows_that_cover_a_
 def test_windows_are_rectangles_and_the_parts_lie_in_each_other():
     model = Recorder(patch)
     found = nested_occlusion(model, PICTURE, [0], 250, mask_value=0)
-    where = hidden(model.seen)
+    where = hidden(seen_by(model))
     shown = 1 - where.mean(axis=(1, 2))
     whole, half, quarter = (next(index for index, share in enumerate(shown) if abs(share - part) < 0.001) for part in (1, 1 / 2, 1 / 4))
     assert whole == 0 < half < quarter < found.calls
@@ -122,8 +112,8 @@ def test_a_picture_of_few_pixels_has_few_windows():
 def test_hidden_is_the_mean_colour_unless_told_otherwise():
     model = Recorder(patch)
     nested_occlusion(model, PICTURE, [0], 20)
-    changed = np.abs(np.array(model.seen) - PICTURE) > 1e-4
-    values = np.array(model.seen)[changed.any(axis=-1)]
+    changed = np.abs(seen_by(model) - PICTURE) > 1e-4
+    values = seen_by(model)[changed.any(axis=-1)]
     np.testing.assert_allclose(values, np.broadcast_to(PICTURE.mean(axis=(0, 1)), values.shape), atol=1e-6)
 
 
@@ -136,7 +126,7 @@ def test_maps_depend_on_the_seed_and_not_on_the_batches():
 def test_classes_share_the_calls():
     model = Recorder(patch_and_corner)
     both = nested_occlusion(model, PICTURE, [0, 1], 250)
-    assert both.calls == len(model.seen) <= 250 and both.outputs.shape == (both.calls, 2)
+    assert both.calls == len(seen_by(model)) <= 250 and both.outputs.shape == (both.calls, 2)
     alone = nested_occlusion(patch_and_corner, PICTURE, [1], 250)
     assert np.corrcoef(both.saliency[1].ravel(), alone.saliency[0].ravel())[0, 1] > 0.7
     twice = nested_occlusion(patch_and_corner, PICTURE, [1, 1], 250)

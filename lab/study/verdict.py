@@ -164,7 +164,7 @@ def measure_few(network, image, mask, object, label, methods, budget):
     for method in methods:
         one, other = (explain(method, network, image, label, budget, seed) for seed in (0, 1))
         about = {"object": object, "half": half(object), "method": method, "calls": budget, "repeats": rank_correlation(one, other)}
-        rows.append(about | gains(network, image, label, one, curves(network, image, label, one, blurred(image))))
+        rows.append(about | _gains(network, image, label, one))
     return rows, {}
 
 
@@ -173,9 +173,12 @@ def measure_small(network, image, mask, object, label, asked):
     rows = []
     for method, calls in asked:
         saliency = explain(method, network, image, label, calls)
-        about = {"object": object, "method": method, "calls": calls}
-        rows.append(about | gains(network, image, label, saliency, curves(network, image, label, saliency, blurred(image))))
+        rows.append({"object": object, "method": method, "calls": calls} | _gains(network, image, label, saliency))
     return rows, {}
+
+
+def _gains(network, image, label, saliency):
+    return gains(network, image, label, saliency, curves(network, image, label, saliency, blurred(image)))
 
 
 def derive(results):
