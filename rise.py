@@ -725,8 +725,8 @@ def _normal_scores(scores):
 
 # 4. A better map: what the score loses with windows, of the whole picture and of its more salient parts.
 
-# How much of the picture is shown: all, then the more salient half, then the most salient quarter.
-_SHOWN = 1.0, 0.5, 0.25
+# How much of the picture is shown: all, then the more salient three quarters, the half and so on.
+_SHOWN = 1.0, 0.75, 0.5, 0.35, 0.2
 # Sides of windows, as shares of the sides of what is shown, and their shares of the model evaluations.
 _WINDOWS = (0.15, 2 / 3), (0.35, 1 / 3)
 # With less of a window than this in what is shown, hiding it is taken to change nothing.
@@ -740,9 +740,9 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
 
         ``S(x) = sum over B and s of E[f(B) - f(B without W) | x in W]``
 
-    where f(B) is the score when B alone is shown. B is the whole picture, then the half and then the quarter of it
-    that are most salient until then. With B the whole picture alone this is occlusion [1]_; that what a part
-    adds to smaller and smaller sets counts alike is the idea of Shapley's value [2]_, and is what
+    where f(B) is the score when B alone is shown. B is the whole picture, then the three quarters, the half, the 35%
+    and the fifth of it that are most salient until then. With B the whole picture alone this is occlusion [1]_; that
+    what a part adds to smaller and smaller sets counts alike is the idea of Shapley's value [2]_, and is what
     deletion and insertion [3]_ measure.
 
     Parameters
@@ -755,7 +755,7 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
         Indices into the model's outputs. They share the windows and the parts, in which is what is salient for
         any of them: for one class alone its map is better.
     nb_samples : int
-        The most model evaluations to make, at least 9.
+        The most model evaluations to make, at least 15.
     batch_size : int
         Perturbed inputs per call of `model`.
     mask_value : float, (C,) array or (H, W, C) array, optional
@@ -763,7 +763,7 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
     seed : int
         Of where the windows lie.
     progress : callable, optional
-        Wraps the iterable of six rounds, two for each part; `tqdm.tqdm` fits.
+        Wraps the iterable of ten rounds, two for each part; `tqdm.tqdm` fits.
 
     Returns
     -------
@@ -781,14 +781,14 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
     -----
     A picture that lacks one compact part, or of which one is left, tells more about what the model needs than one with
     holes everywhere. Parts matter where a model is sure of the class whichever window is hidden, or sees another
-    class in the whole picture: the whole then says little, and the half or the quarter does.
+    class in the whole picture: the whole then says little, and the half or the fifth does.
 
     Do not use it
 
     - with fewer than a hundred evaluations: too few windows are then left for each part;
     - where the map of [3]_ is meant, the mean score while a pixel is kept: this is another one, and `Rise` has that;
     - for what is far smaller than a tenth of the picture's side or lies scattered in it: windows are larger, and a
-      small thing may fall out of the half that the first third of the evaluations has found;
+      small thing may fall out of the parts that the first evaluations have found;
     - to compare values between pictures or classes: they do not add up to the score;
     - for series and tabular rows, which have no windows: `Rise` takes them.
 

@@ -53,10 +53,10 @@ def test_windows_are_rectangles_and_the_parts_lie_in_each_other():
     found = nested_occlusion(model, PICTURE, [0], 250, mask_value=0)
     where = hidden(seen_by(model))
     shown = 1 - where.mean(axis=(1, 2))
-    whole, half, quarter = (next(index for index, share in enumerate(shown) if abs(share - part) < 0.001) for part in (1, 1 / 2, 1 / 4))
-    assert whole == 0 < half < quarter < found.calls
-    assert (where[half] <= where[quarter]).all() and (where[whole] <= where[half]).all()
-    for first, last in ((whole, half), (half, quarter), (quarter, found.calls)):
+    parts = [next(index for index, share in enumerate(shown) if abs(share - part) < 0.001) for part in (1, 0.75, 0.5, 0.35, 0.2)]
+    assert parts[0] == 0 and parts == sorted(parts)
+    assert all((where[larger] <= where[smaller]).all() for larger, smaller in zip(parts, parts[1:]))
+    for first, last in zip(parts, [*parts[1:], found.calls]):
         for window in where[first + 1 : last] & ~where[first]:
             rows, columns = np.nonzero(window.any(axis=1))[0], np.nonzero(window.any(axis=0))[0]
             box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -97,7 +97,7 @@ def test_mirrored_pictures_have_mirrored_maps_on_average():
 
 
 @pytest.mark.parametrize("shape", [(224, 224, 3), (227, 227, 3), (60, 180, 1), (180, 60, 1)])
-@pytest.mark.parametrize("nb_samples", [9, 20, 100, 250, 1000])
+@pytest.mark.parametrize("nb_samples", [15, 20, 100, 250, 1000])
 def test_the_budget_is_never_exceeded_and_nearly_used(shape, nb_samples):
     found = nested_occlusion(lambda pictures: pictures[:, : shape[0] // 2].mean(axis=(1, 2, 3)), np.ones(shape), [0], nb_samples, mask_value=0)
     assert 0.9 * nb_samples <= found.calls <= nb_samples
@@ -106,7 +106,7 @@ def test_the_budget_is_never_exceeded_and_nearly_used(shape, nb_samples):
 
 def test_a_picture_of_few_pixels_has_few_windows():
     found = nested_occlusion(lambda pictures: pictures.mean(axis=(1, 2, 3)), np.ones((3, 3, 1)), [0], 250, mask_value=0)
-    assert found.calls < 60 and np.isfinite(found.saliency).all()
+    assert found.calls < 100 and np.isfinite(found.saliency).all()
 
 
 def test_hidden_is_the_mean_colour_unless_told_otherwise():
@@ -145,17 +145,17 @@ def test_the_standard_error_is_at_least_the_spread_over_seeds_and_no_more_than_t
     assert spread <= error < 3 * spread
 
 
-def test_progress_wraps_the_six_rounds():
+def test_progress_wraps_the_ten_rounds():
     seen = []
     nested_occlusion(patch, PICTURE, [0], progress=lambda rounds: seen.append(len(rounds)) or rounds)
-    assert seen == [6]
+    assert seen == [10]
 
 
 @pytest.mark.parametrize("error, message, settings", [
     (ValueError, r"x must be a picture \(H, W, C\), got shape \(40, 56\)", {"x": PICTURE[..., 0]}),
     (ValueError, "x must be finite", {"x": PICTURE * np.nan}),
     (ValueError, "classes must be a sequence", {"classes": 0}),
-    (ValueError, "nb_samples must be an integer of at least 9, got 8", {"nb_samples": 8}),
+    (ValueError, "nb_samples must be an integer of at least 15, got 14", {"nb_samples": 14}),
     (ValueError, "batch_size must be an integer of at least 1, got 0", {"batch_size": 0}),
     (ValueError, "seed must be an integer of at least 0, got -1", {"seed": -1}),
     (ValueError, "mask_value must be", {"mask_value": [0, 0]}),

@@ -66,12 +66,14 @@ def half(name):
     return ("choosing", "verdict")[int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2]
 
 
-def pictures(which="verdict"):
-    """The pictures of one half, the first two of each object.
+def pictures(which="verdict", of_each=slice(PICTURES)):
+    """The pictures of one half, the first two of each object unless told otherwise.
 
     Parameters
     ----------
     which : {"verdict", "choosing"}, optional
+    of_each : slice, optional
+        Which of an object's pictures.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def pictures(which="verdict"):
     for path in sorted((path for path in SET.glob("*/*") if path.suffix in SUFFIXES), key=lambda path: path.stem):
         if half(object_of(path)) == which:
             objects.setdefault(object_of(path), []).append(path)
-    return [path for name in list(objects)[: counts().objects] for path in objects[name][:PICTURES]]
+    return [path for name in list(objects)[: counts().objects] for path in objects[name][of_each]]
 
 
 def tasks(_):
@@ -117,7 +119,7 @@ def tasks(_):
             for task in asked("verdict_alone", measure_alone, [path], every, methods=[*CANDIDATES, *BASELINES], budget=budget, hosts=_hosts(path))
         ),
         *asked("verdict_few", measure_few, [*first["verdict"][:FEWER], *first["choosing"][:FEWER]], len(FRUGAL) * (2 * few + CURVES), methods=list(FRUGAL), budget=few),
-        *asked("verdict_small", measure_small, first["verdict"], sum(calls + CURVES for _, calls in asked_of), asked=asked_of),
+        *asked("verdict_small", measure_small, pictures(of_each=slice(-1, None)), sum(calls + CURVES for _, calls in asked_of), asked=asked_of),
     ]
 
 

@@ -49,7 +49,8 @@ def test_nested_occlusion_has_the_calls_of_the_protocol(monkeypatch):
     monkeypatch.setenv("LAB_PROFILE", "study")
     plan = [task for task in tasks({}) if task.table == "verdict_small"]
     assert len({(task.network, object_of(task.picture)) for task in plan}) == len(plan) == 2 * 19
-    protocol = (ROOT / "report" / "protocol.md").read_text(encoding="utf-8").split("## Nested occlusion")[1]
+    assert not any("_1_" in task.picture.stem for task in plan)
+    protocol = (ROOT / "report" / "protocol.md").read_text(encoding="utf-8").split("## Nested occlusion, with")[1]
     for task in plan:
         calls = {(method, number) for method, number in task.arguments["asked"]}
         assert {("nested", 250), ("nested", 100), ("rise_average", 4000)} < calls and {number for _, number in calls} == {100, 250, 4000}
