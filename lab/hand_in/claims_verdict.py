@@ -127,10 +127,10 @@ def _few_calls(results):
 
 
 def nested_occlusion_gains_more_than_rise_with_sixteen_times_the_calls(results):
-    """With 250 calls nested occlusion gains on average at least 15% more than the paper's RISE with 4,000, for both networks, and surely more for one of them."""
+    """With 250 calls nested occlusion gains on average at least 15% more than the paper's RISE with 4,000, and surely more, for both networks."""
     means, pairs = _few_calls(results), results.table("verdict_small_pairs")
     surely = pairs.query("first == 'nested 250' and second == 'rise_average 4000' and measure == 'gain'")["low"] > 0
-    return (means["nested 250"] >= 1.15 * means["rise_average 4000"]).all() and surely.sum() == 1
+    return (means["nested 250"] >= 1.15 * means["rise_average 4000"]).all() and surely.sum() == 2
 
 
 def nested_occlusion_with_a_hundred_calls_is_no_worse_than_long_rise(results):
@@ -139,12 +139,12 @@ def nested_occlusion_with_a_hundred_calls_is_no_worse_than_long_rise(results):
     return (means["nested 100"] >= means["rise_average 4000"]).all()
 
 
-def nested_occlusion_does_not_lead_by_what_it_should(results):
-    """With 250 calls nested occlusion is for neither network 5% above the best of the others: for one LIME behind the blurred picture gains more, for the other occlusion nearly as much."""
+def nested_occlusion_leads_by_a_little(results):
+    """With 250 calls nested occlusion gains on average more than each of the others, for one network at least 5% and for the other less than 5% more than the best of them, a kind of occlusion."""
     means = _few_calls(results).filter(like=" 250")
     others = means.drop(columns="nested 250")
     lead = means["nested 250"] / others.max(axis=1)
-    return (lead < 1.05).all() and dict(zip(lead > 1, others.idxmax(axis=1))) == {False: "lime_blurred 250", True: "occlusion 250"}
+    return (lead > 1).all() and sorted(lead >= 1.05) == [False, True] and others.idxmax(axis=1).str.startswith("occlusion").all()
 
 
 def nested_occlusion_is_equal_to_lime_and_occlusion(results):
