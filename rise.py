@@ -727,6 +727,8 @@ def _normal_scores(scores):
 
 # How much of the picture is shown: all, then the more salient three quarters, the half and so on.
 _SHOWN = 1.0, 0.75, 0.5, 0.35, 0.2
+# With fewer model evaluations than this all are spent on the whole picture: a map from a few windows finds no part.
+_ENOUGH_FOR_PARTS = 100
 # Sides of windows, as shares of the sides of what is shown, and their shares of the model evaluations.
 _WINDOWS = (0.15, 2 / 3), (0.35, 1 / 3)
 # With less of a window than this in what is shown, hiding it is taken to change nothing.
@@ -741,9 +743,9 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
         ``S(x) = sum over B and s of E[f(B) - f(B without W) | x in W]``
 
     where f(B) is the score when B alone is shown. B is the whole picture, then the three quarters, the half, the 35%
-    and the fifth of it that are most salient until then. With B the whole picture alone this is occlusion [1]_; that
-    what a part adds to smaller and smaller sets counts alike is the idea of Shapley's value [2]_, and is what
-    deletion and insertion [3]_ measure.
+    and the fifth of it that are most salient until then; with fewer than 100 evaluations the whole picture alone.
+    With that alone this is occlusion [1]_; that what a part adds to smaller and smaller sets counts alike is the idea
+    of Shapley's value [2]_, and is what deletion and insertion [3]_ measure.
 
     Parameters
     ----------
@@ -755,7 +757,7 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
         Indices into the model's outputs. They share the windows and the parts, in which is what is salient for
         any of them: for one class alone its map is better.
     nb_samples : int
-        The most model evaluations to make, at least 15.
+        The most model evaluations to make, at least 3.
     batch_size : int
         Perturbed inputs per call of `model`.
     mask_value : float, (C,) array or (H, W, C) array, optional
@@ -763,7 +765,7 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
     seed : int
         Of where the windows lie.
     progress : callable, optional
-        Wraps the iterable of ten rounds, two for each part; `tqdm.tqdm` fits.
+        Wraps the iterable of rounds, two for each part; `tqdm.tqdm` fits.
 
     Returns
     -------
@@ -785,7 +787,7 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
 
     Do not use it
 
-    - with fewer than a hundred evaluations: too few windows are then left for each part;
+    - with fewer than fifty evaluations: too few windows are then left;
     - where the map of [3]_ is meant, the mean score while a pixel is kept: this is another one, and `Rise` has that;
     - for what is far smaller than a tenth of the picture's side or lies scattered in it: windows are larger, and a
       small thing may fall out of the parts that the first evaluations have found;
@@ -811,7 +813,8 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
     True
     """
     x, classes, mask_value = _picture(x, classes, mask_value)
-    nb_samples = _integer("nb_samples", nb_samples, len(_SHOWN) * (len(_WINDOWS) + 1))
+    nb_samples = _integer("nb_samples", nb_samples, len(_WINDOWS) + 1)
+    parts = _SHOWN if nb_samples >= _ENOUGH_FOR_PARTS else _SHOWN[:1]
     batch_size, random = _integer("batch_size", batch_size, 1), np.random.default_rng(_integer("seed", seed, 0))
     _check_callables(model, progress=progress)
     progress, outputs = progress or iter, []
@@ -826,11 +829,11 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
 
     saliency = variance = np.zeros((len(classes), *x.shape[:2]))
     due = 0
-    for shown, (side, share) in progress([(shown, window) for shown in _SHOWN for window in _WINDOWS]):
+    for shown, (side, share) in progress([(shown, window) for shown in parts for window in _WINDOWS]):
         if (side, share) == _WINDOWS[0]:
             part = _most_salient(saliency, shown)
             intact = scores([part[np.newaxis]])
-        due += share * nb_samples / len(_SHOWN)
+        due += share * nb_samples / len(parts)
         starts, size, asked = _windows(part, side * sqrt(shown), round(due) - len(outputs), random.random(2))
         drops = np.zeros((len(classes), *asked.shape))
         drops[:, asked] = (intact - scores(_without(part, starts, size, asked, batch_size))).T

@@ -97,10 +97,10 @@ def test_mirrored_pictures_have_mirrored_maps_on_average():
 
 
 @pytest.mark.parametrize("shape", [(224, 224, 3), (227, 227, 3), (60, 180, 1), (180, 60, 1)])
-@pytest.mark.parametrize("nb_samples", [15, 20, 100, 250, 1000])
+@pytest.mark.parametrize("nb_samples", [3, 20, 99, 100, 250, 1000])
 def test_the_budget_is_never_exceeded_and_nearly_used(shape, nb_samples):
     found = nested_occlusion(lambda pictures: pictures[:, : shape[0] // 2].mean(axis=(1, 2, 3)), np.ones(shape), [0], nb_samples, mask_value=0)
-    assert 0.9 * nb_samples <= found.calls <= nb_samples
+    assert (0.9 if nb_samples >= 100 else 0.8) * nb_samples <= found.calls <= nb_samples
     assert np.isfinite(found.saliency).all() and found.saliency.shape == (1, *shape[:2]) == found.standard_error.shape
 
 
@@ -145,17 +145,25 @@ def test_the_standard_error_is_at_least_the_spread_over_seeds_and_no_more_than_t
     assert spread <= error < 3 * spread
 
 
-def test_progress_wraps_the_ten_rounds():
+def test_few_calls_are_spent_on_the_whole_picture(monkeypatch):
+    few = nested_occlusion(patch_and_corner, PICTURE, [0], 99)
+    assert few.calls > nested_occlusion(patch_and_corner, PICTURE, [0], 60).calls
+    monkeypatch.setattr(rise, "_SHOWN", (1.0,))
+    np.testing.assert_array_equal(few.saliency, nested_occlusion(patch_and_corner, PICTURE, [0], 99).saliency)
+
+
+@pytest.mark.parametrize("calls, rounds", [(99, 2), (100, 10)])
+def test_progress_wraps_the_rounds(calls, rounds):
     seen = []
-    nested_occlusion(patch, PICTURE, [0], progress=lambda rounds: seen.append(len(rounds)) or rounds)
-    assert seen == [10]
+    nested_occlusion(patch, PICTURE, [0], calls, progress=lambda rounds: seen.append(len(rounds)) or rounds)
+    assert seen == [rounds]
 
 
 @pytest.mark.parametrize("error, message, settings", [
     (ValueError, r"x must be a picture \(H, W, C\), got shape \(40, 56\)", {"x": PICTURE[..., 0]}),
     (ValueError, "x must be finite", {"x": PICTURE * np.nan}),
     (ValueError, "classes must be a sequence", {"classes": 0}),
-    (ValueError, "nb_samples must be an integer of at least 15, got 14", {"nb_samples": 14}),
+    (ValueError, "nb_samples must be an integer of at least 3, got 2", {"nb_samples": 2}),
     (ValueError, "batch_size must be an integer of at least 1, got 0", {"batch_size": 0}),
     (ValueError, "seed must be an integer of at least 0, got -1", {"seed": -1}),
     (ValueError, "mask_value must be", {"mask_value": [0, 0]}),

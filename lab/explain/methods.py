@@ -75,8 +75,8 @@ def explain(method, black_box, image, label, budget, seed=0):
         in as many steps as the budget allows. A pixel's saliency is the mean drop of the probability over the squares
         that cover it.
     "nested"
-        `rise.nested_occlusion`: windows of two sizes, in the picture's mean colour, slid over the picture, and over the three
-        quarters, the half, the 35% and the fifth of it that are most salient until then.
+        `rise.nested_occlusion`: windows of two sizes, in the picture's mean colour, slid over the picture and, from 100 calls on,
+        over the three quarters, the half, the 35% and the fifth of it that are most salient until then.
     "random", "centre", "edges"
         What a good method must beat, without a model call: noise, the usual kind, drawn for each pixel
         alone; a Gaussian in the middle, where photographers put things, with a standard deviation of a quarter of
@@ -147,7 +147,7 @@ def _windows(shape, most):
 
 
 def _nested(black_box, image, label, budget, seed):
-    _afford("nested", budget, 15, "five parts of the picture, each whole and without a window of either size")
+    _afford("nested", budget, 3, "the picture and a window of either size")
     size = getattr(black_box, "batch_size", BATCH)
     return rise.nested_occlusion(Asked(black_box, [label]), image, [0], budget, size, seed=seed).saliency[0]
 
