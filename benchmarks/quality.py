@@ -4,7 +4,7 @@
 
 Each method explains the first pictures of objects of the verdict's half of `data/evaluation`, with up to 50 to 1,000 model calls.
 An explanation's quality is its gain: the area under the insertion curve minus that under the deletion curve, the mean over three fills
-for what is not there. This is `lab.measure.curves.gains` with curves of 20 portions instead of 50, for less than half of the calls.
+for what is not there. Curves have 20 portions instead of the study's 50, for less than half of the calls.
 
 Xplique's methods are used as its users do, with our model as a function. What is not said here is its default, such as black for what
 is hidden; its parameters are the largest that the budget allows. Calls are counted, and the figure shows those that were made.
@@ -41,23 +41,21 @@ import tensorflow as tf
 from scipy.optimize import isotonic_regression
 from tqdm import tqdm
 
-from lab.explain.game import blurred, mean_colour
 from lab.explain.methods import WINDOW, explain
 from lab.explain.names import METHOD_NAMES
-from lab.measure.curves import auc, deletion_curve, insertion_curve
+from lab.measure.curves import gains
 from lab.measure.paired import clustered_interval
 from lab.networks.asking import BATCH, Asked
 from lab.networks.classes import class_index
 from lab.pictures import load_image
 from lab.show.style import HEAD, NOTE, STYLE, new
-from lab.study.verdict import SET, half, object_of
+from lab.study.verdict import object_of, objects
 from record import RESULTS, record
 
 SHORT = ("squeezenet",), 6, 1  # networks, objects, seeds
 LONG = ("squeezenet", "efficientnet_lite0"), 19, 3
 BUDGETS = 50, 100, 250, 500, 1000
 PORTIONS = 20  # of the pixels, in a curve
-FILLS = "black", "mean", "blurred"
 SOBOL = {50: (4, 3), 100: (8, 3), 250: (8, 5), 500: (8, 7), 1000: (16, 7)}  # designs, a power of two, and cells a side, for each budget
 
 
@@ -145,21 +143,6 @@ def explained(method, black_box, image, label, budget, seed):
     return METHODS[method].draw(model, image, budget, seed), sum(sizes)
 
 
-def gains(black_box, image, label, saliency):
-    """Insertion minus deletion with each fill."""
-    found = {}
-    for fill, value in zip(FILLS, (np.uint8(0), mean_colour(image), blurred(image))):
-        inserted, deleted = (auc(*curve(black_box, image, label, saliency, value, PORTIONS)) for curve in (insertion_curve, deletion_curve))
-        found[f"gain_{fill}"] = inserted - deleted
-    return found
-
-
-def pictures(objects):
-    """The first picture of so many objects of the verdict's half."""
-    first = sorted(SET.glob("*/*_1_*.jpg"), key=lambda path: path.stem)
-    return [path for path in first if half(object_of(path)) == "verdict"][:objects]
-
-
 network = functools.cache(load)
 
 
@@ -172,16 +155,17 @@ def measure(job):
     for budget in BUDGETS:
         if budget >= METHODS[method].least:
             saliency, calls = explained(method, black_box, image, label, budget, seed)
-            found = gains(black_box, image, label, saliency)
+            found = gains(black_box, image, label, saliency, steps=PORTIONS)
             about = {"network": black_box.name, "picture": path.stem, "object": object_of(path), "method": method, "seed": seed}
             rows.append(about | {"budget": budget, "calls": calls} | found | {"gain": np.mean(list(found.values()))})
     return rows
 
 
-def measured(networks, objects, seeds):
+def measured(networks, most, seeds):
     """The rows of all jobs, done by as many processes as there are cores, of one thread each."""
     # Seeds go round slowest, so that what they have in common is never asked by two processes at once.
-    jobs = list(itertools.product(range(seeds), pictures(objects), networks, METHODS))
+    first = [pictures[0] for pictures in objects("verdict").values()][:most]
+    jobs = list(itertools.product(range(seeds), first, networks, METHODS))
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")  # which they inherit
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
         found = tqdm(processes.map(measure, jobs), total=len(jobs), unit="method", mininterval=5)

@@ -48,21 +48,23 @@ def curves(black_box, image, label, saliency, start):
     }
 
 
-def gains(black_box, image, label, saliency, along):
+def gains(black_box, image, label, saliency, along=None, steps=STEPS):
     """By how much insertion is above deletion, with three fills for what is not there: **higher is better**.
 
     Parameters
     ----------
     black_box, image, label, saliency
         As in `curves`.
-    along : dict of str to (2, 51) array
+    along : dict of str to (2, steps + 1) array, optional
         The curves of this map, with insertion from the blurred picture: three of the six that are needed.
+    steps : int, optional
+        Number of equal portions of pixels.
 
     Returns
     -------
     dict of str to float
         "gain_black", "gain_mean" (the picture's mean colour) and "gain_blurred": the area under the insertion curve minus that under
-        the deletion curve, in [-1, 1]. They cost 153 model calls more than `curves`.
+        the deletion curve, in [-1, 1]. They cost ``steps + 1`` model calls for each curve that is not given.
 
     Notes
     -----
@@ -74,11 +76,14 @@ def gains(black_box, image, label, saliency, along):
            Models", BMVC 2018.
     .. [2] Haug, Zürn, El-Jiz, Kasneci, "On Baselines for Local Feature Attributions", 2021.
     """
-    inserted = {fill: insertion_curve(black_box, image, label, saliency, value) for fill, value in (("black", np.uint8(0)), ("mean", mean_colour(image)))}
-    inserted["blurred"] = along["insertion"]
-    deleted = {fill: along[f"deletion_{fill}"] for fill in ("black", "mean")}
-    deleted["blurred"] = deletion_curve(black_box, image, label, saliency, blurred(image))
-    return {f"gain_{fill}": auc(*inserted[fill]) - auc(*deleted[fill]) for fill in inserted}
+    known = {} if along is None else along | {"insertion_blurred": along["insertion"]}
+
+    def area(kind, curve, fill, value):
+        name = f"{kind}_{fill}"
+        return auc(*(known[name] if name in known else curve(black_box, image, label, saliency, value, steps)))
+
+    fills = {"black": np.uint8(0), "mean": mean_colour(image), "blurred": blurred(image)}
+    return {f"gain_{fill}": area("insertion", insertion_curve, *of) - area("deletion", deletion_curve, *of) for fill, of in zip(fills, fills.items())}
 
 
 def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):

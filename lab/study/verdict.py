@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pandas as pd
 
-from lab.explain.game import blurred, blurred_away
+from lab.explain.game import blurred_away
 from lab.explain.methods import explain
 from lab.explain.names import BASELINES, REFERENCES
 from lab.measure.agreement import rank_correlation
-from lab.measure.curves import curves, gains, portions
+from lab.measure.curves import gains, portions
 from lab.measure.paired import GAINS, clustered_interval, judge, pairs
 from lab.networks.asking import Asked
 from lab.networks.classes import class_index, class_name
@@ -66,6 +66,25 @@ def half(name):
     return ("choosing", "verdict")[int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2]
 
 
+def objects(which):
+    """The objects of one half with their pictures.
+
+    Parameters
+    ----------
+    which : {"verdict", "choosing"}
+
+    Returns
+    -------
+    dict of str to list of pathlib.Path
+        In the order of the objects' names.
+    """
+    found = {}
+    for path in sorted((path for path in SET.glob("*/*") if path.suffix in SUFFIXES), key=lambda path: path.stem):
+        if half(object_of(path)) == which:
+            found.setdefault(object_of(path), []).append(path)
+    return found
+
+
 def pictures(which="verdict", of_each=slice(PICTURES)):
     """The pictures of one half, the first two of each object unless told otherwise.
 
@@ -80,11 +99,7 @@ def pictures(which="verdict", of_each=slice(PICTURES)):
     list of pathlib.Path
         In the order of the objects' names, as many objects as the profile has.
     """
-    objects = {}
-    for path in sorted((path for path in SET.glob("*/*") if path.suffix in SUFFIXES), key=lambda path: path.stem):
-        if half(object_of(path)) == which:
-            objects.setdefault(object_of(path), []).append(path)
-    return [path for name in list(objects)[: counts().objects] for path in objects[name][of_each]]
+    return [path for paths in list(objects(which).values())[: counts().objects] for path in paths[of_each]]
 
 
 def tasks(_):
@@ -104,7 +119,7 @@ def tasks(_):
     few, every = max(samples(FEW), 80), len(CANDIDATES) * budget
     small = max(samples(SMALL), 80)
     asked_of = [*([method, small] for method in (*RIVALS, "nested")), ["nested", max(samples(FEW), 40)], ["rise_average", samples(PAPER)]]
-    first = {which: [path for path in pictures(which) if _number(path) == 1] for which in ("verdict", "choosing")}
+    first = {which: pictures(which, slice(1)) for which in ("verdict", "choosing")}
 
     def asked(table, work, paths, calls, **arguments):
         return [
@@ -166,7 +181,7 @@ def measure_few(network, image, mask, object, label, methods, budget):
     for method in methods:
         one, other = (explain(method, network, image, label, budget, seed) for seed in (0, 1))
         about = {"object": object, "half": half(object), "method": method, "calls": budget, "repeats": rank_correlation(one, other)}
-        rows.append(about | _gains(network, image, label, one))
+        rows.append(about | gains(network, image, label, one))
     return rows, {}
 
 
@@ -175,12 +190,8 @@ def measure_small(network, image, mask, object, label, asked):
     rows = []
     for method, calls in asked:
         saliency = explain(method, network, image, label, calls)
-        rows.append({"object": object, "method": method, "calls": calls} | _gains(network, image, label, saliency))
+        rows.append({"object": object, "method": method, "calls": calls} | gains(network, image, label, saliency))
     return rows, {}
-
-
-def _gains(network, image, label, saliency):
-    return gains(network, image, label, saliency, curves(network, image, label, saliency, blurred(image)))
 
 
 def derive(results):

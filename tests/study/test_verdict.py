@@ -87,6 +87,9 @@ def test_gains_are_insertion_minus_deletion():
     for name, fill in (("black", np.uint8(0)), ("mean", mean_colour(image)), ("blurred", blurred(image))):
         inserted, deleted = (auc(*curve(bright, image, 0, saliency, fill)) for curve in (insertion_curve, deletion_curve))
         assert found[f"gain_{name}"] == pytest.approx(inserted - deleted)
+    assert gains(bright, image, 0, saliency) == found
+    coarse = auc(*insertion_curve(bright, image, 0, saliency, np.uint8(0), 4)) - auc(*deletion_curve(bright, image, 0, saliency, np.uint8(0), 4))
+    assert gains(bright, image, 0, saliency, steps=4)["gain_black"] == pytest.approx(coarse)
     # The order of pixels is all that counts, and the reverse order has the reverse gain.
     assert measured(3 * saliency + 1) == found
     assert measured(-saliency)["gain_black"] == pytest.approx(-found["gain_black"], abs=1e-6)
