@@ -41,14 +41,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-__all__ = ["Explanation", "Rise", "average", "class_scores", "generate_masks", "local_explanations", "nested_occlusion",
-           "perturb", "random_grids", "upscale"]
+__all__ = [
+    "Explanation",
+    "Rise",
+    "average",
+    "class_scores",
+    "generate_masks",
+    "local_explanations",
+    "nested_occlusion",
+    "perturb",
+    "random_grids",
+    "upscale",
+]
 
 
 # 1. The paper: S(x) = 1 / (N p) * sum_i f(I * M_i) M_i(x).
 
 
-def generate_masks(start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0, antithetic=False):
+def generate_masks(
+    start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0, antithetic=False
+):
     """Masks number `start` to `stop` of the endless sequence that belongs to `seed`.
 
     Parameters
@@ -68,10 +80,15 @@ def generate_masks(start, stop, shape, grid_size=7, preservation_probability=0.5
     array of float32, (stop - start, H, W), (stop - start, T, W) or (stop - start, W)
         Masks in [0, 1], of expected value `preservation_probability`.
     """
-    return upscale(*random_grids(start, stop, shape, grid_size, preservation_probability, seed, antithetic), shape)
+    return upscale(
+        *random_grids(start, stop, shape, grid_size, preservation_probability, seed, antithetic),
+        shape,
+    )
 
 
-def random_grids(start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0, antithetic=False):
+def random_grids(
+    start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0, antithetic=False
+):
     """Draw the low-resolution grids of masks, and where each mask is cropped.
 
     Parameters
@@ -92,13 +109,15 @@ def random_grids(start, stop, shape, grid_size=7, preservation_probability=0.5, 
     draws = prod(grid) + len(cells)
     first, last = (start // 2, ceil(stop / 2)) if antithetic else (start, stop)
     # One 64-bit draw per number: the generator can jump to any mask.
-    uniform = np.random.Generator(np.random.PCG64(seed).advance(first * draws)).random((last - first, draws))
+    uniform = np.random.Generator(np.random.PCG64(seed).advance(first * draws)).random(
+        (last - first, draws)
+    )
     if antithetic:
         uniform = np.repeat(uniform, 2, axis=0)
-        uniform[1::2, len(cells):] = 1 - uniform[1::2, len(cells):]
-        uniform = uniform[start - 2 * first:][:stop - start]
-    grids = uniform[:, len(cells):] < preservation_probability
-    return grids.reshape(-1, *grid), (uniform[:, :len(cells)] * cells).astype(int)
+        uniform[1::2, len(cells) :] = 1 - uniform[1::2, len(cells) :]
+        uniform = uniform[start - 2 * first :][: stop - start]
+    grids = uniform[:, len(cells) :] < preservation_probability
+    return grids.reshape(-1, *grid), (uniform[:, : len(cells)] * cells).astype(int)
 
 
 def upscale(grids, shifts, shape):
@@ -133,7 +152,7 @@ def upscale(grids, shifts, shape):
 
 def _crops(shape, grid):
     """For each axis to upscale, the bilinear weights at every shift, (cell, cells, length)."""
-    return [_bilinear(length, cells) for length, cells in zip(shape[:len(shape) - 1], grid)]
+    return [_bilinear(length, cells) for length, cells in zip(shape[: len(shape) - 1], grid)]
 
 
 @lru_cache(maxsize=16)
@@ -144,7 +163,9 @@ def _bilinear(length, cells):
     # Centres of pixels in grid coordinates; beyond the outermost cells' centres the grid is mirrored.
     centres = np.abs((np.arange(upscaled) + 0.5) * cells / upscaled - 0.5)
     centres = np.clip(cells - 1 - np.abs(cells - 1 - centres), 0, None)
-    weights = np.maximum(1 - np.abs(centres[:, np.newaxis] - np.arange(cells)), 0).astype(np.float32)
+    weights = np.maximum(1 - np.abs(centres[:, np.newaxis] - np.arange(cells)), 0).astype(
+        np.float32
+    )
     return sliding_window_view(weights, length, axis=0)[:cell]
 
 
@@ -177,7 +198,9 @@ def perturb(x, masks, mask_value=0.0):
     if mask_value.any():
         perturbed += mask_value
         # Rounding must not carry a pixel out of the range the model was made for.
-        np.clip(perturbed, min(x.min(), mask_value.min()), max(x.max(), mask_value.max()), out=perturbed)
+        np.clip(
+            perturbed, min(x.min(), mask_value.min()), max(x.max(), mask_value.max()), out=perturbed
+        )
     return perturbed
 
 
@@ -230,7 +253,9 @@ class _Average:
 
     def add(self, masks, scores):
         self.n += len(masks)
-        self.total = self.total + _sum_of_local_explanations(scores.T.astype(np.float32), masks).astype(np.float64)
+        self.total = self.total + _sum_of_local_explanations(
+            scores.T.astype(np.float32), masks
+        ).astype(np.float64)
         # Their spread changes little from pixel to pixel: a lattice of points tells it.
         masks = _at(self.points, masks)
         local = [local_explanations(score, masks) for score in scores.T]
@@ -252,7 +277,7 @@ def _sum_of_local_explanations(scores, masks):
     total = np.empty((len(scores), flat.shape[1]), np.float32)
     block = max(2**18 // scores.size, 256)
     for start in range(0, flat.shape[1], block):
-        total[:, start:start + block] = np.dot(scores, flat[:, start:start + block])
+        total[:, start : start + block] = np.dot(scores, flat[:, start : start + block])
     return total.reshape(-1, *masks.shape[1:])
 
 
@@ -334,14 +359,27 @@ class Rise:
     True
     """
 
-    def __init__(self, model, batch_size=32, operator=None, nb_samples=4000, grid_size=7,
-                 preservation_probability=0.5, mask_value=0.0, seed=0, progress=None,
-                 estimator="regression", tolerance=None):
+    def __init__(
+        self,
+        model,
+        batch_size=32,
+        operator=None,
+        nb_samples=4000,
+        grid_size=7,
+        preservation_probability=0.5,
+        mask_value=0.0,
+        seed=0,
+        progress=None,
+        estimator="regression",
+        tolerance=None,
+    ):
         _check_callables(model, operator=operator, progress=progress)
         self.model = model
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.operator = operator
-        self.nb_samples = _integer("nb_samples", nb_samples, 2 if _estimator(estimator).antithetic else 1)
+        self.nb_samples = _integer(
+            "nb_samples", nb_samples, 2 if _estimator(estimator).antithetic else 1
+        )
         self.grid_size = _grid_size(grid_size)
         self.preservation_probability = _probability(preservation_probability)
         self.mask_value = _finite("mask_value", mask_value)
@@ -351,8 +389,17 @@ class Rise:
         self.tolerance = _tolerance(tolerance)
 
     def __repr__(self):
-        names = ("nb_samples", "grid_size", "preservation_probability", "mask_value", "seed", "estimator", "tolerance",
-                 "batch_size", "operator")
+        names = (
+            "nb_samples",
+            "grid_size",
+            "preservation_probability",
+            "mask_value",
+            "seed",
+            "estimator",
+            "tolerance",
+            "batch_size",
+            "operator",
+        )
         return f"Rise({', '.join(f'{name}={_brief_repr(getattr(self, name))}' for name in names)})"
 
     def explain(self, inputs, targets):
@@ -383,13 +430,19 @@ class Rise:
         def score_target(target, perturbed):
             scores = _array(operator(self.model, perturbed, np.tile(target, (len(perturbed), 1))))
             if scores.size != len(perturbed):
-                raise ValueError(f"operator must return one score for each of the {len(perturbed)} inputs, "
-                                 f"got shape {scores.shape}.")
+                raise ValueError(
+                    f"operator must return one score for each of the {len(perturbed)} inputs, "
+                    f"got shape {scores.shape}."
+                )
             return scores.reshape(-1, 1)
 
         _check_shape(inputs.shape[1:], self.grid_size, self.mask_value)
-        maps = np.concatenate([self._run(x, partial(score_target, target), [0]).saliency
-                               for x, target in zip(inputs, targets)])
+        maps = np.concatenate(
+            [
+                self._run(x, partial(score_target, target), [0]).saliency
+                for x, target in zip(inputs, targets)
+            ]
+        )
         return maps[..., np.newaxis] if inputs.ndim == 4 else maps
 
     def explain_classes(self, x, classes):
@@ -439,24 +492,34 @@ class Rise:
             As in `explain_classes`, or if `outputs` are not finite or misshapen.
         """
         if self.operator is not None:
-            raise ValueError("classes are explained from the model's outputs themselves, which takes no operator, "
-                             f"got {self.operator!r}.")
+            raise ValueError(
+                "classes are explained from the model's outputs themselves, which takes no operator, "
+                f"got {self.operator!r}."
+            )
         x, classes, outputs = _input_and_classes(x, classes, outputs)
         _check_shape(x.shape, self.grid_size, self.mask_value)
         return self._run(x, partial(_outputs, self.model), classes, outputs)
 
     def _run(self, x, model, classes, known=_NONE_KNOWN):
         """Explain columns `classes` of ``model(perturbed)``, of which the first rows are known."""
-        estimator = _estimator(self.estimator)(x.shape, self.grid_size, self.preservation_probability)
-        known, outputs = known[:self.nb_samples], None
+        estimator = _estimator(self.estimator)(
+            x.shape, self.grid_size, self.preservation_probability
+        )
+        known, outputs = known[: self.nb_samples], None
         check = max(_FEWEST_SAMPLES, len(known))
         with closing(self._batches(x.astype(np.float32), estimator, len(known))) as batches:
             for start, stop, masks, perturbed in batches:
-                scores = known[start:stop] if perturbed is None else _finite("model's scores", model(perturbed))
+                scores = (
+                    known[start:stop]
+                    if perturbed is None
+                    else _finite("model's scores", model(perturbed))
+                )
                 if outputs is None:
                     if max(classes) >= scores.shape[1]:
-                        raise ValueError(f"classes must be below the model's {scores.shape[1]} outputs, "
-                                         f"got {max(classes)}.")
+                        raise ValueError(
+                            f"classes must be below the model's {scores.shape[1]} outputs, "
+                            f"got {max(classes)}."
+                        )
                     outputs = np.empty((self.nb_samples, scores.shape[1]), np.float32)
                 outputs[start:stop] = scores
                 estimator.add(masks, outputs[start:stop][:, classes].astype(np.float64))
@@ -469,15 +532,25 @@ class Rise:
 
     def _batches(self, x, estimator, n_known):
         """Yield start, stop, masks as seen by the estimator, and inputs perturbed by them, or None if known."""
+
         def prepare(start, stop):
-            masks = generate_masks(start, stop, x.shape, self.grid_size, self.preservation_probability, self.seed,
-                                   estimator.antithetic)
+            masks = generate_masks(
+                start,
+                stop,
+                x.shape,
+                self.grid_size,
+                self.preservation_probability,
+                self.seed,
+                estimator.antithetic,
+            )
             perturbed = perturb(x, masks, self.mask_value) if start >= n_known else None
             return estimator.seen(masks), perturbed
 
-        spans = [(start, min(start + self.batch_size, last))
-                 for first, last in ((0, n_known), (n_known, self.nb_samples))
-                 for start in range(first, last, self.batch_size)]
+        spans = [
+            (start, min(start + self.batch_size, last))
+            for first, last in ((0, n_known), (n_known, self.nb_samples))
+            for start in range(first, last, self.batch_size)
+        ]
         with ThreadPoolExecutor(1) as thread:
             prepared = thread.submit(prepare, *spans[0])
             for span, following in zip(self.progress(spans), [*spans[1:], None]):
@@ -544,8 +617,10 @@ def class_scores(model, inputs, targets):
     """
     outputs = _outputs(model, inputs)
     if outputs.shape != targets.shape:
-        raise ValueError(f"targets must have the model's {outputs.shape[1]} outputs as columns, "
-                         f"got {targets.shape[1]}.")
+        raise ValueError(
+            f"targets must have the model's {outputs.shape[1]} outputs as columns, "
+            f"got {targets.shape[1]}."
+        )
     return (outputs * targets).sum(axis=1)
 
 
@@ -555,8 +630,10 @@ def _outputs(model, inputs):
     if outputs.ndim == 1:
         outputs = outputs[:, np.newaxis]
     if outputs.ndim != 2 or len(outputs) != len(inputs):
-        raise ValueError(f"model must return outputs of shape ({len(inputs)}, n_classes) for {len(inputs)} inputs, "
-                         f"got shape {outputs.shape}.")
+        raise ValueError(
+            f"model must return outputs of shape ({len(inputs)}, n_classes) for {len(inputs)} inputs, "
+            f"got shape {outputs.shape}."
+        )
     return outputs
 
 
@@ -594,8 +671,10 @@ class _Regression:
         self.points, self.tents = _lattice(shape, grid_size, per_cell=2)
         # Covariance of masks along an axis, up to p (1 - p): mean over shifts.
         self.overlaps = [
-            np.einsum("scx,scy->xy", crops, crops[:, :, points], dtype=np.float64, optimize=True) / len(crops)
-            for crops, points in zip(_crops(shape, _grid_shape(shape, grid_size)), self.points)]
+            np.einsum("scx,scy->xy", crops, crops[:, :, points], dtype=np.float64, optimize=True)
+            / len(crops)
+            for crops, points in zip(_crops(shape, _grid_shape(shape, grid_size)), self.points)
+        ]
 
     def seen(self, masks):
         return _at(self.points, masks)
@@ -619,7 +698,10 @@ class _Regression:
         scale = fitted @ y / max(fitted @ fitted, _TINY)
         correction, half_too = _evidence_fit(rows, y - scale * fitted, bases)
         slopes_of_score = scale * slopes + correction
-        saliency = score.mean() + (1 - self.p) * _along(self.overlaps, slopes_of_score.reshape(1, *lattice))[0]
+        saliency = (
+            score.mean()
+            + (1 - self.p) * _along(self.overlaps, slopes_of_score.reshape(1, *lattice))[0]
+        )
 
         # Standard error: what each row's residual, had the row been left out, adds to the slopes and the mean.
         added = scale * _added(rows, ranks - fitted, half)
@@ -642,9 +724,13 @@ class _Regression:
         """For no smoothness and some length scales, in points: square roots of the slopes' covariance, per axis."""
         yield []
         for scale in (1, 2, 3) if self.points else ():
-            steps = [np.subtract.outer(range(len(points)), range(len(points))) for points in self.points]
+            steps = [
+                np.subtract.outer(range(len(points)), range(len(points))) for points in self.points
+            ]
             spectra = [np.linalg.eigh(np.exp(-0.5 * (step / scale) ** 2)) for step in steps]
-            yield [vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T for values, vectors in spectra]
+            yield [
+                vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T for values, vectors in spectra
+            ]
 
 
 _TINY = np.finfo(np.float64).tiny
@@ -657,10 +743,15 @@ def _lattice(shape, grid_size, per_cell):
     (length, points). Other axes are seen whole.
     """
     grid, axes = _grid_shape(shape, grid_size), []
-    for length, cells in zip(shape[:len(shape) - 1], grid):
+    for length, cells in zip(shape[: len(shape) - 1], grid):
         count = min(per_cell * cells, length)
         points = ((np.arange(count) + 0.5) * length / count).astype(int)
-        axes.append((points, np.array([np.interp(np.arange(length), points, unit) for unit in np.eye(count)]).T))
+        axes.append(
+            (
+                points,
+                np.array([np.interp(np.arange(length), points, unit) for unit in np.eye(count)]).T,
+            )
+        )
     return [points for points, _ in axes], [tents for _, tents in axes]
 
 
@@ -687,7 +778,9 @@ def _basis(rows, lattice, roots):
         variances, left = np.linalg.eigh(smooth @ smooth.T)
         directions = smooth.T @ left / np.sqrt(np.maximum(variances, _TINY))
     kept = variances > 1e-10 * variances[-1]
-    directions = _along(roots, directions[:, kept].T.reshape(-1, *lattice)).reshape(-1, rows.shape[1])
+    directions = _along(roots, directions[:, kept].T.reshape(-1, *lattice)).reshape(
+        -1, rows.shape[1]
+    )
     return variances[kept], directions.T
 
 
@@ -700,7 +793,9 @@ def _evidence_fit(rows, y, bases):
     for variances, directions in bases:
         projected = directions.T @ products
         penalties = variances.max(initial=_TINY) * np.geomspace(1e-5, 100, 33)[:, np.newaxis]
-        noise = np.maximum(y @ y - (projected**2 / (variances + penalties)).sum(axis=1), 1e-12 * (y @ y) + _TINY)
+        noise = np.maximum(
+            y @ y - (projected**2 / (variances + penalties)).sum(axis=1), 1e-12 * (y @ y) + _TINY
+        )
         cost = len(y) * np.log(noise) + np.log1p(variances / penalties).sum(axis=1)
         least = cost.argmin()
         if cost[least] < best[0]:
@@ -735,7 +830,9 @@ _WINDOWS = (0.15, 2 / 3), (0.35, 1 / 3)
 _LEAST_SHOWN = 0.25
 
 
-def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_value=None, seed=0, progress=None):
+def nested_occlusion(
+    model, x, classes, nb_samples=250, batch_size=32, mask_value=None, seed=0, progress=None
+):
     """Explain classes of a picture by what their scores lose with windows, of the picture and of its salient parts.
 
     For parts B of the picture and windows W of side s, the saliency of a pixel x is
@@ -815,39 +912,59 @@ def nested_occlusion(model, x, classes, nb_samples=250, batch_size=32, mask_valu
     x, classes, mask_value = _picture(x, classes, mask_value)
     nb_samples = _integer("nb_samples", nb_samples, len(_WINDOWS) + 1)
     parts = _SHOWN if nb_samples >= _ENOUGH_FOR_PARTS else _SHOWN[:1]
-    batch_size, random = _integer("batch_size", batch_size, 1), np.random.default_rng(_integer("seed", seed, 0))
+    batch_size, random = (
+        _integer("batch_size", batch_size, 1),
+        np.random.default_rng(_integer("seed", seed, 0)),
+    )
     _check_callables(model, progress=progress)
     progress, outputs = progress or iter, []
 
     def scores(batches):
         known = len(outputs)
         for masks in batches:
-            outputs.extend(_finite("model's scores", _outputs(model, perturb(x, masks, mask_value))))
+            outputs.extend(
+                _finite("model's scores", _outputs(model, perturb(x, masks, mask_value)))
+            )
             if max(classes) >= len(outputs[0]):
-                raise ValueError(f"classes must be below the model's {len(outputs[0])} outputs, got {max(classes)}.")
-        return np.array([found[classes] for found in outputs[known:]], np.float64).reshape(-1, len(classes))
+                raise ValueError(
+                    f"classes must be below the model's {len(outputs[0])} outputs, got {max(classes)}."
+                )
+        return np.array([found[classes] for found in outputs[known:]], np.float64).reshape(
+            -1, len(classes)
+        )
 
     saliency = variance = np.zeros((len(classes), *x.shape[:2]))
     due = 0
-    for shown, (side, share) in progress([(shown, window) for shown in parts for window in _WINDOWS]):
+    for shown, (side, share) in progress(
+        [(shown, window) for shown in parts for window in _WINDOWS]
+    ):
         if (side, share) == _WINDOWS[0]:
             part = _most_salient(saliency, shown)
             intact = scores([part[np.newaxis]])
         due += share * nb_samples / len(parts)
-        starts, size, asked = _windows(part, side * sqrt(shown), round(due) - len(outputs), random.random(2))
+        starts, size, asked = _windows(
+            part, side * sqrt(shown), round(due) - len(outputs), random.random(2)
+        )
         drops = np.zeros((len(classes), *asked.shape))
         drops[:, asked] = (intact - scores(_without(part, starts, size, asked, batch_size))).T
         mean, square = _over_windows(starts, size, part.shape, drops)
         saliency, variance = saliency + mean, variance + square
-    return Explanation(saliency.astype(np.float32), np.sqrt(variance).astype(np.float32), np.array(outputs))
+    return Explanation(
+        saliency.astype(np.float32), np.sqrt(variance).astype(np.float32), np.array(outputs)
+    )
 
 
 def _most_salient(saliency, share):
     """The share of the pixels that is most salient for any class, (H, W) of 0 and 1; a class counts by its map's range."""
     ranges = np.ptp(saliency, axis=(1, 2), keepdims=True)
-    highest = np.divide(saliency - saliency.min(axis=(1, 2), keepdims=True), ranges, out=np.zeros_like(saliency), where=ranges > 0).max(axis=0)
+    highest = np.divide(
+        saliency - saliency.min(axis=(1, 2), keepdims=True),
+        ranges,
+        out=np.zeros_like(saliency),
+        where=ranges > 0,
+    ).max(axis=0)
     part = np.zeros(highest.size, np.float32)
-    part[np.argsort(-highest, axis=None, kind="stable")[:round(share * highest.size)]] = 1
+    part[np.argsort(-highest, axis=None, kind="stable")[: round(share * highest.size)]] = 1
     return part.reshape(highest.shape)
 
 
@@ -862,8 +979,16 @@ def _windows(part, side, most, shift):
     for rows in range(1, part.shape[0] - size[0] + 2):
         counts = rows, min(max(round(rows * part.shape[1] / part.shape[0]), 1), most)
         starts = [_spread(*axis) for axis in zip(counts, part.shape, size, shift)]
-        (top, left), (bottom, right) = starts, [first + length for first, length in zip(starts, size)]
-        area = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)] - sums[np.ix_(bottom, left)] + sums[np.ix_(top, left)]
+        (top, left), (bottom, right) = (
+            starts,
+            [first + length for first, length in zip(starts, size)],
+        )
+        area = (
+            sums[np.ix_(bottom, right)]
+            - sums[np.ix_(top, right)]
+            - sums[np.ix_(bottom, left)]
+            + sums[np.ix_(top, left)]
+        )
         asked = area >= _LEAST_SHOWN * prod(size)
         if np.count_nonzero(asked) > most:
             break
@@ -875,17 +1000,19 @@ def _spread(count, length, size, shift):
     """First pixels of `count` windows along an axis, shifted by a share of their distance; none leaves the picture."""
     if count == 1:
         return np.array([(length - size) // 2])
-    return np.clip(np.round((np.arange(count) + shift - 0.5) * (length - size) / (count - 1)), 0, length - size).astype(int)
+    return np.clip(
+        np.round((np.arange(count) + shift - 0.5) * (length - size) / (count - 1)), 0, length - size
+    ).astype(int)
 
 
 def _without(part, starts, size, asked, batch_size):
     """What is shown when each of the windows is hidden, in batches (n, H, W)."""
     corners = [(starts[0][row], starts[1][column]) for row, column in np.argwhere(asked)]
     for start in range(0, len(corners), batch_size):
-        batch = corners[start:start + batch_size]
+        batch = corners[start : start + batch_size]
         masks = np.repeat(part[np.newaxis], len(batch), axis=0)
         for mask, (top, left) in zip(masks, batch):
-            mask[top:top + size[0], left:left + size[1]] = 0
+            mask[top : top + size[0], left : left + size[1]] = 0
         yield masks
 
 
@@ -894,13 +1021,18 @@ def _over_windows(starts, size, shape, drops):
 
     How much drops scatter is seen from the windows around, too: few cover a pixel.
     """
+
     def mean(values, cover):
         (rows, columns), count = cover, _count(cover)
         return rows @ values @ columns.T / count
 
-    covering, around = [[_covering(*axis, wider) for axis in zip(starts, size, shape)] for wider in (0, 1)]
+    covering, around = [
+        [_covering(*axis, wider) for axis in zip(starts, size, shape)] for wider in (0, 1)
+    ]
     scatter = mean(np.square(drops), around) - mean(drops, around) ** 2
-    return mean(drops, covering), np.maximum(scatter, 0) / np.maximum(1 - 1 / _count(around), 0.5) / _count(covering)
+    return mean(drops, covering), np.maximum(scatter, 0) / np.maximum(
+        1 - 1 / _count(around), 0.5
+    ) / _count(covering)
 
 
 def _count(cover):
@@ -928,9 +1060,13 @@ def _check_callables(model, **optional):
 def _estimator(estimator):
     built_in = {"average": _Average, "regression": _Regression}
     found = built_in.get(estimator) if isinstance(estimator, str) else estimator
-    if not isinstance(found, type) or not all(hasattr(found, name) for name in ("antithetic", "seen", "add", "maps")):
-        raise ValueError('estimator must be "average", "regression" or a class with antithetic, seen, add and maps, '
-                         f"got {estimator!r}.")
+    if not isinstance(found, type) or not all(
+        hasattr(found, name) for name in ("antithetic", "seen", "add", "maps")
+    ):
+        raise ValueError(
+            'estimator must be "average", "regression" or a class with antithetic, seen, add and maps, '
+            f"got {estimator!r}."
+        )
     return found
 
 
@@ -944,29 +1080,39 @@ def _inputs_and_targets(inputs, targets):
     inputs = _finite("inputs", inputs)
     targets = _finite("targets", targets)
     if inputs.ndim not in (2, 3, 4) or 0 in inputs.shape:
-        raise ValueError("inputs must be pictures (N, H, W, C), series (N, T, W) or tabular rows (N, W), "
-                         f"got shape {inputs.shape}.")
+        raise ValueError(
+            "inputs must be pictures (N, H, W, C), series (N, T, W) or tabular rows (N, W), "
+            f"got shape {inputs.shape}."
+        )
     if targets.ndim != 2 or len(targets) != len(inputs):
-        raise ValueError(f"targets must be one-hot rows of shape ({len(inputs)}, n_classes), one for each input, "
-                         f"got shape {targets.shape}.")
+        raise ValueError(
+            f"targets must be one-hot rows of shape ({len(inputs)}, n_classes), one for each input, "
+            f"got shape {targets.shape}."
+        )
     return inputs, targets
 
 
 def _input_and_classes(x, classes, outputs):
     x = _finite("x", x)
     if x.ndim not in (1, 2, 3) or 0 in x.shape:
-        raise ValueError("x must be a picture (H, W, C), a series (T, W) or a tabular row (W,), "
-                         f"got shape {x.shape}.")
+        raise ValueError(
+            "x must be a picture (H, W, C), a series (T, W) or a tabular row (W,), "
+            f"got shape {x.shape}."
+        )
     if np.ndim(classes) != 1 or not len(classes):
-        raise ValueError(f"classes must be a sequence of one or more class indices, got {classes!r}.")
+        raise ValueError(
+            f"classes must be a sequence of one or more class indices, got {classes!r}."
+        )
     classes = [_integer("classes", index, 0) for index in classes]
     if outputs is None:
         outputs = _NONE_KNOWN
     else:
         outputs = _finite("outputs", outputs)
         if outputs.ndim != 2 or max(classes) >= outputs.shape[1]:
-            raise ValueError(f"outputs must be of shape (n, n_classes) with n_classes above {max(classes)}, "
-                             f"got shape {outputs.shape}.")
+            raise ValueError(
+                f"outputs must be of shape (n, n_classes) with n_classes above {max(classes)}, "
+                f"got shape {outputs.shape}."
+            )
     return x, classes, outputs
 
 
@@ -983,8 +1129,10 @@ def _check_shape(shape, grid_size, mask_value):
     """Check what depends on the shape of one input."""
     _grid_shape(shape, grid_size)
     if mask_value.shape not in ((), shape[-1:], shape):
-        raise ValueError(f"mask_value must be a number, {shape[-1]} values or of shape {shape}, "
-                         f"got shape {mask_value.shape}.")
+        raise ValueError(
+            f"mask_value must be a number, {shape[-1]} values or of shape {shape}, "
+            f"got shape {mask_value.shape}."
+        )
 
 
 def _grid_shape(shape, grid_size):
@@ -992,9 +1140,11 @@ def _grid_shape(shape, grid_size):
     sizes, features = {3: (shape[:2], ()), 2: (shape[:1], shape[1:]), 1: ((), shape)}[len(shape)]
     cells = grid_size if isinstance(grid_size, tuple) else (grid_size,) * len(sizes)
     if sizes and len(cells) != len(sizes) or any(cell > size for cell, size in zip(cells, sizes)):
-        raise ValueError(f"grid_size must give at most {' x '.join(map(str, sizes))} cells for inputs of shape "
-                         f"{shape}, got {grid_size}.")
-    return (*cells[:len(sizes)], *features)
+        raise ValueError(
+            f"grid_size must give at most {' x '.join(map(str, sizes))} cells for inputs of shape "
+            f"{shape}, got {grid_size}."
+        )
+    return (*cells[: len(sizes)], *features)
 
 
 def _integer(name, value, least):
@@ -1011,7 +1161,9 @@ def _grid_size(value):
 
 def _probability(value):
     if not isinstance(value, Real) or not 0 < value < 1:
-        raise ValueError(f"preservation_probability must be a number between 0 and 1, both excluded, got {value!r}.")
+        raise ValueError(
+            f"preservation_probability must be a number between 0 and 1, both excluded, got {value!r}."
+        )
     return float(value)
 
 

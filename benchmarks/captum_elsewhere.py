@@ -45,8 +45,16 @@ def inputs():
 
     def predict(images):
         # How rough each superpixel's red is: 0 where its mean colour hides it.
-        rough = np.asarray(images, float)[..., 0].reshape(-1, 3, 4, 3, 5).std(axis=(2, 4)).reshape(-1, N) / 80
-        pairs = (rough * np.roll(rough, 1, axis=1)) @ np.cos(2 * np.arange(N))  # superpixels need each other
+        rough = (
+            np.asarray(images, float)[..., 0]
+            .reshape(-1, 3, 4, 3, 5)
+            .std(axis=(2, 4))
+            .reshape(-1, N)
+            / 80
+        )
+        pairs = (rough * np.roll(rough, 1, axis=1)) @ np.cos(
+            2 * np.arange(N)
+        )  # superpixels need each other
         score = rough @ np.sin(np.arange(N) + 1) + pairs + rough[:, ::4].prod(axis=1) - 0.5
         return np.stack([1 / (1 + np.exp(score)), 1 / (1 + np.exp(-score))], axis=1)
 
@@ -58,7 +66,9 @@ class Double(SkLearnLinearRegression):
 
     def fit(self, train_data, **kwargs):
         tensors = [tensor.double() for tensor in train_data.dataset.tensors]
-        return super().fit(DataLoader(TensorDataset(*tensors), batch_size=len(tensors[0])), **kwargs)
+        return super().fit(
+            DataLoader(TensorDataset(*tensors), batch_size=len(tensors[0])), **kwargs
+        )
 
 
 def fed(kept):
@@ -73,32 +83,61 @@ def fed(kept):
 def main():
     image, segments, predict = inputs()
     game = Game(Asked(predict, [1]), image, segments, PACKAGE.hide_color)
-    picture, hidden = (torch.from_numpy(pixels[None].astype(np.float32)) for pixels in (image, game.hidden))
+    picture, hidden = (
+        torch.from_numpy(pixels[None].astype(np.float32)) for pixels in (image, game.hidden)
+    )
     forward = lambda pictures: torch.from_numpy(predict(pictures.numpy()))  # noqa: E731
 
     def ask(explainer, n):
-        options = {"feature_mask": torch.from_numpy(segments[None, ..., None]), "target": 1, "return_input_shape": False}
-        return explainer.attribute(picture, hidden, n_samples=n, perturbations_per_eval=n, **options).numpy().ravel().astype(float)
+        options = {
+            "feature_mask": torch.from_numpy(segments[None, ..., None]),
+            "target": 1,
+            "return_input_shape": False,
+        }
+        return (
+            explainer.attribute(picture, hidden, n_samples=n, perturbations_per_eval=n, **options)
+            .numpy()
+            .ravel()
+            .astype(float)
+        )
 
     def compare(name, found, expected):
         print(f"  {name:77s} {np.abs(found - expected).max() / np.ptp(expected):.1e}")
 
-    print(f"LIME, {FEW} coalitions: largest difference from the lab's weights, as a share of their range")
+    print(
+        f"LIME, {FEW} coalitions: largest difference from the lab's weights, as a share of their range"
+    )
     kept, ours = perturbations(N, FEW, 0), attribute("lime", game.value, N, FEW)
     near = get_exp_kernel_similarity_function("cosine", kernel_width=0.25)
     of_coalitions = lambda original, perturbed, row, **_: near(torch.ones_like(row), row, None)  # noqa: E731
-    compare("Captum: lasso of 0.01, distance between pixels, width 1", ask(Lime(forward, perturb_func=fed(kept)), FEW), ours)
-    compare("ridge of 1 in the lasso's place", ask(Lime(forward, SkLearnRidge(alpha=1), None, fed(kept)), FEW), ours)
-    compare("and the package's width, 0.25", ask(Lime(forward, SkLearnRidge(alpha=1), near, fed(kept)), FEW), ours)
+    compare(
+        "Captum: lasso of 0.01, distance between pixels, width 1",
+        ask(Lime(forward, perturb_func=fed(kept)), FEW),
+        ours,
+    )
+    compare(
+        "ridge of 1 in the lasso's place",
+        ask(Lime(forward, SkLearnRidge(alpha=1), None, fed(kept)), FEW),
+        ours,
+    )
+    compare(
+        "and the package's width, 0.25",
+        ask(Lime(forward, SkLearnRidge(alpha=1), near, fed(kept)), FEW),
+        ours,
+    )
     lime = ask(Lime(forward, SkLearnRidge(alpha=1), of_coalitions, fed(kept)), FEW)
     compare("and its distance, between coalitions: the lab's definition", lime, ours)
 
     for budget in (FEW, 2**N):
         print(f"KernelSHAP, {budget} coalitions: the same, of the lab's values")
         made, real = [], shap.KernelExplainer
-        with mock.patch.object(shap, "KernelExplainer", lambda *args: made.append(real(*args)) or made[-1]):
+        with mock.patch.object(
+            shap, "KernelExplainer", lambda *args: made.append(real(*args)) or made[-1]
+        ):
             ours = attribute("shap", game.value, N, budget)
-        kept = np.concatenate([np.ones((1, N)), np.zeros((1, N)), made[0].maskMatrix])  # those that the lab has just asked about
+        kept = np.concatenate(
+            [np.ones((1, N)), np.zeros((1, N)), made[0].maskMatrix]
+        )  # those that the lab has just asked about
         compare("exact Shapley values", attribute("shapley", game.value, N), ours)
         torch.manual_seed(0)
         compare("Captum, by its own draw", ask(KernelShap(forward), budget), ours)
@@ -106,13 +145,21 @@ def main():
             compare("Captum, on the lab's coalitions", ask(KernelShap(forward), budget), ours)
         for name, model, ends in (
             ("with shap's weights for them", SkLearnLinearRegression(), 1e6),
-            ("and 1e12 for the picture and nothing, in double precision: shap's definition", Double(), 1e12),
+            (
+                "and 1e12 for the picture and nothing, in double precision: shap's definition",
+                Double(),
+                1e12,
+            ),
         ):
-            weights = iter([ends, ends, *made[0].kernelWeights * (budget - 2)])  # on average 1, as Captum's
+            weights = iter(
+                [ends, ends, *made[0].kernelWeights * (budget - 2)]
+            )  # on average 1, as Captum's
             shapley = ask(Lime(forward, model, lambda *_, **__: next(weights), fed(kept)), budget)  # noqa: B023
             compare(name, shapley, ours)
 
-    print(f"Captum's weights by the lab's definition\n  LIME {lime.round(6).tolist()}\n  KernelSHAP {shapley.round(6).tolist()}")
+    print(
+        f"Captum's weights by the lab's definition\n  LIME {lime.round(6).tolist()}\n  KernelSHAP {shapley.round(6).tolist()}"
+    )
 
 
 if __name__ == "__main__":

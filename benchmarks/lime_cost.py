@@ -31,7 +31,9 @@ from lab.study.settings import LAB_SETTINGS
 
 
 def with_the_lab(black_box, image, settings):
-    explained = lime_explanations(black_box.__call__, image, settings)  # a bare callable: nothing is kept on disk
+    explained = lime_explanations(
+        black_box.__call__, image, settings
+    )  # a bare callable: nothing is kept on disk
     return {name: found.package for name, found in explained.items()}
 
 
@@ -43,8 +45,12 @@ def with_the_package(black_box, image, settings):
 
     return {
         name: LimeImageExplainer(random_state=setting.seed).explain_instance(
-            image, predict, top_labels=setting.top_labels, hide_color=setting.hide_color,
-            num_features=setting.num_lime_features, num_samples=setting.num_samples,
+            image,
+            predict,
+            top_labels=setting.top_labels,
+            hide_color=setting.hide_color,
+            num_features=setting.num_lime_features,
+            num_samples=setting.num_samples,
         )
         for name, setting in settings.items()
     }
@@ -56,7 +62,12 @@ def clocks():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--share", type=float, default=1.0, help="share of each setting's num_samples (default: all)")
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        help="share of each setting's num_samples (default: all)",
+    )
     parser.add_argument("--picture", type=Path, default=list_pictures("African_elephant")[0])
     arguments = parser.parse_args()
 
@@ -71,7 +82,9 @@ def main():
     black_box._network.predict(image[None], verbose=0)
 
     found, spent = {with_the_lab: {}, with_the_package: {}}, {with_the_lab: 0, with_the_package: 0}
-    for color in dict.fromkeys(setting.hide_color for setting in settings.values()):  # no question is common to two colours
+    for color in dict.fromkeys(
+        setting.hide_color for setting in settings.values()
+    ):  # no question is common to two colours
         alike = {name: setting for name, setting in settings.items() if setting.hide_color == color}
         for side in found:
             start = clocks()
@@ -85,9 +98,16 @@ def main():
         for label, pairs in explanation.local_exp.items()
         for superpixel, weight in pairs
     )
-    largest = max(abs(weight) for explanation in theirs.values() for pairs in explanation.local_exp.values() for _, weight in pairs)
+    largest = max(
+        abs(weight)
+        for explanation in theirs.values()
+        for pairs in explanation.local_exp.values()
+        for _, weight in pairs
+    )
     calls = sum(setting.num_samples for setting in settings.values())
-    print(f"{arguments.picture.name}, {black_box.name}, {len(settings)} settings, {calls:,} perturbations")
+    print(
+        f"{arguments.picture.name}, {black_box.name}, {len(settings)} settings, {calls:,} perturbations"
+    )
     for side, (wall, processor) in zip(("lab", "package"), spent.values()):
         print(f"{side:8} {wall:8.1f} s, processor time {processor:8.1f} s")
     wall, processor = spent[with_the_package] / spent[with_the_lab]

@@ -33,11 +33,16 @@ def inputs():
     """A picture, a map, an object and a classifier of two classes: all from formulas, none from a file."""
     y, x, c = np.mgrid[:12, :16, :3]
     image = ((37 * y + 11 * x * x + 53 * c) % 256).astype(np.float32)
-    saliency = np.sin(0.9 * y[..., 0]) + np.cos(1.7 * x[..., 0] * y[..., 0] + 0.3 * x[..., 0])  # no ties
+    saliency = np.sin(0.9 * y[..., 0]) + np.cos(
+        1.7 * x[..., 0] * y[..., 0] + 0.3 * x[..., 0]
+    )  # no ties
     mask = (y[..., 0] < 7) & (x[..., 0] < 9)
 
     def scores(images):
-        bright, corner = images.mean(axis=(1, 2, 3)) / 255, images[:, :6, :8, 0].mean(axis=(1, 2)) / 255
+        bright, corner = (
+            images.mean(axis=(1, 2, 3)) / 255,
+            images[:, :6, :8, 0].mean(axis=(1, 2)) / 255,
+        )
         return 3 * bright * corner + corner
 
     return image, saliency, mask, scores
@@ -55,29 +60,45 @@ def main():
 
     class Network(keras.Model):
         def call(self, images):
-            bright, corner = tf.reduce_mean(images, (1, 2, 3)) / 255, tf.reduce_mean(images[:, :6, :8, 0], (1, 2)) / 255
+            bright, corner = (
+                tf.reduce_mean(images, (1, 2, 3)) / 255,
+                tf.reduce_mean(images[:, :6, :8, 0], (1, 2)) / 255,
+            )
             probability = tf.sigmoid(3 * bright * corner + corner)
             return tf.stack([1 - probability, probability], axis=1)
 
     target = np.array([[0, 1]], np.float32)
-    for name, curve, theirs in (("deletion", deletion_curve, Deletion), ("insertion", insertion_curve, Insertion)):
+    for name, curve, theirs in (
+        ("deletion", deletion_curve, Deletion),
+        ("insertion", insertion_curve, Insertion),
+    ):
         ours = auc(*curve(predict, image, 1, saliency, 0, steps=16))
-        other = theirs(Network(), image[None], target, baseline_mode=0.0, steps=16).evaluate(saliency[None])
+        other = theirs(Network(), image[None], target, baseline_mode=0.0, steps=16).evaluate(
+            saliency[None]
+        )
         print(f"{name:14s} lab {ours:.6f}   Xplique {other:.6f}")
 
     for name, map_ in (("pointing game", saliency), ("the other way", -saliency)):
         ours = pointing_game(map_, mask)
         other = PointingGame(disable_warnings=True, display_progressbar=False)(
-            model=None, x_batch=image.transpose(2, 0, 1)[None], y_batch=np.array([1]),
-            a_batch=map_[None, None], s_batch=mask[None, None], channel_first=True,
+            model=None,
+            x_batch=image.transpose(2, 0, 1)[None],
+            y_batch=np.array([1]),
+            a_batch=map_[None, None],
+            s_batch=mask[None, None],
+            channel_first=True,
         )
         print(f"{name:14s} lab {ours:.0f}   Quantus {float(other[0]):.0f}")
 
     # Quantus' RelevanceRankAccuracy is the share a of the object's n pixels that are among the n most
     # salient ones; at this threshold the union has (2 - a) n pixels.
     accuracy = RelevanceRankAccuracy(disable_warnings=True, display_progressbar=False)(
-        model=None, x_batch=image.transpose(2, 0, 1)[None], y_batch=np.array([1]),
-        a_batch=saliency[None, None], s_batch=mask[None, None], channel_first=True,
+        model=None,
+        x_batch=image.transpose(2, 0, 1)[None],
+        y_batch=np.array([1]),
+        a_batch=saliency[None, None],
+        s_batch=mask[None, None],
+        channel_first=True,
     )[0]
     ours = iou_over_thresholds(saliency, mask, [mask.mean()])[0]
     print(f"{'IoU':14s} lab {ours:.6f}   Quantus {accuracy / (2 - accuracy):.6f}")
@@ -89,20 +110,40 @@ def main():
 
     class Scores(keras.layers.Layer):
         def call(self, images):
-            bright, corner = tf.reduce_mean(images, (1, 2, 3)) / 255, tf.reduce_mean(images[:, :6, :8, 0], (1, 2)) / 255
+            bright, corner = (
+                tf.reduce_mean(images, (1, 2, 3)) / 255,
+                tf.reduce_mean(images[:, :6, :8, 0], (1, 2)) / 255,
+            )
             return tf.stack([0 * bright, 3 * bright * corner + corner], axis=1)
 
     picture = keras.Input(gray.shape)
-    network = keras.Model(picture, keras.layers.Softmax()(Scores()(picture)))  # whose layers Quantus looks at
+    network = keras.Model(
+        picture, keras.layers.Softmax()(Scores()(picture))
+    )  # whose layers Quantus looks at
     for step in (1, 8):
         segments = np.empty(saliency.size, int)
         segments[np.argsort(-bright, axis=None)] = np.arange(saliency.size) // step
         grey = np.repeat(gray, 3, axis=2).astype(np.uint8)
-        ours = faithfulness(Game(Asked(predict, [1]), grey, segments.reshape(saliency.shape), (0, 0, 0)), bright)
+        ours = faithfulness(
+            Game(Asked(predict, [1]), grey, segments.reshape(saliency.shape), (0, 0, 0)), bright
+        )
         other = FaithfulnessEstimate(
-            features_in_step=step, normalise=False, perturb_baseline=0.0, disable_warnings=True, display_progressbar=False
-        )(model=network, x_batch=gray[None], y_batch=np.array([1]), a_batch=bright[None, None], channel_first=False, softmax=True)
-        print(f"faithfulness, segments of {step} pixels: lab {ours:.6f}   Quantus {float(other[0]):.6f}")
+            features_in_step=step,
+            normalise=False,
+            perturb_baseline=0.0,
+            disable_warnings=True,
+            display_progressbar=False,
+        )(
+            model=network,
+            x_batch=gray[None],
+            y_batch=np.array([1]),
+            a_batch=bright[None, None],
+            channel_first=False,
+            softmax=True,
+        )
+        print(
+            f"faithfulness, segments of {step} pixels: lab {ours:.6f}   Quantus {float(other[0]):.6f}"
+        )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,13 @@ SHORT = ("squeezenet",), 6, 1  # networks, objects, seeds
 LONG = ("squeezenet", "efficientnet_lite0"), 19, 3
 BUDGETS = 50, 100, 250, 500, 1000
 PORTIONS = 20  # of the pixels, in a curve
-SOBOL = {50: (4, 3), 100: (8, 3), 250: (8, 5), 500: (8, 7), 1000: (16, 7)}  # designs, a power of two, and cells a side, for each budget
+SOBOL = {
+    50: (4, 3),
+    100: (8, 3),
+    250: (8, 5),
+    500: (8, 7),
+    1000: (16, 7),
+}  # designs, a power of two, and cells a side, for each budget
 
 
 def with_lab(key, model, image, budget, seed):
@@ -72,7 +78,12 @@ def xplique():
     Rise._get_masks = staticmethod(Rise._get_masks.python_function)
     Rise._apply_masks = staticmethod(Rise._apply_masks.python_function)
     tf.get_logger().setLevel("ERROR")  # it warns of what Xplique traces again
-    return {"Rise": Rise, "Occlusion": Occlusion, "Sobol": SobolAttributionMethod, "HSIC": HsicAttributionMethod}
+    return {
+        "Rise": Rise,
+        "Occlusion": Occlusion,
+        "Sobol": SobolAttributionMethod,
+        "HSIC": HsicAttributionMethod,
+    }
 
 
 def with_xplique(name, model, image, budget, seed):
@@ -84,7 +95,10 @@ def with_xplique(name, model, image, budget, seed):
 def patches(budget, side):
     """Patches as large as the lab's, as close as the calls allow: one call is for the picture itself."""
     size = round(WINDOW * side)
-    return {"patch_size": size, "patch_stride": math.ceil((side - size + 1) / math.isqrt(budget - 1))}
+    return {
+        "patch_size": size,
+        "patch_stride": math.ceil((side - size + 1) / math.isqrt(budget - 1)),
+    }
 
 
 def designs(budget, _):
@@ -96,7 +110,10 @@ OPTIONS = {
     "Rise": lambda budget, _: {"nb_samples": budget},
     "Occlusion": patches,
     "Sobol": designs,
-    "HSIC": lambda budget, _: {"nb_design": budget, "estimator_batch_size": 8},  # cells at once: the same numbers in less memory
+    "HSIC": lambda budget, _: {
+        "nb_design": budget,
+        "estimator_batch_size": 8,
+    },  # cells at once: the same numbers in less memory
 }
 """The parameters of Xplique's methods, from the budget and the picture's side."""
 
@@ -125,8 +142,12 @@ XPLIQUE = {
     "Sobol": (50, "#6A4C93", "P"),
     "HSIC": (50, "#777777", "X"),
 }
-METHODS = {METHOD_NAMES[key]: Method(functools.partial(with_lab, key), *about) for key, about in LAB.items()} | {
-    f"Xplique's {name}": Method(functools.partial(with_xplique, name), *about) for name, about in XPLIQUE.items()
+METHODS = {
+    METHOD_NAMES[key]: Method(functools.partial(with_lab, key), *about)
+    for key, about in LAB.items()
+} | {
+    f"Xplique's {name}": Method(functools.partial(with_xplique, name), *about)
+    for name, about in XPLIQUE.items()
 }
 OURS = [METHOD_NAMES[key] for key in ("nested", "rise")]
 """Those that the figure shows first; all others are compared with the first of them."""
@@ -156,8 +177,19 @@ def measure(job):
         if budget >= METHODS[method].least:
             saliency, calls = explained(method, black_box, image, label, budget, seed)
             found = gains(black_box, image, label, saliency, steps=PORTIONS)
-            about = {"network": black_box.name, "picture": path.stem, "object": object_of(path), "method": method, "seed": seed}
-            rows.append(about | {"budget": budget, "calls": calls} | found | {"gain": np.mean(list(found.values()))})
+            about = {
+                "network": black_box.name,
+                "picture": path.stem,
+                "object": object_of(path),
+                "method": method,
+                "seed": seed,
+            }
+            rows.append(
+                about
+                | {"budget": budget, "calls": calls}
+                | found
+                | {"gain": np.mean(list(found.values()))}
+            )
     return rows
 
 
@@ -166,7 +198,9 @@ def measured(networks, most, seeds):
     # Seeds go round slowest, so that what they have in common is never asked by two processes at once.
     first = [pictures[0] for pictures in objects("verdict").values()][:most]
     jobs = list(itertools.product(range(seeds), first, networks, METHODS))
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")  # which they inherit
+    os.environ |= dict.fromkeys(
+        ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
+    )  # which they inherit
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
         found = tqdm(processes.map(measure, jobs), total=len(jobs), unit="method", mininterval=5)
         return pd.DataFrame(itertools.chain.from_iterable(found))
@@ -177,7 +211,9 @@ def means(table):
     rows = []
     table = table.set_index(["object", "seed"])
     for (name, method, budget), part in table.groupby(["network", "method", "budget"], sort=False):
-        ours = table[(table["network"] == name) & (table["method"] == OURS[0]) & (table["budget"] == budget)]
+        ours = table[
+            (table["network"] == name) & (table["method"] == OURS[0]) & (table["budget"] == budget)
+        ]
         row = {"network": name, "method": method, "budget": budget, "calls": part["calls"].mean()}
         row |= {"objects": part.index.get_level_values("object").nunique()}
         for what, values in (("gain", part["gain"]), ("difference", part["gain"] - ours["gain"])):
@@ -190,7 +226,11 @@ def means(table):
 def figure(found):
     """Gain against calls, a row of axes for each network, with names at the ends of the lines."""
     networks = list(found["network"].unique())
-    drawn = new(0.3 + 3.1 * len(networks), "How good explanations are, and how many calls they take", layout="constrained")
+    drawn = new(
+        0.3 + 3.1 * len(networks),
+        "How good explanations are, and how many calls they take",
+        layout="constrained",
+    )
     with matplotlib.rc_context(STYLE):
         several = drawn.subplots(len(networks), squeeze=False)[:, 0]
     for axes, name in zip(several, networks):
@@ -198,8 +238,14 @@ def figure(found):
         for method, look in METHODS.items():
             rows = found[(found["network"] == name) & (found["method"] == method)]
             [lines[method]] = axes.plot(
-                rows["calls"], rows["gain"], color=look.color, marker=look.marker, ls="--" if method.startswith("Xplique") else "-",
-                **{"lw": 2.6, "ms": 6, "zorder": 3} if method in OURS else {"lw": 1, "ms": 3.5, "alpha": 0.8},
+                rows["calls"],
+                rows["gain"],
+                color=look.color,
+                marker=look.marker,
+                ls="--" if method.startswith("Xplique") else "-",
+                **{"lw": 2.6, "ms": 6, "zorder": 3}
+                if method in OURS
+                else {"lw": 1, "ms": 3.5, "alpha": 0.8},
             )
         axes.set_xscale("log")
         axes.minorticks_off()
@@ -223,27 +269,60 @@ def name_at_the_ends(axes, lines):
     for name, end, place in zip(names, ends, places):
         color = lines[name].get_color()
         axes.annotate(
-            name, end, (1.05, place), textcoords=axes.get_yaxis_transform(), va="center", color=color, annotation_clip=False,
-            fontsize=NOTE, fontweight="bold" if lines[name].get_linewidth() > 2 else "normal",
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": color, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 4},
+            name,
+            end,
+            (1.05, place),
+            textcoords=axes.get_yaxis_transform(),
+            va="center",
+            color=color,
+            annotation_clip=False,
+            fontsize=NOTE,
+            fontweight="bold" if lines[name].get_linewidth() > 2 else "normal",
+            arrowprops={
+                "arrowstyle": "-",
+                "lw": 0.5,
+                "color": color,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 4,
+            },
         )
 
 
 def markdown(found):
     """The table of the README, for the first network."""
     found = found[found["network"] == found["network"].iloc[0]]
-    lines = [["method", *(f"{budget:,}" for budget in BUDGETS), f"difference at {BUDGETS[-1]:,}"], ["---"] * (len(BUDGETS) + 2)]
+    lines = [
+        ["method", *(f"{budget:,}" for budget in BUDGETS), f"difference at {BUDGETS[-1]:,}"],
+        ["---"] * (len(BUDGETS) + 2),
+    ]
     for method, rows in found.groupby("method", sort=False):
         gain = rows.set_index("budget")["gain"]
         last = rows.iloc[-1]
-        difference = f"{last['difference']:+.3f} ({last['difference low']:+.3f} to {last['difference high']:+.3f})".replace("-", "−") if method != OURS[0] else ""
-        lines.append([method, *(f"{gain[budget]:.3f}" if budget in gain else "" for budget in BUDGETS), difference])
+        difference = (
+            f"{last['difference']:+.3f} ({last['difference low']:+.3f} to {last['difference high']:+.3f})".replace(
+                "-", "−"
+            )
+            if method != OURS[0]
+            else ""
+        )
+        lines.append(
+            [
+                method,
+                *(f"{gain[budget]:.3f}" if budget in gain else "" for budget in BUDGETS),
+                difference,
+            ]
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--long", action="store_true", help="two networks, all objects and three seeds: hours instead of a quarter of one")
+    parser.add_argument(
+        "--long",
+        action="store_true",
+        help="two networks, all objects and three seeds: hours instead of a quarter of one",
+    )
     long = parser.parse_args().long
 
     table = measured(*(LONG if long else SHORT))

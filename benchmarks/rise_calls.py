@@ -46,9 +46,31 @@ from lab.study.verdict import SET
 from record import record
 from rise import Rise, _Regression, average, generate_masks
 
-PICTURES = "flamingo/flamingo_1_gravel", "mantis/mantis_1_planks", "stethoscope/stethoscope_1_planks"
+PICTURES = (
+    "flamingo/flamingo_1_gravel",
+    "mantis/mantis_1_planks",
+    "stethoscope/stethoscope_1_planks",
+)
 MASKS = 8000  # of a seed
-REGRESSION_CALLS = (60, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000, 1400, 2000, 2800, 4000)
+REGRESSION_CALLS = (
+    60,
+    80,
+    100,
+    125,
+    160,
+    200,
+    250,
+    320,
+    400,
+    500,
+    640,
+    800,
+    1000,
+    1400,
+    2000,
+    2800,
+    4000,
+)
 AVERAGE_CALLS = (125, 250, 500, 700, 1000, 1400, 2000, 2800, 4000)
 LEVELS = (0.90, 0.95, 0.98)
 STRIDE = 8  # maps are smooth: every eighth pixel tells their order
@@ -60,11 +82,18 @@ def opened(name, path):
     black_box = load(name)
     image = load_image(path, black_box.input_size)
     target, class_name, _ = black_box.top(image)[0]
-    return black_box, image, target, {"network": black_box.name, "picture": path.name, "class": class_name}
+    return (
+        black_box,
+        image,
+        target,
+        {"network": black_box.name, "picture": path.name, "class": class_name},
+    )
 
 
 def bar(common, *what):
-    return partial(tqdm, desc=", ".join([common["network"], common["picture"], *what]), mininterval=5)
+    return partial(
+        tqdm, desc=", ".join([common["network"], common["picture"], *what]), mininterval=5
+    )
 
 
 def thinned(maps):
@@ -76,9 +105,15 @@ class Pool:
 
     def __init__(self, model, image, seed, progress):
         explainer = Rise(model, model.batch_size, nb_samples=MASKS, seed=seed, progress=progress)
-        self.shape, self.scores = image.shape, explainer.estimate(image, [0]).outputs.astype(np.float64)
+        self.shape, self.scores = (
+            image.shape,
+            explainer.estimate(image, [0]).outputs.astype(np.float64),
+        )
         estimator = _Regression(image.shape, 7, 0.5)
-        batches = [generate_masks(start, start + 500, image.shape, seed=seed, antithetic=True) for start in range(0, MASKS, 500)]
+        batches = [
+            generate_masks(start, start + 500, image.shape, seed=seed, antithetic=True)
+            for start in range(0, MASKS, 500)
+        ]
         self.seen = np.concatenate([estimator.seen(masks) for masks in batches])
         self.masks = np.concatenate([thinned(masks) for masks in batches])
 
@@ -99,7 +134,9 @@ def by_average(pool, part):
 
 def parts(calls, masks):
     """Parts of so many masks that have none in common, at most eight."""
-    return [slice(start, start + calls) for start in range(0, masks - calls + 1, max(calls, masks // 8))]
+    return [
+        slice(start, start + calls) for start in range(0, masks - calls + 1, max(calls, masks // 8))
+    ]
 
 
 def measure(name, path, seeds):
@@ -108,16 +145,31 @@ def measure(name, path, seeds):
     model = Asked(black_box, [target])
     model.batch_size = black_box.batch_size
     pools = [Pool(model, image, seed, bar(common, f"seed {seed}")) for seed in range(seeds)]
-    halves = rank_correlation(by_regression(pools[: seeds // 2]), by_regression(pools[seeds // 2 :]))
+    halves = rank_correlation(
+        by_regression(pools[: seeds // 2]), by_regression(pools[seeds // 2 :])
+    )
     found = {}
     for number, pool in enumerate(pools):
         reference = by_regression([other for other in pools if other is not pool])
         for calls in REGRESSION_CALLS:
-            found.setdefault((OURS, calls), []).extend(rank_correlation(by_regression([pool], part), reference) for part in parts(calls, MASKS))
+            found.setdefault((OURS, calls), []).extend(
+                rank_correlation(by_regression([pool], part), reference)
+                for part in parts(calls, MASKS)
+            )
         for calls in AVERAGE_CALLS:
-            found.setdefault((PAPER, calls), []).extend(rank_correlation(by_average(pool, part), reference) for part in parts(calls, MASKS // 2))
+            found.setdefault((PAPER, calls), []).extend(
+                rank_correlation(by_average(pool, part), reference)
+                for part in parts(calls, MASKS // 2)
+            )
     return [
-        common | {"method": method, "calls": calls, "correlation": np.mean(values), "runs": len(values), "halves": halves}
+        common
+        | {
+            "method": method,
+            "calls": calls,
+            "correlation": np.mean(values),
+            "runs": len(values),
+            "halves": halves,
+        }
         for (method, calls), values in found.items()
     ]
 
@@ -125,14 +177,25 @@ def measure(name, path, seeds):
 def calls_needed(table):
     """Calls at which the mean correlation reaches each level, between the measured numbers on a log scale."""
     rows = []
-    for (network, picture, method), group in table.groupby(["network", "picture", "method"], sort=False):
+    for (network, picture, method), group in table.groupby(
+        ["network", "picture", "method"], sort=False
+    ):
         means = group.set_index("calls")["correlation"]
-        row = {"network": network, "picture": picture, "method": method, "halves": group["halves"].iloc[0]}
+        row = {
+            "network": network,
+            "picture": picture,
+            "method": method,
+            "halves": group["halves"].iloc[0],
+        }
         for level in LEVELS:
-            needed = np.exp(np.interp(level, np.maximum.accumulate(means), np.log(means.index), right=np.nan))
+            needed = np.exp(
+                np.interp(level, np.maximum.accumulate(means), np.log(means.index), right=np.nan)
+            )
             if np.isnan(needed) and method == PAPER:
                 long = means[means.index >= 1000]
-                needed = np.mean(long.index * (1 / long**2 - 1)) / (1 / level**2 - 1)  # correlation = 1 / sqrt(1 + constant / calls)
+                needed = np.mean(long.index * (1 / long**2 - 1)) / (
+                    1 / level**2 - 1
+                )  # correlation = 1 / sqrt(1 + constant / calls)
             row[f"{level:.2f}"] = needed
         rows.append(row)
     return pd.DataFrame(rows)
@@ -140,13 +203,26 @@ def calls_needed(table):
 
 def shares(needed):
     """Calls of the regression as a share of the average's: geometric mean over pictures, and the largest, for each network and both."""
-    wide = needed.melt(["network", "picture", "method"], [f"{level:.2f}" for level in LEVELS], "correlation", "calls")
+    wide = needed.melt(
+        ["network", "picture", "method"],
+        [f"{level:.2f}" for level in LEVELS],
+        "correlation",
+        "calls",
+    )
     wide = wide.pivot(index=["correlation", "network", "picture"], columns="method", values="calls")
     share = (wide[OURS] / wide[PAPER]).rename("share").reset_index()
     both = pd.concat([share, share.assign(network="both")])
-    return both.groupby(["correlation", "network"])["share"].agg(
-        **{"share of calls": lambda values: np.exp(np.log(values).mean()), "largest share": "max", "pictures": "count"}
-    ).reset_index()
+    return (
+        both.groupby(["correlation", "network"])["share"]
+        .agg(
+            **{
+                "share of calls": lambda values: np.exp(np.log(values).mean()),
+                "largest share": "max",
+                "pictures": "count",
+            }
+        )
+        .reset_index()
+    )
 
 
 def converge(name, path):
@@ -156,12 +232,28 @@ def converge(name, path):
 
     def explained(estimator, calls, seed):
         progress = bar(common, estimator, f"seed {seed}")
-        return Rise(model, black_box.batch_size, nb_samples=calls, seed=seed, estimator=estimator, progress=progress).estimate(image, [0]).saliency[0]
+        return (
+            Rise(
+                model,
+                black_box.batch_size,
+                nb_samples=calls,
+                seed=seed,
+                estimator=estimator,
+                progress=progress,
+            )
+            .estimate(image, [0])
+            .saliency[0]
+        )
 
-    first, second = (np.mean([explained("average", MASKS, seed) for seed in seeds], axis=0) for seeds in (range(4), range(4, 8)))
+    first, second = (
+        np.mean([explained("average", MASKS, seed) for seed in seeds], axis=0)
+        for seeds in (range(4), range(4, 8))
+    )
     ours = explained("regression", masks, 0)
     return common | {
-        "masks": masks, "average with average": rank_correlation(first, second), "regression with average": rank_correlation(ours, first),
+        "masks": masks,
+        "average with average": rank_correlation(first, second),
+        "regression with average": rank_correlation(ours, first),
         "regression with the other average": rank_correlation(ours, second),
     }
 
@@ -169,21 +261,38 @@ def converge(name, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--networks", nargs="+", default=["squeezenet", "efficientnet_lite0"])
-    parser.add_argument("--pictures", nargs="+", default=list(PICTURES), help="of data/evaluation, without suffix")
+    parser.add_argument(
+        "--pictures", nargs="+", default=list(PICTURES), help="of data/evaluation, without suffix"
+    )
     parser.add_argument("--seeds", type=int, default=4, help="each of 8,000 masks (default: 4)")
-    parser.add_argument("--convergence", action="store_true", help="compare with the paper's average at 32,000 masks instead")
+    parser.add_argument(
+        "--convergence",
+        action="store_true",
+        help="compare with the paper's average at 32,000 masks instead",
+    )
     arguments = parser.parse_args()
 
-    jobs = [(name, SET / f"{picture}.jpg") for name, picture in itertools.product(arguments.networks, arguments.pictures)]
+    jobs = [
+        (name, SET / f"{picture}.jpg")
+        for name, picture in itertools.product(arguments.networks, arguments.pictures)
+    ]
     if arguments.convergence:
         converged = pd.DataFrame([converge(*job) for job in jobs])
         record({"rise_convergence.csv": converged.round(4)})
         print(converged.round(4).to_string(index=False))
         return
-    table = pd.DataFrame(itertools.chain.from_iterable(measure(*job, arguments.seeds) for job in jobs))
+    table = pd.DataFrame(
+        itertools.chain.from_iterable(measure(*job, arguments.seeds) for job in jobs)
+    )
     needed = calls_needed(table)
     found = shares(needed)
-    record({"rise_calls.csv": table.round(4), "rise_calls_needed.csv": needed.round(4), "rise_calls_shares.csv": found.round(3)})
+    record(
+        {
+            "rise_calls.csv": table.round(4),
+            "rise_calls_needed.csv": needed.round(4),
+            "rise_calls_shares.csv": found.round(3),
+        }
+    )
     print(needed.round(3).to_string(index=False), found.round(3).to_string(index=False), sep="\n\n")
 
 

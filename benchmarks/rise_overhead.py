@@ -54,8 +54,10 @@ EXPLAINERS = {
 
 def random_resnet50():
     network = keras.applications.ResNet50(weights=None)
-    predict = tf.function(lambda x: network(x, training=False),
-                          input_signature=[tf.TensorSpec((None, 224, 224, 3), tf.float32)])
+    predict = tf.function(
+        lambda x: network(x, training=False),
+        input_signature=[tf.TensorSpec((None, 224, 224, 3), tf.float32)],
+    )
     return lambda x: predict(x).numpy()
 
 
@@ -84,8 +86,16 @@ def ratios(name, model, size, samples, rounds):
         taken["bare"].append(seconds(bare))
         for explainer, explain in EXPLAINERS.items():
             taken[explainer].append(seconds(lambda: explain(model, image, samples)))  # noqa: B023
-    return [{"measure": "time / bare model's time", "model": name, "explainer": explainer, "samples": samples,
-             "value": round(float(np.median(np.divide(taken[explainer], taken["bare"]))), 3)} for explainer in EXPLAINERS]
+    return [
+        {
+            "measure": "time / bare model's time",
+            "model": name,
+            "explainer": explainer,
+            "samples": samples,
+            "value": round(float(np.median(np.divide(taken[explainer], taken["bare"]))), 3),
+        }
+        for explainer in EXPLAINERS
+    ]
 
 
 PEAK = """
@@ -108,8 +118,13 @@ def high_water():
 def peak(explainer, samples):
     code = PEAK.format(folder=str(Path(__file__).parent), explainer=explainer, samples=samples)
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return {"measure": "peak memory added", "model": "none", "explainer": explainer, "samples": samples,
-            "value": round(int(done.stdout.split()[-1]) * 1024 / 1e6)}
+    return {
+        "measure": "peak memory added",
+        "model": "none",
+        "explainer": explainer,
+        "samples": samples,
+        "value": round(int(done.stdout.split()[-1]) * 1024 / 1e6),
+    }
 
 
 def main():
@@ -120,8 +135,12 @@ def main():
 
     rows = []
     squeezenet = load("squeezenet", batch_size=BATCH)
-    rows += ratios(squeezenet.name, squeezenet, squeezenet.input_size, arguments.samples, arguments.rounds)
-    rows += ratios("ResNet50, random weights", random_resnet50(), 224, arguments.samples // 3, arguments.rounds)
+    rows += ratios(
+        squeezenet.name, squeezenet, squeezenet.input_size, arguments.samples, arguments.rounds
+    )
+    rows += ratios(
+        "ResNet50, random weights", random_resnet50(), 224, arguments.samples // 3, arguments.rounds
+    )
     rows += [peak(explainer, samples) for explainer in EXPLAINERS for samples in (1000, 8000)]
     table = pd.DataFrame(rows)
     print(table.to_string(index=False))

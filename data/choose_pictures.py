@@ -64,16 +64,32 @@ def one_scene(rng, row, cutout, landscape, number):
     """A scene with the object somewhere it may be in a landscape."""
     high, low = int(landscape["high"]), int(landscape["low"])
     rows, columns = cutout.shape[:2]
-    solid = (cutout[..., 3] > 0.5).sum() / rows ** 2  # of the cut-out, in units of its squared height
+    solid = (cutout[..., 3] > 0.5).sum() / rows**2  # of the cut-out, in units of its squared height
     height = np.sqrt(rng.uniform(*SHARES) * SIZE[0] * SIZE[1] / solid)
-    height = int(min(height, ENLARGED * rows, TALLEST, low - MARGIN, 0.8 * SIZE[0] * rows / columns))
+    height = int(
+        min(height, ENLARGED * rows, TALLEST, low - MARGIN, 0.8 * SIZE[0] * rows / columns)
+    )
     half = round(columns * height / rows) // 2 + 1
     x, y = (
-        round(least + rng.beta(0.5, 0.5) * (most - least))  # more often near the edges, which objects that must fit hardly cover
-        for least, most in ((MARGIN + half, SIZE[0] - MARGIN - half), (max(high, height + MARGIN), low))
+        round(
+            least + rng.beta(0.5, 0.5) * (most - least)
+        )  # more often near the edges, which objects that must fit hardly cover
+        for least, most in (
+            (MARGIN + half, SIZE[0] - MARGIN - half),
+            (max(high, height + MARGIN), low),
+        )
     )
     mirrored, landscape_mirrored = (bool(coin) for coin in rng.integers(0, 2, 2))
-    return Scene(f"{row['object']}_{number + 1}", row["object"], landscape["landscape"], x, y, height, mirrored, landscape_mirrored)
+    return Scene(
+        f"{row['object']}_{number + 1}",
+        row["object"],
+        landscape["landscape"],
+        x,
+        y,
+        height,
+        mirrored,
+        landscape_mirrored,
+    )
 
 
 def written(scene):
@@ -119,13 +135,18 @@ def lay(folders):
             row[f"{name}_p"] = f"{answer[accepted[scene.object][0]]:.3f}"
         rows.append(row)
         print(".", end="", flush=True)
-    write("candidates.csv", (*FIELDS, *(column for name in NETWORKS for column in (name, f"{name}_p"))), rows)
+    write(
+        "candidates.csv",
+        (*FIELDS, *(column for name in NETWORKS for column in (name, f"{name}_p"))),
+        rows,
+    )
 
 
 def passing():
     """Candidates in which each network sees one of the object's classes, and does not rule out the one that is explained."""
     seen = {
-        row["picture"] for row in table("candidates.csv")
+        row["picture"]
+        for row in table("candidates.csv")
         if all(int(row[name]) <= FIRST and float(row[f"{name}_p"]) >= LEAST for name in NETWORKS)
     }
     return [scene for scene in scenes("candidates.csv") if scene.picture in seen]
@@ -140,13 +161,18 @@ def unevenness(total, count):
     mean = total / count
     inner = mean[2:-2, 2:-2]
     central = max(mean[6:9, 8:12].mean(), mean[7, 9:11].max())
-    return inner.var() + 0.5 * mean.var() + 4 * (mean * CENTRE).mean() ** 2 + 10 * max(0, central - 0.9 * mean.mean()) ** 2
+    return (
+        inner.var()
+        + 0.5 * mean.var()
+        + 4 * (mean * CENTRE).mean() ** 2
+        + 10 * max(0, central - 0.9 * mean.mean()) ** 2
+    )
 
 
 def centre_map():
     """A Gaussian on the coarse grid, in units of its standard deviation about its mean."""
     away = [((np.arange(length) + 0.5) / length - 0.5) ** 2 for length in (15, 20)]
-    bump = np.exp(-np.add.outer(*away) / (2 * 0.25 ** 2))
+    bump = np.exp(-np.add.outer(*away) / (2 * 0.25**2))
     return (bump - bump.mean()) / bump.std()
 
 
@@ -160,10 +186,15 @@ def choose(folders):
     by_object = {}
     for scene in passing():
         by_object.setdefault(scene.object, []).append(scene)
-    by_object = {name: found for name, found in by_object.items() if len({files[scene.landscape] for scene in found}) >= 2}
+    by_object = {
+        name: found
+        for name, found in by_object.items()
+        if len({files[scene.landscape] for scene in found}) >= 2
+    }
     coarse = {
         scene.picture: studio.compose(scene)[1].reshape(15, 20, 20, 20).mean((1, 3))
-        for found in by_object.values() for scene in found
+        for found in by_object.values()
+        for scene in found
     }
     rng = np.random.default_rng(SEED)
     best = None
@@ -181,14 +212,18 @@ def choose(folders):
             row["candidate"] = scene.picture.rpartition("_")[2]
             rows.append(row)
     write("scenes.csv", (*FIELDS, "candidate"), rows)
-    print(f"{len(by_object)} objects, {len({classes[name] for name in by_object})} classes, {len(rows)} pictures, unevenness {best[0]:.5f}")
+    print(
+        f"{len(by_object)} objects, {len({classes[name] for name in by_object})} classes, {len(rows)} pictures, unevenness {best[0]:.5f}"
+    )
 
 
 def start(rng, found, files):
     """Up to `PICTURES` scenes of an object in different photographs."""
     chosen = []
     for scene in rng.permutation(np.array(found, object)):
-        if len(chosen) < PICTURES and files[scene.landscape] not in {files[other.landscape] for other in chosen}:
+        if len(chosen) < PICTURES and files[scene.landscape] not in {
+            files[other.landscape] for other in chosen
+        }:
             chosen.append(scene)
     return chosen
 

@@ -56,8 +56,14 @@ def scenes(name="scenes.csv"):
     """
     return [
         Scene(
-            row["picture"], row["object"], row["landscape"], int(row["x"]), int(row["y"]), int(row["height"]),
-            row["mirrored"] == "yes", row["landscape_mirrored"] == "yes",
+            row["picture"],
+            row["object"],
+            row["landscape"],
+            int(row["x"]),
+            int(row["y"]),
+            int(row["height"]),
+            row["mirrored"] == "yes",
+            row["landscape_mirrored"] == "yes",
         )
         for row in table(name)
     ]
@@ -87,7 +93,7 @@ class Studio:
                 # The outermost, faint pixels of a cut-out show its old background; against the sky they are a parachute's lines.
                 rgba[..., 3] = np.clip((rgba[..., 3] - 0.2) / 0.75, 0, 1)
             rows, columns = (np.flatnonzero((rgba[..., 3] > 0.5).any(axis)) for axis in (1, 0))
-            rgba = rgba[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+            rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             rgba[..., :3] *= rgba[..., 3:]
             self._read[name] = rgba
         return self._read[name]
@@ -124,10 +130,15 @@ class Studio:
         if scene.landscape_mirrored:
             picture = picture[:, ::-1]
         colour, alpha = place(resized(self.cutout(scene.object), scene.height), scene)
-        stance, grass = self._objects[scene.object]["stance"], int(self._landscapes[scene.landscape]["grass"])
+        stance, grass = (
+            self._objects[scene.object]["stance"],
+            int(self._landscapes[scene.landscape]["grass"]),
+        )
         colour = lit(colour, alpha, picture)
         if stance == "stand":
-            shade = standing_shadow(alpha) * (0.5 if grass > 10 else 1)  # high blades stand in the light
+            shade = standing_shadow(alpha) * (
+                0.5 if grass > 10 else 1
+            )  # high blades stand in the light
             hidden = grass_in_front(picture, alpha, grass)
             colour, alpha = colour * (1 - hidden[..., None]), alpha * (1 - hidden)
         else:
@@ -139,7 +150,10 @@ class Studio:
 def resized(rgba, height):
     """A premultiplied cut-out, resampled to a height in pixels."""
     size = (max(1, round(rgba.shape[1] * height / rgba.shape[0])), height)
-    layers = [np.asarray(Image.fromarray(layer).resize(size, Image.Resampling.LANCZOS)) for layer in np.moveaxis(rgba, -1, 0)]
+    layers = [
+        np.asarray(Image.fromarray(layer).resize(size, Image.Resampling.LANCZOS))
+        for layer in np.moveaxis(rgba, -1, 0)
+    ]
     return np.clip(np.stack(layers, -1), 0, 1)
 
 
@@ -150,7 +164,7 @@ def place(rgba, scene):
     if left < 0 or top < 0 or left + width > SIZE[0] or scene.y > SIZE[1]:
         raise ValueError(f"{scene} does not fit into {SIZE}")
     canvas = np.zeros((SIZE[1], SIZE[0], 4), np.float32)
-    canvas[top:top + height, left:left + width] = rgba[:, ::-1] if scene.mirrored else rgba
+    canvas[top : top + height, left : left + width] = rgba[:, ::-1] if scene.mirrored else rgba
     return canvas[..., :3], canvas[..., 3]
 
 
@@ -163,7 +177,7 @@ def lit(colour, alpha, picture):
     there = float((picture @ LUMINANCE * near).sum())
     tint = picture.mean((0, 1))
     tint = (tint / (tint @ LUMINANCE)).clip(0.4, 2.5) ** 0.12
-    wanted = own ** 0.65 * max(there, 0.06) ** 0.35
+    wanted = own**0.65 * max(there, 0.06) ** 0.35
     # A power keeps black black and white white, where a factor would wash out or clip.
     gamma = np.clip(np.log(wanted) / np.log(min(own, 0.97)), 0.82, 1.7)
     bare = colour / np.maximum(alpha, 1e-3)[..., None]
@@ -181,7 +195,10 @@ def feet(alpha):
     bottoms = np.where(solid.any(0), SIZE[1] - 1 - solid[::-1].argmax(0), -1)
     low = bottoms >= rows[-1] - 0.14 * height
     edges = np.flatnonzero(np.diff(np.concatenate(([0], low.astype(int), [0]))))
-    return [((left + right - 1) / 2, (right - left) / 2, bottoms[left:right].max()) for left, right in zip(edges[::2], edges[1::2])]
+    return [
+        ((left + right - 1) / 2, (right - left) / 2, bottoms[left:right].max())
+        for left, right in zip(edges[::2], edges[1::2])
+    ]
 
 
 def standing_shadow(alpha):
@@ -192,12 +209,18 @@ def standing_shadow(alpha):
     touching = feet(alpha)
     # Close to each foot it is dark and sharp; under the whole body faint and wide.
     left, right = min(x - half for x, half, _ in touching), max(x + half for x, half, _ in touching)
-    whole = ((left + right) / 2, (right - left) / 2 + 0.06 * width, np.mean([y for _, _, y in touching]))
-    for x, half, y, extra, strength in [(*foot, 0.03 * width, 0.6) for foot in touching] + [(*whole, 0, 0.4)]:
+    whole = (
+        (left + right) / 2,
+        (right - left) / 2 + 0.06 * width,
+        np.mean([y for _, _, y in touching]),
+    )
+    for x, half, y, extra, strength in [(*foot, 0.03 * width, 0.6) for foot in touching] + [
+        (*whole, 0, 0.4)
+    ]:
         across = half + extra
         down = max(2.5, min(0.22 * across, 0.07 * width))
         distance = ((columns - x) / across) ** 2 + ((rows - y + 0.3 * down) / down) ** 2
-        shade = np.maximum(shade, strength * np.exp(-distance ** 2 / 1.5))
+        shade = np.maximum(shade, strength * np.exp(-(distance**2) / 1.5))
     return shade
 
 
@@ -223,5 +246,7 @@ def grass_in_front(picture, alpha, grass):
 
 def blur(values, radius):
     """An array of floats in [0, 1], blurred."""
-    layer = Image.fromarray(np.uint8(np.clip(values, 0, 1) * 255 + 0.5)).filter(ImageFilter.GaussianBlur(radius))
+    layer = Image.fromarray(np.uint8(np.clip(values, 0, 1) * 255 + 0.5)).filter(
+        ImageFilter.GaussianBlur(radius)
+    )
     return np.asarray(layer, np.float32) / 255

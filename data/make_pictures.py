@@ -66,29 +66,35 @@ FEET = {
 
 SCENES = {
     "African_elephant/elephant_1_dune": Scene(
-        "nature/Dune.jpg", (0, 3, 1396, 1050),
+        "nature/Dune.jpg",
+        (0, 3, 1396, 1050),
         Animal(ELEPHANT, (286, 282), 186, mirrored=True, gain=(1.13, 1.13, 1.13), grass=24),
     ),
     "African_elephant/elephant_2_meadow": Scene(
-        "aitzgorri_by_Aitzol_Berasategi.jpg", (1478, 1235, 2382, 1913),
+        "aitzgorri_by_Aitzol_Berasategi.jpg",
+        (1478, 1235, 2382, 1913),
         Animal(ELEPHANT, (175, 256), 152, gain=(0.94, 0.94, 1.1), gamma=1.1),
     ),
     "African_elephant/elephant_3_slope": Scene(
-        "picosdeeuropa_by_Aitzol_Berasategi.jpg", (1156, 787, 2756, 1987),
+        "picosdeeuropa_by_Aitzol_Berasategi.jpg",
+        (1156, 787, 2756, 1987),
         Animal(ELEPHANT, (221, 263), 207, mirrored=True, gain=(0.96, 0.96, 1.17), gamma=1.14),
         mirrored=True,
     ),
     "black_bear/bear_1_meadow": Scene(
-        "aitzgorri_by_Aitzol_Berasategi.jpg", (336, 871, 1836, 1996),
+        "aitzgorri_by_Aitzol_Berasategi.jpg",
+        (336, 871, 1836, 1996),
         Animal(BEAR, (260, 254), 225, mirrored=True, gain=(0.71, 0.71, 0.69), gamma=1.5),
     ),
     "black_bear/bear_2_forest": Scene(
-        "Path/contents/images/2560x1600.jpg", (288, 720, 1332, 1503),
+        "Path/contents/images/2560x1600.jpg",
+        (288, 720, 1332, 1503),
         Animal(BEAR, (229, 250), 175, gain=(0.95, 0.95, 0.85), gamma=1.39),
         mirrored=True,
     ),
     "black_bear/bear_3_slope": Scene(
-        "picosdeeuropa_by_Aitzol_Berasategi.jpg", (717, 753, 2705, 2244),
+        "picosdeeuropa_by_Aitzol_Berasategi.jpg",
+        (717, 753, 2705, 2244),
         Animal(BEAR, (153, 259), 180, gain=(1.32, 1.32, 1.02), gamma=1.46),
     ),
 }
@@ -100,7 +106,9 @@ def find(folders, name):
         for path in sorted(Path(folder).rglob(Path(name).name)):
             if path.as_posix().endswith("/" + name):
                 return path
-    raise FileNotFoundError(f"no {name} in {', '.join(map(str, folders))}; see {HERE / 'README.md'}")
+    raise FileNotFoundError(
+        f"no {name} in {', '.join(map(str, folders))}; see {HERE / 'README.md'}"
+    )
 
 
 def shape(cutout, animal):
@@ -126,7 +134,7 @@ def place(layer, animal):
     left, top = animal.feet[0] - width // 2, animal.feet[1] - height
     if left < 0 or top < 0 or left + width > SIZE[0] or animal.feet[1] > SIZE[1]:
         raise ValueError(f"{animal} does not fit into {SIZE}")
-    canvas[top:top + height, left:left + width] = layer
+    canvas[top : top + height, left : left + width] = layer
     return canvas
 
 
@@ -207,7 +215,13 @@ def main(folders):
     studio = evaluation_set.Studio(lambda name: find(folders, name))
     for scene in evaluation_set.scenes():
         picture, mask = studio.compose(scene)
-        save(scene.picture, picture, Image.fromarray(mask), evaluation_set.FOLDER, **evaluation_set.JPEG)
+        save(
+            scene.picture,
+            picture,
+            Image.fromarray(mask),
+            evaluation_set.FOLDER,
+            **evaluation_set.JPEG,
+        )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ from filelock import FileLock
 ROOT = Path(__file__).resolve().parents[1]
 """The folder of the project."""
 
-_REMOVED = ".removed"  # in a set of files that is swapped in: the names of those that it does away with
+_REMOVED = (
+    ".removed"  # in a set of files that is swapped in: the names of those that it does away with
+)
 
 
 def write_whole(path, content):
@@ -58,8 +60,16 @@ def swap_in(folder, files, only=False):
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         _roll_forward(folder)
-        there = {path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
-        changed = [name for name, content in files.items() if name not in there or (folder / name).read_bytes() != content]
+        there = {
+            path.name
+            for path in folder.iterdir()
+            if path.is_file() and not path.name.startswith(".")
+        }
+        changed = [
+            name
+            for name, content in files.items()
+            if name not in there or (folder / name).read_bytes() != content
+        ]
         removed = sorted(there - set(files)) if only else []
         if changed or removed:
             part = folder / ".swap.part"

@@ -34,17 +34,23 @@ def list_pictures(kind):
     """
     # A folder with masks of classes, such as data/evaluation, is a set of pictures by itself and no kind.
     kinds = sorted(
-        folder.name for folder in DATA.iterdir()
-        if folder.is_dir() and folder.name != "masks" and not any(path.is_dir() for path in folder.glob("masks/*"))
+        folder.name
+        for folder in DATA.iterdir()
+        if folder.is_dir()
+        and folder.name != "masks"
+        and not any(path.is_dir() for path in folder.glob("masks/*"))
     )
     if kind not in kinds:
         raise ValueError(f"no pictures of kind {kind!r}; data/ has {', '.join(map(repr, kinds))}")
     pictures = sorted(
-        path for path in (DATA / kind).iterdir()
+        path
+        for path in (DATA / kind).iterdir()
         if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
     if not pictures:
-        raise ValueError(f"no picture in data/{kind}; expected files ending in {', '.join(SUFFIXES)}")
+        raise ValueError(
+            f"no picture in data/{kind}; expected files ending in {', '.join(SUFFIXES)}"
+        )
     return pictures
 
 
@@ -149,7 +155,9 @@ def _read(path):
             f"{path} claims to hold more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first"
         ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a JPEG, PNG or WebP picture, or a damaged one: {error}") from error
+        raise ValueError(
+            f"{path} is not a JPEG, PNG or WebP picture, or a damaged one: {error}"
+        ) from error
 
 
 def _squash(picture, size, resampling):

@@ -22,8 +22,13 @@ class Places(Counting):
 
     def answer(self, images):
         x = np.asarray(images, float) / 255
-        left, right = x[:, :, : x.shape[2] // 2, 0].mean((1, 2)), x[:, 5:30, x.shape[2] // 2 :, 1].mean((1, 2))
-        scores = np.stack([left + 3 * left * right, right**2, x[..., 2].mean((1, 2)), np.sin(9 * left)], axis=1)
+        left, right = (
+            x[:, :, : x.shape[2] // 2, 0].mean((1, 2)),
+            x[:, 5:30, x.shape[2] // 2 :, 1].mean((1, 2)),
+        )
+        scores = np.stack(
+            [left + 3 * left * right, right**2, x[..., 2].mean((1, 2)), np.sin(9 * left)], axis=1
+        )
         return np.exp(4 * scores) / np.exp(4 * scores).sum(axis=1, keepdims=True)
 
 
@@ -36,25 +41,37 @@ class Network(Counting):
 
     def __init__(self, name="Cheap", input_size=64, seed=0, layers=0, fingerprint=None):
         super().__init__()
-        self.name, self.input_size, self.seed, self.fingerprint = name, input_size, seed, fingerprint
+        self.name, self.input_size, self.seed, self.fingerprint = (
+            name,
+            input_size,
+            seed,
+            fingerprint,
+        )
         weights = np.random.default_rng(seed).normal(size=(96, len(self.alive))).astype(np.float32)
         self.weights = np.random.default_rng(layers).permutation(weights) if layers else weights
 
     def answer(self, images):
         middles = np.arange(4) * self.input_size // 4 + self.input_size // 8
         places = images[:, middles][:, :, middles].reshape(len(images), 48).astype(np.float32) / 255
-        seen = np.exp(np.concatenate([places, places * np.roll(places, 5, axis=1)], axis=1) @ self.weights)
+        seen = np.exp(
+            np.concatenate([places, places * np.roll(places, 5, axis=1)], axis=1) @ self.weights
+        )
         answers = np.full((len(images), 1000), 1e-3, np.float32)
         answers[:, self.alive] = seen
         return answers / answers.sum(axis=1, keepdims=True)
 
     def top(self, image, k=3):
         probabilities = Asked(self)(image[None])[0]
-        return [(int(i), class_name(i), float(probabilities[i])) for i in np.argsort(-probabilities, kind="stable")[:k]]
+        return [
+            (int(i), class_name(i), float(probabilities[i]))
+            for i in np.argsort(-probabilities, kind="stable")[:k]
+        ]
 
     def randomized(self, layers, seed=0):
         fingerprint = self.fingerprint and f"{self.fingerprint}, {layers} random"
-        return Network(f"{self.name}, {layers} random", self.input_size, self.seed, layers, fingerprint)
+        return Network(
+            f"{self.name}, {layers} random", self.input_size, self.seed, layers, fingerprint
+        )
 
 
 def data_folder(folder):
@@ -65,7 +82,9 @@ def data_folder(folder):
         for one in (path, mask):
             one.parent.mkdir(parents=True, exist_ok=True)
         # The first one has eight superpixels, few enough for exact Shapley values.
-        Image.fromarray(tiles(4 if number else 2, 4, 20, seed=number).repeat(1 if number else 2, axis=0)).save(path)
+        Image.fromarray(
+            tiles(4 if number else 2, 4, 20, seed=number).repeat(1 if number else 2, axis=0)
+        ).save(path)
         there = np.zeros((80, 80), np.uint8)
         there[20:60, 20 * number : 20 * number + 40] = 255
         Image.fromarray(there).save(mask)
@@ -86,12 +105,21 @@ def measured(tasks, networks, folder):
     for task in tasks:
         network, about, image, mask = networks.get(task.network), {}, None, None
         if network is not None:
-            image, mask = load_image(task.picture, network.input_size), load_mask(task.picture, network.input_size)
-            about = {"network": network.name, "class": task.picture.parent.name, "picture": task.picture.stem}
+            image, mask = (
+                load_image(task.picture, network.input_size),
+                load_mask(task.picture, network.input_size),
+            )
+            about = {
+                "network": network.name,
+                "class": task.picture.parent.name,
+                "picture": task.picture.stem,
+            }
         rows, found = task.work(network, image, mask, **task.arguments)
         key = task.key(network and network.name, task.picture and str(task.picture))
         tables.setdefault(task.table, {})[key] = [about | row | {"key": key} for row in rows]
-        arrays.setdefault(task.table, {}).update({f"{key}/{name}": array for name, array in found.items()})
+        arrays.setdefault(task.table, {}).update(
+            {f"{key}/{name}": array for name, array in found.items()}
+        )
     for table, groups in tables.items():
         (folder / f"{table}.csv").write_bytes(lines(groups))
         if arrays[table]:

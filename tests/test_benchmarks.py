@@ -15,7 +15,8 @@ import quality
 
 PARTLY = {
     "Nested occlusion": {100: 97, 500: 498},
-    "Occlusion (blurred)": {100: 1 + 9 * 11, 500: 1 + 22 * 22}, "Xplique's Occlusion": {100: 1 + 9 * 9, 500: 1 + 19 * 19},
+    "Occlusion (blurred)": {100: 1 + 9 * 11, 500: 1 + 22 * 22},
+    "Xplique's Occlusion": {100: 1 + 9 * 9, 500: 1 + 19 * 19},
     "Xplique's Sobol": {100: 8 * (3 * 3 + 2), 500: 8 * (7 * 7 + 2)},
 }
 """Calls of the methods that cannot make any number of them, for a picture of 96 x 96 pixels."""
@@ -50,21 +51,37 @@ def test_a_seed_has_masks_of_its_own(method):
 @pytest.mark.parametrize("side", [224, 227])
 def test_xplique_is_given_most_of_its_calls(side, budget):
     sobol, occlusion = quality.designs(budget, side), quality.patches(budget, side)
-    calls = sobol["nb_design"] * (sobol["grid_size"] ** 2 + 2), 1 + math.ceil((side - occlusion["patch_size"] + 1) / occlusion["patch_stride"]) ** 2
+    calls = (
+        sobol["nb_design"] * (sobol["grid_size"] ** 2 + 2),
+        1 + math.ceil((side - occlusion["patch_size"] + 1) / occlusion["patch_stride"]) ** 2,
+    )
     assert all(0.7 * budget < number <= budget for number in calls)
 
 
 def test_methods_are_compared_on_the_same_pictures():
     gains = {quality.OURS[0]: [0.1, 0.9, 0.5, 0.7], "LIME": [0.0, 0.8, 0.4, 0.6]}
     rows = [
-        {"network": "cheap", "object": str(number), "seed": 0, "method": method, "budget": budget, "calls": budget - (method == "LIME"), "gain": gain}
-        for method, values in gains.items() for number, gain in enumerate(values) for budget in (50, 1000)
+        {
+            "network": "cheap",
+            "object": str(number),
+            "seed": 0,
+            "method": method,
+            "budget": budget,
+            "calls": budget - (method == "LIME"),
+            "gain": gain,
+        }
+        for method, values in gains.items()
+        for number, gain in enumerate(values)
+        for budget in (50, 1000)
         if (method, budget) != ("LIME", 50)
     ]
     found = quality.means(pd.DataFrame(rows)).set_index(["method", "budget"])
     assert len(found) == 3
     lime = found.loc["LIME", 1000]
-    np.testing.assert_allclose(lime[["calls", "gain", "difference", "difference low", "difference high"]].tolist(), [999, 0.45, -0.1, -0.1, -0.1])
+    np.testing.assert_allclose(
+        lime[["calls", "gain", "difference", "difference low", "difference high"]].tolist(),
+        [999, 0.45, -0.1, -0.1, -0.1],
+    )
     assert lime["gain low"] < 0.2 < 0.7 < lime["gain high"]  # objects differ more than methods
     table = quality.markdown(found.reset_index())
     assert "| LIME |  |  |  |  | 0.450 | −0.100 (−0.100 to −0.100) |" in table

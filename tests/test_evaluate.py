@@ -30,7 +30,13 @@ SLEEP = 0.15
 
 
 def describe(model):
-    return {"network": "fake", "stands_in_for": None, "weights": "w", "input_size": 40, "said": f"{model} is faked."}
+    return {
+        "network": "fake",
+        "stands_in_for": None,
+        "weights": "w",
+        "input_size": 40,
+        "said": f"{model} is faked.",
+    }
 
 
 def measure_with_gains():
@@ -45,8 +51,16 @@ def perform(work, model, weights, image, mask, arguments, key=None):
     time.sleep(SLEEP)
     area = np.nan if mask is None else mask.mean()
     label = arguments["label"]
-    about = {"label": 0 if label is None else label, "predicted": "unused", "probability": 0.5 if brightness else 0.00008, "calls": 7}
-    return [{"method": method} | about | {"brightness": brightness, "area": area, "seconds": 0.0} for method in arguments["methods"]], {}
+    about = {
+        "label": 0 if label is None else label,
+        "predicted": "unused",
+        "probability": 0.5 if brightness else 0.00008,
+        "calls": 7,
+    }
+    return [
+        {"method": method} | about | {"brightness": brightness, "area": area, "seconds": 0.0}
+        for method in arguments["methods"]
+    ], {}
 
 
 def lacking(*arguments):
@@ -79,14 +93,25 @@ def cluster(tmp_path_factory):
     """A scheduler and two workers, each a process of its own, on 127.0.0.1: its address, their processes, and the log."""
     folder = tmp_path_factory.mktemp("cluster")
     environment = os.environ | {
-        LOG: str(folder / "log"), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        LOG: str(folder / "log"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
     }
     os.environ[LOG] = environment[LOG]
     known, started = folder / "scheduler.json", []
 
     def start(*arguments):
-        command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard", "--scheduler-file", str(known)]
-        started.append(subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.DEVNULL))
+        command = [
+            sys.executable,
+            "-m",
+            "dask",
+            *arguments,
+            "--no-dashboard",
+            "--scheduler-file",
+            str(known),
+        ]
+        started.append(
+            subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.DEVNULL)
+        )
 
     try:
         start("scheduler", "--host", "127.0.0.1", "--port", "0")
@@ -127,20 +152,29 @@ def pictures(tmp_path):
 
 def assert_complete(out, brightness):
     table = pd.read_csv(out, keep_default_na=False)
-    assert [*zip(table.picture, table.method)] == [(name, method) for name in sorted(brightness) for method in METHODS]
+    assert [*zip(table.picture, table.method)] == [
+        (name, method) for name in sorted(brightness) for method in METHODS
+    ]
     assert (table.brightness == table.picture.map(brightness)).all()
     kinds = table.picture.str.split("/").str[0].map({"African_elephant": 386, "black_bear": 295})
-    assert (table.class_index == kinds).all() and set(table["class"]) == {"African_elephant", "American_black_bear"}
+    assert (table.class_index == kinds).all() and set(table["class"]) == {
+        "African_elephant",
+        "American_black_bear",
+    }
     assert set(table.network) == {"fake"} and set(table.class_from) == {"folder"}
     masked = table.picture == "black_bear/0.png"
-    assert table.area[masked].astype(float).between(0.49, 0.51).all() and set(table.area[~masked]) == {""}
+    assert table.area[masked].astype(float).between(0.49, 0.51).all() and set(
+        table.area[~masked]
+    ) == {""}
 
 
 def logged(log):
     return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def test_a_killed_run_goes_on_and_repeats_no_finished_picture(cluster, faked, pictures, tmp_path, capsys):
+def test_a_killed_run_goes_on_and_repeats_no_finished_picture(
+    cluster, faked, pictures, tmp_path, capsys
+):
     address, _, log = cluster
     folder, brightness = pictures
     out = tmp_path / "results.csv"
@@ -161,7 +195,11 @@ def test_a_killed_run_goes_on_and_repeats_no_finished_picture(cluster, faked, pi
     counts = pd.Series([int(level) for level, _ in logged(log)]).value_counts()
     assert (counts[[brightness[name] for name in finished]] == 1).all()
     said = capsys.readouterr().err
-    assert re.findall(r"skipped: \S+/(black_bear/\S+) is not a JPEG", said) == ["black_bear/broken.jpg"] and f"{len(finished)}/13" in said
+    assert (
+        re.findall(r"skipped: \S+/(black_bear/\S+) is not a JPEG", said)
+        == ["black_bear/broken.jpg"]
+        and f"{len(finished)}/13" in said
+    )
     # Nothing is left: nothing is done again, and the file stays as it is.
     before, calls = out.read_bytes(), len(logged(log))
     assert run(address, folder, out) == (12, 1, 0, 1)
@@ -176,19 +214,36 @@ def test_the_command_line_on_a_cluster(cluster, faked, tmp_path, capsys, monkeyp
     folder, out = tmp_path / "holiday", tmp_path / "results.csv"
     folder.mkdir()
     Image.new("RGB", (30, 20), "white").save(folder / "one.png")
-    arguments = [str(folder), "--model", "resnet50", "--methods", "centre,edges,centre", "--out", str(out), "--scheduler", cluster[0]]
+    arguments = [
+        str(folder),
+        "--model",
+        "resnet50",
+        "--methods",
+        "centre,edges,centre",
+        "--out",
+        str(out),
+        "--scheduler",
+        cluster[0],
+    ]
     evaluate.main(arguments)
     said = capsys.readouterr()
     assert said.err.count("resnet50 is faked.") == 1 and "holiday is no class" in said.err
     assert said.out.endswith("1 finished, 0 skipped that could not be read, 0 failed\n")
     table = pd.read_csv(out)
-    assert table.method.tolist() == ["centre", "edges"] and set(table.class_from) == {"prediction"} and set(table.class_index) == {0}
+    assert (
+        table.method.tolist() == ["centre", "edges"]
+        and set(table.class_from) == {"prediction"}
+        and set(table.class_index) == {0}
+    )
     assert set(table.brightness) == {255} and set(table.budget) == {1000} and set(table.seed) == {0}
     out.unlink()
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr(engine, "perform", lacking)
         evaluate.main(arguments)
-    assert "a worker cannot import what it needs (No module named 'lime')" in ended.value.code and not out.exists()
+    assert (
+        "a worker cannot import what it needs (No module named 'lime')" in ended.value.code
+        and not out.exists()
+    )
     (folder / "one.png").unlink()
     (folder / "broken.png").write_bytes(b"\x89PNG")
     with pytest.raises(SystemExit) as ended:
@@ -197,7 +252,9 @@ def test_the_command_line_on_a_cluster(cluster, faked, tmp_path, capsys, monkeyp
     assert f"skipped: {folder}/broken.png is not" in capsys.readouterr().err and not out.exists()
 
 
-def test_a_worker_that_is_killed_loses_no_result_and_doubles_none(cluster, faked, pictures, tmp_path, monkeypatch):
+def test_a_worker_that_is_killed_loses_no_result_and_doubles_none(
+    cluster, faked, pictures, tmp_path, monkeypatch
+):
     address, workers, log = cluster
     folder, brightness = pictures
     log.unlink(missing_ok=True)
@@ -216,11 +273,18 @@ def test_a_worker_that_is_killed_loses_no_result_and_doubles_none(cluster, faked
                 killed.append((pid, job[0]))
 
     in_parallel = engine.in_parallel
-    monkeypatch.setattr(engine, "in_parallel", lambda client, work, jobs: in_parallel(client, work, kill_when_busy(jobs)))
+    monkeypatch.setattr(
+        engine,
+        "in_parallel",
+        lambda client, work, jobs: in_parallel(client, work, kill_when_busy(jobs)),
+    )
     assert run(address, folder, tmp_path / "results.csv") == (12, 1, 0, 1)
     assert_complete(tmp_path / "results.csv", brightness)
-    (pid, name), = killed
-    assert pid in [process.pid for process in workers] and sum(process.poll() is None for process in workers) == 1
+    ((pid, name),) = killed
+    assert (
+        pid in [process.pid for process in workers]
+        and sum(process.poll() is None for process in workers) == 1
+    )
     # The picture it was busy with was begun once more, by the other one, which did the rest alone.
     begun = [worker for level, worker in logged(log) if int(level) == brightness[name]]
     assert len(begun) == 2 and begun[0] == str(pid) != begun[1]
@@ -229,7 +293,16 @@ def test_a_worker_that_is_killed_loses_no_result_and_doubles_none(cluster, faked
 
 def test_pictures_of_an_improbable_class_are_counted(cluster, faked, pictures, tmp_path, capsys):
     (pictures[0] / "black_bear" / "broken.jpg").unlink()
-    arguments = ["--model", "resnet50", "--methods", "lime", "--out", str(tmp_path / "results.csv"), "--scheduler", cluster[0]]
+    arguments = [
+        "--model",
+        "resnet50",
+        "--methods",
+        "lime",
+        "--out",
+        str(tmp_path / "results.csv"),
+        "--scheduler",
+        cluster[0],
+    ]
     evaluate.main([str(pictures[0]), *arguments])
     counted = "12 finished, 0 skipped that could not be read, 0 failed; 1 explained for a class that the network gives a probability below 0.01"
     assert counted in capsys.readouterr().out
@@ -245,11 +318,32 @@ def test_the_command_line_on_this_machines_cores(tmp_path):
     (tmp_path / "masks" / folder.name).mkdir(parents=True)
     mask = ROOT / "data" / "masks" / folder.name / f"{source.stem}.png"
     (tmp_path / "masks" / folder.name / mask.name).write_bytes(mask.read_bytes())
-    command = ["-m", "lab.evaluate", str(folder), "--model", "resnet50", "--methods", "centre", "--out", str(out)]
-    ended = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=240)
+    command = [
+        "-m",
+        "lab.evaluate",
+        str(folder),
+        "--model",
+        "resnet50",
+        "--methods",
+        "centre",
+        "--out",
+        str(out),
+    ]
+    ended = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=240,
+    )
     assert ended.returncode == 0, ended.stderr
-    assert "1 finished" in ended.stdout and "Traceback" not in ended.stderr and "WARNING" not in ended.stderr
-    row, = pd.read_csv(out).to_dict("records")
+    assert (
+        "1 finished" in ended.stdout
+        and "Traceback" not in ended.stderr
+        and "WARNING" not in ended.stderr
+    )
+    (row,) = pd.read_csv(out).to_dict("records")
     assert row["class"] == "African_elephant" and row["class_from"] == "folder"
     assert row["network"] == "SqueezeNet 1.1" and row["stands_in_for"] == "ResNet50"
     assert ended.stderr.count("SqueezeNet 1.1 stands in for ResNet50") == 1
@@ -262,7 +356,10 @@ def results(tmp_path):
     """A file of results of three pictures with names that CSV has to quote, and what `recover` is told."""
     identity = {"network": "net", "stands_in_for": None, "budget": 7}
     rows = {
-        name: [{"picture": name, "method": method, "digest": f"d{name}", "value": 0.125} | identity for method in METHODS]
+        name: [
+            {"picture": name, "method": method, "digest": f"d{name}", "value": 0.125} | identity
+            for method in METHODS
+        ]
         for name in ('a "b", c.png', "line\nbreak\n.png", "ä.png")
     }
     out = tmp_path / "results.csv"
@@ -287,8 +384,12 @@ def test_wherever_a_crash_cuts_the_file_whole_pictures_are_kept(results):
         out.write_bytes(whole[:cut] + (b"" if cut % 2 else b"\0\0\0"))
         done = evaluate.recover(store, identity, "d{}".format, METHODS)
         assert list(done) == [name for name in rows if lengths[name] <= cut]
-        assert out.read_bytes() == whole[: max(length for length in lengths.values() if length <= cut)]
-        assert {name: [row["method"] for row in found] for name, found in done.items()} == dict.fromkeys(done, METHODS)
+        assert (
+            out.read_bytes() == whole[: max(length for length in lengths.values() if length <= cut)]
+        )
+        assert {
+            name: [row["method"] for row in found] for name, found in done.items()
+        } == dict.fromkeys(done, METHODS)
         recovered.add(len(done))
     assert recovered == {1, 2, 3}
     for name in rows:
@@ -327,7 +428,16 @@ def test_an_empty_or_missing_file_of_results_holds_nothing(tmp_path):
 
 
 def test_pictures_are_found_in_all_folders_but_masks_and_hidden_ones(tmp_path):
-    for name in ("b/1.JPG", "b/2.txt", "a/deep/3.webp", "4.png", "masks/b/1.png", ".hidden/5.png", "b/._1.jpg", "b/masks/6.jpeg"):
+    for name in (
+        "b/1.JPG",
+        "b/2.txt",
+        "a/deep/3.webp",
+        "4.png",
+        "masks/b/1.png",
+        ".hidden/5.png",
+        "b/._1.jpg",
+        "b/masks/6.jpeg",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
@@ -350,7 +460,9 @@ def test_pictures_are_found_in_all_folders_but_masks_and_hidden_ones(tmp_path):
         (["--out", "crane"], "is a folder"),
     ],
 )
-def test_bad_arguments_are_refused_before_anything_is_started(pictures, tmp_path, monkeypatch, changed, message):
+def test_bad_arguments_are_refused_before_anything_is_started(
+    pictures, tmp_path, monkeypatch, changed, message
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "crane").mkdir()
     Image.new("RGB", (9, 9)).save(tmp_path / "crane" / "one.png")

@@ -41,8 +41,12 @@ def masks():
 
 def test_all_pictures_are_there():
     assert set(PICTURES) == set(SCENES)
-    assert {name: object_of(path) for name, path in PICTURES.items()} == {name: row["object"] for name, row in SCENES.items()}
-    assert {path.stem.rpartition("_")[2] for path in PICTURES.values()} == {row["landscape"].split("_")[0] for row in SCENES.values()}
+    assert {name: object_of(path) for name, path in PICTURES.items()} == {
+        name: row["object"] for name, row in SCENES.items()
+    }
+    assert {path.stem.rpartition("_")[2] for path in PICTURES.values()} == {
+        row["landscape"].split("_")[0] for row in SCENES.values()
+    }
 
 
 def test_there_are_enough_of_each_kind():
@@ -61,7 +65,11 @@ def test_they_are_not_too_many_bytes():
 
 def test_folders_are_named_by_classes():
     for path in PICTURES.values():
-        assert class_name(class_index(path.parent.name)) == path.parent.name == OBJECTS[object_of(path)]["class"]
+        assert (
+            class_name(class_index(path.parent.name))
+            == path.parent.name
+            == OBJECTS[object_of(path)]["class"]
+        )
     for row in OBJECTS.values():
         assert all(class_index(name) is not None for name in row["accepted"].split())
 
@@ -71,7 +79,9 @@ def test_masks_fit_and_hold_the_whole_object(masks):
         assert load_image(path).shape == (300, 400, 3)
         assert masks[name].shape == (300, 400)
         assert 0.02 < masks[name].mean() < 0.25, name
-        assert not (masks[name][0].any() or masks[name][:, 0].any() or masks[name][:, -1].any()), name
+        assert not (masks[name][0].any() or masks[name][:, 0].any() or masks[name][:, -1].any()), (
+            name
+        )
         with Image.open(FOLDER / "masks" / name.replace(".jpg", ".png")) as stored:
             assert stored.mode == "1"
 
@@ -92,7 +102,7 @@ def test_the_centre_is_no_better_guess_than_chance(masks):
     assert covered[:, 149:151, 199:201].mean() <= area
     # What a Gaussian on the middle sees of the objects; chance, by which it would see their share of the area, is 1.
     away = [((np.arange(length) + 0.5) / length - 0.5) ** 2 for length in mean.shape]
-    gaussian = np.exp(-np.add.outer(*away) / (2 * 0.25 ** 2))
+    gaussian = np.exp(-np.add.outer(*away) / (2 * 0.25**2))
     assert (mean * gaussian).sum() / gaussian.sum() < 1.3 * area
     assert np.corrcoef(mean.ravel(), gaussian.ravel())[0, 1] < 0.5
 
@@ -106,26 +116,38 @@ def test_objects_are_in_all_quarters(masks):
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "squeezenet"])
 def test_networks_see_the_objects(name):
     network = load(name)
-    answers = network(np.stack([load_image(path, network.input_size) for path in PICTURES.values()]))
+    answers = network(
+        np.stack([load_image(path, network.input_size) for path in PICTURES.values()])
+    )
     for path, answer in zip(PICTURES.values(), answers):
         row = OBJECTS[object_of(path)]
         accepted = {class_index(other) for other in (row["class"], *row["accepted"].split())}
         assert accepted & set(np.argsort(-answer)[:3]), path.name
-        assert answer[class_index(path.parent.name)] > 0.009, path.name  # 0.01, but for what another machine rounds
+        assert answer[class_index(path.parent.name)] > 0.009, (
+            path.name
+        )  # 0.01, but for what another machine rounds
 
 
 def test_candidates_kept_are_those_that_passed():
     candidates = {row["picture"]: row for row in table("candidates.csv")}
     for row in SCENES.values():
         candidate = candidates[f"{row['object']}_{row['candidate']}"]
-        assert all(candidate[name] == row[name] for name in ("landscape", "x", "y", "height", "mirrored", "landscape_mirrored"))
+        assert all(
+            candidate[name] == row[name]
+            for name in ("landscape", "x", "y", "height", "mirrored", "landscape_mirrored")
+        )
         assert int(candidate["efficientnet_lite0"]) <= 3 and int(candidate["squeezenet"]) <= 3
 
 
 def test_the_labs_own_pictures_do_not_include_them():
     assert not any(name.startswith("evaluation/") for name in find_pictures(DATA))
-    assert {name.split("/")[0] for name in find_pictures(DATA)} >= {"African_elephant", "black_bear"}
-    with pytest.raises(ValueError, match="no pictures of kind 'evaluation'; data/ has 'African_elephant'"):
+    assert {name.split("/")[0] for name in find_pictures(DATA)} >= {
+        "African_elephant",
+        "black_bear",
+    }
+    with pytest.raises(
+        ValueError, match="no pictures of kind 'evaluation'; data/ has 'African_elephant'"
+    ):
         list_pictures("evaluation")
 
 
@@ -138,8 +160,23 @@ def test_evaluating_them_finds_classes_and_masks(tmp_path):
             target.parent.mkdir(parents=True)
             target.write_bytes(source.read_bytes())
     out = tmp_path / "results.csv"
-    evaluate([str(tmp_path / "some"), "--model", "squeezenet", "--methods", "centre", "--budget", "60", "--out", str(out)])
+    evaluate(
+        [
+            str(tmp_path / "some"),
+            "--model",
+            "squeezenet",
+            "--methods",
+            "centre",
+            "--budget",
+            "60",
+            "--out",
+            str(out),
+        ]
+    )
     with open(out, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert {(row["class"], row["class_from"]) for row in rows} == {("zebra", "folder"), ("balloon", "folder")}
+    assert {(row["class"], row["class_from"]) for row in rows} == {
+        ("zebra", "folder"),
+        ("balloon", "folder"),
+    }
     assert all(0 <= float(row["iou_mask"]) < 1 for row in rows)

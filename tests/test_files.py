@@ -109,7 +109,11 @@ def killed_at_every_step(folder):
             operations = iter(range(step))
 
             def count(event, _):
-                if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "fcntl.flock") and next(operations, None) is None:
+                if (
+                    event
+                    in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "fcntl.flock")
+                    and next(operations, None) is None
+                ):
                     os.kill(os.getpid(), signal.SIGKILL)
 
             sys.addaudithook(count)
@@ -126,7 +130,9 @@ def killed_at_every_step(folder):
 def test_a_swap_that_is_killed_at_any_step_is_undone_or_finished(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import test_files as t, pathlib; print(*t.killed_at_every_step(pathlib.Path({str(tmp_path)!r})))"
     # Forked from a process without threads.
-    outcomes = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    outcomes = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert outcomes == ["old"] * outcomes.count("old") + ["new"] * outcomes.count("new")
     assert outcomes.count("old") > 5 and outcomes.count("new") > 5
 
@@ -150,7 +156,9 @@ def test_whoever_reads_after_a_kill_sees_one_whole_set(tmp_path):
     swap_in(tmp_path, {str(i): b"%08d" % 0 for i in range(5)})
     last = 0
     for _ in range(12):
-        writer = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(last + 1)], cwd=ROOT)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), str(last + 1)], cwd=ROOT
+        )
         deadline = time.monotonic() + 20
         while int((tmp_path / "0").read_bytes()[:8]) <= last:
             assert time.monotonic() < deadline

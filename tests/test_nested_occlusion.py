@@ -18,7 +18,9 @@ def patch(pictures):
 
 def patch_and_corner(pictures):
     """Two classes of a model that is not linear."""
-    return np.stack([np.tanh(3 * patch(pictures)), pictures[:, -12:, :12].mean(axis=(1, 2, 3)) ** 2], axis=1)
+    return np.stack(
+        [np.tanh(3 * patch(pictures)), pictures[:, -12:, :12].mean(axis=(1, 2, 3)) ** 2], axis=1
+    )
 
 
 def seen_by(model):
@@ -31,7 +33,9 @@ def hidden(pictures):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_of_the_whole_picture_it_is_the_mean_drop_over_the_windows_that_cover_a_pixel(monkeypatch, seed):
+def test_of_the_whole_picture_it_is_the_mean_drop_over_the_windows_that_cover_a_pixel(
+    monkeypatch, seed
+):
     monkeypatch.setattr(rise, "_SHOWN", (1.0,))
     model = Recorder(patch_and_corner)
     found = nested_occlusion(model, PICTURE, [0, 1], 300, mask_value=0, seed=seed)
@@ -43,7 +47,9 @@ def test_of_the_whole_picture_it_is_the_mean_drop_over_the_windows_that_cover_a_
         of_size = sizes == size
         covering = where[of_size].sum(axis=0)
         covered = covered & (covering > 0)
-        expected = expected + np.einsum("nc,nhw->chw", outputs[0] - outputs[of_size], where[of_size]) / np.maximum(covering, 1)
+        expected = expected + np.einsum(
+            "nc,nhw->chw", outputs[0] - outputs[of_size], where[of_size]
+        ) / np.maximum(covering, 1)
     assert covered.mean() > 0.8  # beyond the outermost windows the map goes on as it is there
     np.testing.assert_allclose(found.saliency[:, covered], expected[:, covered], atol=1e-6)
 
@@ -53,7 +59,10 @@ def test_windows_are_rectangles_and_the_parts_lie_in_each_other():
     found = nested_occlusion(model, PICTURE, [0], 250, mask_value=0)
     where = hidden(seen_by(model))
     shown = 1 - where.mean(axis=(1, 2))
-    parts = [next(index for index, share in enumerate(shown) if abs(share - part) < 0.001) for part in (1, 0.75, 0.5, 0.35, 0.2)]
+    parts = [
+        next(index for index, share in enumerate(shown) if abs(share - part) < 0.001)
+        for part in (1, 0.75, 0.5, 0.35, 0.2)
+    ]
     assert parts[0] == 0 and parts == sorted(parts)
     assert all((where[larger] <= where[smaller]).all() for larger, smaller in zip(parts, parts[1:]))
     for first, last in zip(parts, [*parts[1:], found.calls]):
@@ -89,7 +98,13 @@ def test_the_map_is_linear_in_the_score():
 
 def test_mirrored_pictures_have_mirrored_maps_on_average():
     def mean_map(picture, model):
-        return np.mean([nested_occlusion(model, picture, [0], 250, seed=seed).saliency[0] for seed in range(20)], axis=0)
+        return np.mean(
+            [
+                nested_occlusion(model, picture, [0], 250, seed=seed).saliency[0]
+                for seed in range(20)
+            ],
+            axis=0,
+        )
 
     plain = mean_map(PICTURE, patch)
     mirrored = mean_map(PICTURE[:, ::-1], lambda pictures: patch(pictures[:, :, ::-1]))[:, ::-1]
@@ -99,13 +114,24 @@ def test_mirrored_pictures_have_mirrored_maps_on_average():
 @pytest.mark.parametrize("shape", [(224, 224, 3), (227, 227, 3), (60, 180, 1), (180, 60, 1)])
 @pytest.mark.parametrize("nb_samples", [3, 20, 99, 100, 250, 1000])
 def test_the_budget_is_never_exceeded_and_nearly_used(shape, nb_samples):
-    found = nested_occlusion(lambda pictures: pictures[:, : shape[0] // 2].mean(axis=(1, 2, 3)), np.ones(shape), [0], nb_samples, mask_value=0)
+    found = nested_occlusion(
+        lambda pictures: pictures[:, : shape[0] // 2].mean(axis=(1, 2, 3)),
+        np.ones(shape),
+        [0],
+        nb_samples,
+        mask_value=0,
+    )
     assert (0.9 if nb_samples >= 100 else 0.8) * nb_samples <= found.calls <= nb_samples
-    assert np.isfinite(found.saliency).all() and found.saliency.shape == (1, *shape[:2]) == found.standard_error.shape
+    assert (
+        np.isfinite(found.saliency).all()
+        and found.saliency.shape == (1, *shape[:2]) == found.standard_error.shape
+    )
 
 
 def test_a_picture_of_few_pixels_has_few_windows():
-    found = nested_occlusion(lambda pictures: pictures.mean(axis=(1, 2, 3)), np.ones((3, 3, 1)), [0], 250, mask_value=0)
+    found = nested_occlusion(
+        lambda pictures: pictures.mean(axis=(1, 2, 3)), np.ones((3, 3, 1)), [0], 250, mask_value=0
+    )
     assert found.calls < 100 and np.isfinite(found.saliency).all()
 
 
@@ -114,11 +140,16 @@ def test_hidden_is_the_mean_colour_unless_told_otherwise():
     nested_occlusion(model, PICTURE, [0], 20)
     changed = np.abs(seen_by(model) - PICTURE) > 1e-4
     values = seen_by(model)[changed.any(axis=-1)]
-    np.testing.assert_allclose(values, np.broadcast_to(PICTURE.mean(axis=(0, 1)), values.shape), atol=1e-6)
+    np.testing.assert_allclose(
+        values, np.broadcast_to(PICTURE.mean(axis=(0, 1)), values.shape), atol=1e-6
+    )
 
 
 def test_maps_depend_on_the_seed_and_not_on_the_batches():
-    one, same, other = (nested_occlusion(patch_and_corner, PICTURE, [0], seed=seed, batch_size=size) for seed, size in ((1, 32), (1, 7), (2, 32)))
+    one, same, other = (
+        nested_occlusion(patch_and_corner, PICTURE, [0], seed=seed, batch_size=size)
+        for seed, size in ((1, 32), (1, 7), (2, 32))
+    )
     np.testing.assert_array_equal(one.saliency, same.saliency)
     assert not np.array_equal(one.saliency, other.saliency)
 
@@ -149,37 +180,51 @@ def test_few_calls_are_spent_on_the_whole_picture(monkeypatch):
     few = nested_occlusion(patch_and_corner, PICTURE, [0], 99)
     assert few.calls > nested_occlusion(patch_and_corner, PICTURE, [0], 60).calls
     monkeypatch.setattr(rise, "_SHOWN", (1.0,))
-    np.testing.assert_array_equal(few.saliency, nested_occlusion(patch_and_corner, PICTURE, [0], 99).saliency)
+    np.testing.assert_array_equal(
+        few.saliency, nested_occlusion(patch_and_corner, PICTURE, [0], 99).saliency
+    )
 
 
 @pytest.mark.parametrize("calls, rounds", [(99, 2), (100, 10)])
 def test_progress_wraps_the_rounds(calls, rounds):
     seen = []
-    nested_occlusion(patch, PICTURE, [0], calls, progress=lambda rounds: seen.append(len(rounds)) or rounds)
+    nested_occlusion(
+        patch, PICTURE, [0], calls, progress=lambda rounds: seen.append(len(rounds)) or rounds
+    )
     assert seen == [rounds]
 
 
-@pytest.mark.parametrize("error, message, settings", [
-    (ValueError, r"x must be a picture \(H, W, C\), got shape \(40, 56\)", {"x": PICTURE[..., 0]}),
-    (ValueError, "x must be finite", {"x": PICTURE * np.nan}),
-    (ValueError, "classes must be a sequence", {"classes": 0}),
-    (ValueError, "nb_samples must be an integer of at least 3, got 2", {"nb_samples": 2}),
-    (ValueError, "batch_size must be an integer of at least 1, got 0", {"batch_size": 0}),
-    (ValueError, "seed must be an integer of at least 0, got -1", {"seed": -1}),
-    (ValueError, "mask_value must be", {"mask_value": [0, 0]}),
-    (TypeError, "progress must be callable, got 3", {"progress": 3}),
-    (TypeError, "model must be callable, got None", {"model": None}),
-])
+@pytest.mark.parametrize(
+    "error, message, settings",
+    [
+        (
+            ValueError,
+            r"x must be a picture \(H, W, C\), got shape \(40, 56\)",
+            {"x": PICTURE[..., 0]},
+        ),
+        (ValueError, "x must be finite", {"x": PICTURE * np.nan}),
+        (ValueError, "classes must be a sequence", {"classes": 0}),
+        (ValueError, "nb_samples must be an integer of at least 3, got 2", {"nb_samples": 2}),
+        (ValueError, "batch_size must be an integer of at least 1, got 0", {"batch_size": 0}),
+        (ValueError, "seed must be an integer of at least 0, got -1", {"seed": -1}),
+        (ValueError, "mask_value must be", {"mask_value": [0, 0]}),
+        (TypeError, "progress must be callable, got 3", {"progress": 3}),
+        (TypeError, "model must be callable, got None", {"model": None}),
+    ],
+)
 def test_bad_arguments_cost_no_model_call(error, message, settings):
     with pytest.raises(error, match=message):
         nested_occlusion(**{"model": forbidden, "x": PICTURE, "classes": [0]} | settings)
 
 
-@pytest.mark.parametrize("model, message", [
-    (lambda pictures: np.full(len(pictures), np.nan), "model's scores must be finite"),
-    (lambda pictures: pictures, "model must return outputs"),
-    (patch, "classes must be below the model's 1 outputs, got 1"),
-])
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        (lambda pictures: np.full(len(pictures), np.nan), "model's scores must be finite"),
+        (lambda pictures: pictures, "model must return outputs"),
+        (patch, "classes must be below the model's 1 outputs, got 1"),
+    ],
+)
 def test_bad_answers(model, message):
     with pytest.raises(ValueError, match=message):
         nested_occlusion(model, PICTURE, [1])

@@ -31,6 +31,11 @@ def test_every_figure_and_table_is_introduced(name):
 
 
 def test_at_least_six_cells_are_compared():
-    tagged = [cell for name in NOTEBOOKS for cell in _cells(name) if "nbval-check-output" in cell.metadata.get("tags", [])]
+    tagged = [
+        cell
+        for name in NOTEBOOKS
+        for cell in _cells(name)
+        if "nbval-check-output" in cell.metadata.get("tags", [])
+    ]
     assert len(tagged) >= 6
     assert all(cell.outputs for cell in tagged)

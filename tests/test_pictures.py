@@ -44,7 +44,14 @@ def test_list_is_sorted_and_knows_all_endings(data, colours):
     (data / "lion" / "notes.txt").write_text("not a picture")
     (data / "lion" / ".a.jpg").write_bytes(b"what some systems leave beside a file")
     (data / "lion" / "folder.png").mkdir()
-    assert [path.name for path in list_pictures("lion")] == ["a.jpg", "b.webp", "c.JPEG", "d.png", "e.JPG", "f.PNG"]
+    assert [path.name for path in list_pictures("lion")] == [
+        "a.jpg",
+        "b.webp",
+        "c.JPEG",
+        "d.png",
+        "e.JPG",
+        "f.PNG",
+    ]
 
 
 def test_list_names_unknown_kind_and_empty_folder(data):
@@ -74,12 +81,16 @@ def test_every_format(tmp_path, suffix):
 
 def test_greyscale_is_repeated(tmp_path, colours):
     grey = colours[..., 0]
-    np.testing.assert_array_equal(load_image(save(tmp_path / "a.png", grey)), np.stack([grey] * 3, -1))
+    np.testing.assert_array_equal(
+        load_image(save(tmp_path / "a.png", grey)), np.stack([grey] * 3, -1)
+    )
 
 
 def test_black_and_white(tmp_path):
     bits = np.eye(5, dtype=bool)
-    np.testing.assert_array_equal(load_image(save(tmp_path / "a.png", bits))[..., 1], np.uint8(bits) * 255)
+    np.testing.assert_array_equal(
+        load_image(save(tmp_path / "a.png", bits))[..., 1], np.uint8(bits) * 255
+    )
 
 
 def test_16_bits_are_scaled_not_clipped(tmp_path):
@@ -96,9 +107,16 @@ def test_16_bit_colour(tmp_path):
     with open(tmp_path / "a.png", "wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
         for tag, body in (
-            (b"IHDR", struct.pack(">2I5B", 5, 3, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""),
+            (b"IHDR", struct.pack(">2I5B", 5, 3, 16, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(rows)),
+            (b"IEND", b""),
         ):
-            file.write(struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body)))
+            file.write(
+                struct.pack(">I", len(body))
+                + tag
+                + body
+                + struct.pack(">I", zlib.crc32(tag + body))
+            )
     np.testing.assert_allclose(load_image(tmp_path / "a.png"), deep / 257, atol=1)
 
 
@@ -111,7 +129,9 @@ def test_transparent_parts_are_white(tmp_path, colours):
 
 def test_grey_with_alpha(tmp_path):
     pair = np.array([[[0, 0], [0, 255], [100, 255]]], np.uint8)
-    np.testing.assert_array_equal(load_image(save(tmp_path / "a.png", pair))[0, :, 0], [255, 0, 100])
+    np.testing.assert_array_equal(
+        load_image(save(tmp_path / "a.png", pair))[0, :, 0], [255, 0, 100]
+    )
 
 
 def test_palette(tmp_path):
@@ -135,9 +155,14 @@ def test_cmyk(tmp_path, rgb):
 
 # What a camera does to the upright picture before it writes each value of EXIF's orientation tag.
 TURNS = {
-    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
-    5: lambda a: a.transpose(1, 0, 2), 6: lambda a: np.rot90(a, 1),
-    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2), 8: lambda a: np.rot90(a, -1),
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
 }
 
 
@@ -163,7 +188,7 @@ def test_truncated_file_is_named(tmp_path, name):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     whole = save(tmp_path / name, noise).read_bytes()
     for share in (0.9, 0.5, 0.01):
-        (tmp_path / name).write_bytes(whole[:int(share * len(whole))])
+        (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(ValueError, match=name):
             load_image(tmp_path / name)
 
@@ -200,7 +225,9 @@ def test_missing_file_and_folder_are_named(tmp_path):
 @pytest.mark.parametrize("limit", [100, 150])
 def test_decompression_bomb(tmp_path, monkeypatch, limit):
     path = save(tmp_path / "bomb.png", np.zeros((16, 16), np.uint8))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # Pillow raises above twice this, and only warns below
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", limit
+    )  # Pillow raises above twice this, and only warns below
     with pytest.raises(ValueError, match="bomb.png .* pixels"):
         load_image(path)
 

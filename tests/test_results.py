@@ -19,7 +19,10 @@ from lab.study.results import Results, small
 from lab.study.settings import NETWORKS, counts
 
 STUDIES = {"lime": lime, "rise": rise, "evaluation": evaluation, "verdict": verdict}
-NEAR = {"rtol": 0.02, "atol": 0.02}  # other processors round differently, and a superpixel may change places with its equal
+NEAR = {
+    "rtol": 0.02,
+    "atol": 0.02,
+}  # other processors round differently, and a superpixel may change places with its equal
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +42,11 @@ def networks(results):
     """The networks of the results, as far as this machine has them: by what they were asked for as."""
     recorded = results.table("lime_provenance").set_index("name")["value"]
     loaded = {name: load_or_stand_in(name) for name in NETWORKS}
-    same = {name: network for number, (name, network) in enumerate(loaded.items(), 1) if network.fingerprint == recorded[f"network_{number}_weights"]}
+    same = {
+        name: network
+        for number, (name, network) in enumerate(loaded.items(), 1)
+        if network.fingerprint == recorded[f"network_{number}_weights"]
+    }
     if not same:
         pytest.skip("the results are about networks that this machine cannot load")
     return same
@@ -54,7 +61,10 @@ def plan(results):
         few = {"African_elephant": counts().elephants, "black_bear": counts().bears}
         pictures = {kind: list_pictures(kind)[:n] for kind, n in few.items()}
         tasks = [task for study in STUDIES.values() for task in study.tasks(pictures)]
-    return {table: [task for task in tasks if task.table == table] for table in dict.fromkeys(task.table for task in tasks)}
+    return {
+        table: [task for task in tasks if task.table == table]
+        for table in dict.fromkeys(task.table for task in tasks)
+    }
 
 
 def committed(results, networks, task):
@@ -67,7 +77,11 @@ def committed(results, networks, task):
 
 def inputs(networks, task):
     network = networks[task.network]
-    return network, load_image(task.picture, network.input_size), load_mask(task.picture, network.input_size)
+    return (
+        network,
+        load_image(task.picture, network.input_size),
+        load_mask(task.picture, network.input_size),
+    )
 
 
 def first(plan, networks, table, last=False):
@@ -81,7 +95,9 @@ def first(plan, networks, table, last=False):
 def assert_same(got, expected, columns):
     got = pd.DataFrame(got)
     for column in columns:
-        np.testing.assert_allclose(got[column].astype(float), expected[column].astype(float), **NEAR, err_msg=column)
+        np.testing.assert_allclose(
+            got[column].astype(float), expected[column].astype(float), **NEAR, err_msg=column
+        )
 
 
 def test_every_task_of_the_plan_is_measured(results, networks, plan):
@@ -90,8 +106,12 @@ def test_every_task_of_the_plan_is_measured(results, networks, plan):
         for task in tasks:
             if task.network is None or task.network in networks:
                 _, key = committed(results, networks, task)
-                assert key in measured, f"{table} of {task.picture} and {task.network} is not in report/results: make study measures it"
-        assert len(measured) == len(tasks), f"{table} holds rows of other tasks than those of the plan"
+                assert key in measured, (
+                    f"{table} of {task.picture} and {task.network} is not in report/results: make study measures it"
+                )
+        assert len(measured) == len(tasks), (
+            f"{table} holds rows of other tasks than those of the plan"
+        )
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -100,10 +120,21 @@ def test_derived_tables_follow_from_the_measured_ones(results, study):
         written = results.table(name)
         assert list(written.columns) == [str(column) for column in table.columns], name
         for column in written:
-            if pd.api.types.is_numeric_dtype(table[column]) and not pd.api.types.is_bool_dtype(table[column]):
-                np.testing.assert_allclose(written[column].astype(float), table[column].astype(float), rtol=1e-9, atol=1e-12, err_msg=f"{name}: {column}")
+            if pd.api.types.is_numeric_dtype(table[column]) and not pd.api.types.is_bool_dtype(
+                table[column]
+            ):
+                np.testing.assert_allclose(
+                    written[column].astype(float),
+                    table[column].astype(float),
+                    rtol=1e-9,
+                    atol=1e-12,
+                    err_msg=f"{name}: {column}",
+                )
             else:
-                assert written[column].fillna("").astype(str).tolist() == table[column].fillna("").astype(str).tolist(), f"{name}: {column}"
+                assert (
+                    written[column].fillna("").astype(str).tolist()
+                    == table[column].fillna("").astype(str).tolist()
+                ), f"{name}: {column}"
 
 
 def test_predictions(results, networks, plan):
@@ -120,8 +151,24 @@ def test_a_setting_of_lime(results, networks, plan):
     rows, key = committed(results, networks, task)
     place = [name for name, _ in task.arguments["settings"]].index(cheap[0])
     got, arrays = task.work(*inputs(networks, task), **task.arguments | {"settings": [cheap]})
-    assert_same(got, rows.iloc[[place]], ["label", "superpixels", "r2_fit", "r2_fresh", "deletion_mean", "insertion", "iou", "pointing_game", "shown"])
-    np.testing.assert_allclose(arrays["weights"][0], results.array("lime_runs", key, "weights")[place], atol=1e-3)
+    assert_same(
+        got,
+        rows.iloc[[place]],
+        [
+            "label",
+            "superpixels",
+            "r2_fit",
+            "r2_fresh",
+            "deletion_mean",
+            "insertion",
+            "iou",
+            "pointing_game",
+            "shown",
+        ],
+    )
+    np.testing.assert_allclose(
+        arrays["weights"][0], results.array("lime_runs", key, "weights")[place], atol=1e-3
+    )
 
 
 def test_parameters_around_a_setting(results, networks, plan, monkeypatch):
@@ -131,7 +178,10 @@ def test_parameters_around_a_setting(results, networks, plan, monkeypatch):
     whole = lime.grid
     monkeypatch.setattr(lime, "grid", lambda base: {name: whole(base)[name] for name in some})
     got, _ = task.work(*inputs(networks, task), **task.arguments)
-    expected = pd.concat(rows[(rows["parameter"] == parameter) & (rows["value"] == value)] for parameter, value in some)
+    expected = pd.concat(
+        rows[(rows["parameter"] == parameter) & (rows["value"] == value)]
+        for parameter, value in some
+    )
     assert_same(got, expected, ["r2_fit", "r2_fresh", "deletion_mean", "insertion", "iou", "shown"])
 
 
@@ -142,7 +192,9 @@ def test_stability(results, networks, plan):
     got, arrays = task.work(*inputs(networks, task), **task.arguments | {"sizes": few})
     places = rows.index[rows["num_samples"] == few[0]]
     assert_same(got, rows.loc[places], ["num_samples", "r2_fresh"])
-    np.testing.assert_allclose(arrays["weights"], results.array("lime_stability", key, "weights")[places], atol=1e-3)
+    np.testing.assert_allclose(
+        arrays["weights"], results.array("lime_stability", key, "weights")[places], atol=1e-3
+    )
 
 
 def test_what_hides_changes_something_and_the_rest_nothing(results, networks, plan):
@@ -150,8 +202,12 @@ def test_what_hides_changes_something_and_the_rest_nothing(results, networks, pl
     rows, _ = committed(results, networks, task)
     small_base = task.arguments["base"] | {"num_samples": 100, "num_superpixels": 10}
     got, _ = task.work(*inputs(networks, task), **task.arguments | {"base": small_base})
-    assert [(row["parameter"], row["value"]) for row in got] == list(zip(rows["parameter"], rows["value"].astype(int)))
-    np.testing.assert_allclose([row["weight_change"] for row in got], rows["weight_change"], atol=1e-9)
+    assert [(row["parameter"], row["value"]) for row in got] == list(
+        zip(rows["parameter"], rows["value"].astype(int))
+    )
+    np.testing.assert_allclose(
+        [row["weight_change"] for row in got], rows["weight_change"], atol=1e-9
+    )
 
 
 def test_perturbed_pictures(results, networks, plan):
@@ -159,16 +215,29 @@ def test_perturbed_pictures(results, networks, plan):
     rows, key = committed(results, networks, task)
     network, image, _ = inputs(networks, task)
     label = int(rows["label"].iloc[0])
-    game = Game(asking.Asked(network, [label]), image, results.array("lime_perturbed", key, "segments").astype(int), (0, 0, 0))
-    np.testing.assert_allclose(game.value(results.array("lime_perturbed", key, "kept")), rows["probability"], atol=1e-3)
+    game = Game(
+        asking.Asked(network, [label]),
+        image,
+        results.array("lime_perturbed", key, "segments").astype(int),
+        (0, 0, 0),
+    )
+    np.testing.assert_allclose(
+        game.value(results.array("lime_perturbed", key, "kept")), rows["probability"], atol=1e-3
+    )
 
 
 def test_maps_of_rise(results, networks, plan):
-    for task in [task for task in plan["rise_runs"] if task.arguments["masks"] <= 32 and task.network in networks]:
+    for task in [
+        task
+        for task in plan["rise_runs"]
+        if task.arguments["masks"] <= 32 and task.network in networks
+    ]:
         rows, key = committed(results, networks, task)
         got, arrays = task.work(*inputs(networks, task), **task.arguments)
         assert_same(got, rows, ["label", "contrast", "pointing_game", "halves"])
-        np.testing.assert_allclose(arrays["maps"], results.array("rise_runs", key, "maps"), rtol=0.01, atol=1e-4)
+        np.testing.assert_allclose(
+            arrays["maps"], results.array("rise_runs", key, "maps"), rtol=0.01, atol=1e-4
+        )
 
 
 def test_scores_of_masked_pictures(results, networks, plan):
@@ -184,11 +253,28 @@ def test_estimators_and_stopping(results, networks, plan):
     network, image, _ = inputs(networks, task)
     fewest = rows["calls"].min()
     for place in rows.index[rows["calls"] == fewest]:
-        found = rise.estimate(network, image, [task.arguments["label"]], nb_samples=int(fewest), estimator=rows["estimator"][place])
-        np.testing.assert_allclose(small(found.saliency[0]), results.array("rise_estimators", key, "maps")[place], rtol=0.02, atol=1e-3)
+        found = rise.estimate(
+            network,
+            image,
+            [task.arguments["label"]],
+            nb_samples=int(fewest),
+            estimator=rows["estimator"][place],
+        )
+        np.testing.assert_allclose(
+            small(found.saliency[0]),
+            results.array("rise_estimators", key, "maps")[place],
+            rtol=0.02,
+            atol=1e-3,
+        )
     task = first(plan, networks, "rise_stopping")
     rows, _ = committed(results, networks, task)
-    found = rise.estimate(network, image, [task.arguments["label"]], nb_samples=task.arguments["most"], tolerance=rows["tolerance"].max())
+    found = rise.estimate(
+        network,
+        image,
+        [task.arguments["label"]],
+        nb_samples=task.arguments["most"],
+        tolerance=rows["tolerance"].max(),
+    )
     assert found.calls == rows["calls"].min()
 
 
@@ -201,11 +287,17 @@ def test_methods(results, networks, plan):
     numbers = [column for column in got[0] if isinstance(got[0][column], float)]
     assert_same(got, expected, numbers)
     places = [task.arguments["methods"].index(method) for method in some]
-    np.testing.assert_allclose(arrays["maps"], results.array("evaluation_runs", key, "maps")[places], rtol=0.02, atol=2e-3)
+    np.testing.assert_allclose(
+        arrays["maps"], results.array("evaluation_runs", key, "maps")[places], rtol=0.02, atol=2e-3
+    )
 
 
 def test_sanity(results, networks, plan):
-    task = [task for task in plan["evaluation_sanity"] if task.arguments["method"] == "occlusion" and task.network in networks][-1]
+    task = [
+        task
+        for task in plan["evaluation_sanity"]
+        if task.arguments["method"] == "occlusion" and task.network in networks
+    ][-1]
     rows, _ = committed(results, networks, task)
     got, _ = task.work(*inputs(networks, task), **task.arguments | {"layers": [1]})
     assert_same(got, rows[rows["layers"] == 1], ["rank_correlation", "ssim"])
@@ -233,11 +325,12 @@ def test_axioms(results, plan):
     assert_same(got, rows, ["completeness", "symmetry", "dummy", "linearity"])
 
 
-
 def test_the_verdict(results, networks, plan):
     task = first(plan, networks, "verdict_runs", last=True)
     rows, _ = committed(results, networks, task)
-    got, _ = task.work(*inputs(networks, task), **task.arguments | {"methods": ["occlusion_blurred", "centre"]})
+    got, _ = task.work(
+        *inputs(networks, task), **task.arguments | {"methods": ["occlusion_blurred", "centre"]}
+    )
     expected = rows.set_index("method").loc[["occlusion_blurred", "centre"]].reset_index()
     assert_same(got, expected, [column for column in got[0] if isinstance(got[0][column], float)])
 
@@ -247,9 +340,15 @@ def test_regions_alone(results, networks, plan):
     rows, key = committed(results, networks, task)
     some = ["occlusion", "edges"]
     got, arrays = task.work(*inputs(networks, task), **task.arguments | {"methods": some})
-    assert_same(got, rows.set_index("region").loc[[*some, "object"]].reset_index(), ["probability", "alone", "on_object", "empty"])
+    assert_same(
+        got,
+        rows.set_index("region").loc[[*some, "object"]].reset_index(),
+        ["probability", "alone", "on_object", "empty"],
+    )
     places = [rows["region"].tolist().index(region) for region in (*some, "object")]
-    assert (arrays["regions"] != results.array("verdict_alone", key, "regions")[places]).mean() < 0.01
+    assert (
+        arrays["regions"] != results.array("verdict_alone", key, "regions")[places]
+    ).mean() < 0.01
 
 
 def test_few_calls(results, networks, plan):
@@ -257,12 +356,24 @@ def test_few_calls(results, networks, plan):
     rows, _ = committed(results, networks, task)
     some = ["rise", "centre"]
     got, _ = task.work(*inputs(networks, task), **task.arguments | {"methods": some})
-    assert_same(got, rows.set_index("method").loc[some].reset_index(), ["repeats", "gain_black", "gain_mean", "gain_blurred"])
+    assert_same(
+        got,
+        rows.set_index("method").loc[some].reset_index(),
+        ["repeats", "gain_black", "gain_mean", "gain_blurred"],
+    )
 
 
 def test_a_hundred_calls_of_nested_occlusion(results, networks, plan):
     task = first(plan, networks, "verdict_small")
     rows, _ = committed(results, networks, task)
-    asked = [[method, calls] for method, calls in task.arguments["asked"] if method == "nested" and calls < 250]
+    asked = [
+        [method, calls]
+        for method, calls in task.arguments["asked"]
+        if method == "nested" and calls < 250
+    ]
     got, _ = task.work(*inputs(networks, task), **task.arguments | {"asked": asked})
-    assert_same(got, rows.query("method == 'nested' and calls < 250").reset_index(drop=True), ["gain_black", "gain_mean", "gain_blurred"])
+    assert_same(
+        got,
+        rows.query("method == 'nested' and calls < 250").reset_index(drop=True),
+        ["gain_black", "gain_mean", "gain_blurred"],
+    )

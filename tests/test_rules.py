@@ -38,13 +38,21 @@ every_module = pytest.mark.parametrize("module", MODULES)
 
 def rooms(*names):
     """Modules of these rooms, other than commands."""
-    return [module for module in MODULES if module.startswith(tuple(f"lab.{name}." for name in names)) and not module.endswith("__main__")]
+    return [
+        module
+        for module in MODULES
+        if module.startswith(tuple(f"lab.{name}." for name in names))
+        and not module.endswith("__main__")
+    ]
 
 
 def floor(module):
     """Number of the floor that a module is on; None if on none."""
     for number, members in enumerate(FLOORS):
-        if any(module == member or member != "lab" and module.startswith(f"{member}.") for member in members):
+        if any(
+            module == member or member != "lab" and module.startswith(f"{member}.")
+            for member in members
+        ):
             return number
     return None
 
@@ -60,7 +68,13 @@ def imports(module, path):
             if node.level:
                 source = importlib.util.resolve_name("." * node.level + source, package)
             # `from lab.study import engine` imports a module, `from lab.files import ROOT` a name of one.
-            yield from ((f"{source}.{alias.name}" if f"{source}.{alias.name}" in MODULES else source, node.lineno) for alias in node.names)
+            yield from (
+                (
+                    f"{source}.{alias.name}" if f"{source}.{alias.name}" in MODULES else source,
+                    node.lineno,
+                )
+                for alias in node.names
+            )
 
 
 def test_the_rules_see_all_kinds_of_imports(tmp_path):
@@ -70,7 +84,12 @@ def test_the_rules_see_all_kinds_of_imports(tmp_path):
         "    from . import settings\n    from lab.networks.blackbox import tf\n"
     )
     assert [name for name, _ in imports("lab.study.lime", file)] == [
-        "lab.files", "keras", "lab.pictures", "lab.study.engine", "lab.study.settings", "lab.networks.blackbox",
+        "lab.files",
+        "keras",
+        "lab.pictures",
+        "lab.study.engine",
+        "lab.study.settings",
+        "lab.networks.blackbox",
     ]
 
 
@@ -82,12 +101,18 @@ def test_no_import_runs_upwards(module):
         if name.partition(".")[0] not in ("rise", "lab"):
             continue
         there = floor(name)
-        assert there is not None and there <= here, f"{module}, line {line}, imports {name}, which is on a higher floor or on none"
+        assert there is not None and there <= here, (
+            f"{module}, line {line}, imports {name}, which is on a higher floor or on none"
+        )
 
 
 @every_module
 def test_only_the_networks_import_tensorflow(module):
-    found = [name for name, _ in imports(module, MODULES[module]) if name.partition(".")[0] in ("tensorflow", "tf_keras", "keras")]
+    found = [
+        name
+        for name, _ in imports(module, MODULES[module])
+        if name.partition(".")[0] in ("tensorflow", "tf_keras", "keras")
+    ]
     assert found == [] or module.startswith("lab.networks.")
 
 
@@ -95,10 +120,22 @@ def test_only_the_networks_import_tensorflow(module):
     "modules, heavy",
     [
         (["lab.hand_in.archive"], ["tensorflow", "lime", "matplotlib"]),
-        (["lab.show.figures", "lab.hand_in.report", *rooms("show", "hand_in")], ["tensorflow", "lime", "lab.networks.blackbox"]),
         (
-            ["rise", "lab.files", "lab.pictures", "lab.networks.asking", "lab.networks.classes", "lab.study.settings", "lab.study.results",
-             "lab.explain.methods", *rooms("explain", "measure")],
+            ["lab.show.figures", "lab.hand_in.report", *rooms("show", "hand_in")],
+            ["tensorflow", "lime", "lab.networks.blackbox"],
+        ),
+        (
+            [
+                "rise",
+                "lab.files",
+                "lab.pictures",
+                "lab.networks.asking",
+                "lab.networks.classes",
+                "lab.study.settings",
+                "lab.study.results",
+                "lab.explain.methods",
+                *rooms("explain", "measure"),
+            ],
             ["tensorflow", "keras"],
         ),
     ],
@@ -120,7 +157,10 @@ def test_what_asks_no_network_starts_light(modules, heavy):
 
 @every_module
 def test_no_file_is_longer_than_can_be_read_at_once(module):
-    assert module == "rise" or len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+    assert (
+        module == "rise"
+        or len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+    )
 
 
 def test_the_examples_in_docstrings_run():
@@ -136,7 +176,9 @@ def test_the_examples_in_docstrings_run():
 def public(body, name):
     """Public functions, classes and methods, by their dotted names."""
     for node in body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+        if isinstance(
+            node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        ) and not node.name.startswith("_"):
             yield f"{name}.{node.name}", node
             if isinstance(node, ast.ClassDef):
                 yield from public(node.body, f"{name}.{node.name}")
@@ -145,5 +187,9 @@ def public(body, name):
 @every_module
 def test_everything_public_has_a_docstring(module):
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    bare = [name for name, node in [(module, tree), *public(tree.body, module)] if not ast.get_docstring(node)]
+    bare = [
+        name
+        for name, node in [(module, tree), *public(tree.body, module)]
+        if not ast.get_docstring(node)
+    ]
     assert bare == []

@@ -44,7 +44,9 @@ class Game:
     def __init__(self, predict, image, segments, hide_color):
         image, segments = check_image(image), np.asarray(segments)
         if segments.shape != image.shape[:2]:
-            raise ValueError(f"segments must be of the picture's shape {image.shape[:2]}, got {segments.shape}")
+            raise ValueError(
+                f"segments must be of the picture's shape {image.shape[:2]}, got {segments.shape}"
+            )
         numbers = np.unique(segments)
         if not np.array_equal(numbers, np.arange(len(numbers))):
             raise ValueError(
@@ -106,7 +108,9 @@ def superpixels(image, size=4):
 def _superpixels(data, shape, size):
     # The package passes its seed on under a name that scikit-image no longer has, so that in both
     # places scikit-image's own default breaks ties.
-    segments = quickshift(np.frombuffer(data, np.uint8).reshape(shape), kernel_size=size, max_dist=200, ratio=0.2)
+    segments = quickshift(
+        np.frombuffer(data, np.uint8).reshape(shape), kernel_size=size, max_dist=200, ratio=0.2
+    )
     segments.flags.writeable = False
     return segments
 
@@ -122,7 +126,9 @@ def blurred(image):
     -------
     (H, W, 3) uint8 array
     """
-    return np.round(gaussian(image, sigma=BLUR_SIGMA, channel_axis=-1, preserve_range=True)).astype(np.uint8)
+    return np.round(gaussian(image, sigma=BLUR_SIGMA, channel_axis=-1, preserve_range=True)).astype(
+        np.uint8
+    )
 
 
 def blurred_away(image, region):

@@ -55,7 +55,9 @@ def perturbations(n_superpixels, num_samples, seed, sampling="lime"):
     random_state = np.random.RandomState(seed)
     if sampling == "lime":
         random_state.randint(0, high=1000)  # the package draws a seed for quickshift first
-        kept = random_state.randint(0, 2, num_samples * n_superpixels).reshape(num_samples, n_superpixels)
+        kept = random_state.randint(0, 2, num_samples * n_superpixels).reshape(
+            num_samples, n_superpixels
+        )
         kept[0] = 1
         return kept
     n_blocks = -(-(num_samples - 1) // BLOCK)
@@ -157,17 +159,23 @@ def lime_explanations(black_box, image, settings, label=None, progress=iter):
     -------
     dict of str to Lime
     """
-    if not isinstance(settings, dict) or not all(isinstance(setting, Setting) for setting in settings.values()):
+    if not isinstance(settings, dict) or not all(
+        isinstance(setting, Setting) for setting in settings.values()
+    ):
         raise TypeError(f"settings must be a dict of names and Setting, got {settings!r}")
     image = check_image(image)
     for setting in settings.values():
         n = superpixels(image, setting.superpixel_size).max() + 1
         if setting.num_samples < n:
-            raise ValueError(f"num_samples must be at least the picture's number of superpixels ({n}), got {setting.num_samples}")
+            raise ValueError(
+                f"num_samples must be at least the picture's number of superpixels ({n}), got {setting.num_samples}"
+            )
     ask = leading_classes(black_box, image, label)
     for setting in settings.values():
         if setting.top_labels > len(ask.classes):
-            raise ValueError(f"top_labels must be at most {len(ask.classes)} here, got {setting.top_labels}")
+            raise ValueError(
+                f"top_labels must be at most {len(ask.classes)} here, got {setting.top_labels}"
+            )
     asked, found = {}, {}
     # The longest first, for the first perturbations of a longer run are those of a shorter one.
     for name, setting in sorted(settings.items(), key=lambda item: -item[1].num_samples):
@@ -177,7 +185,9 @@ def lime_explanations(black_box, image, settings, label=None, progress=iter):
             kept = perturbations(game.n, setting.num_samples, setting.seed, setting.sampling)
             asked[stream] = game, kept, game(kept, progress)
         game, kept, answers = asked[stream]
-        found[name] = _fit(game, kept[: setting.num_samples], answers[: setting.num_samples], setting, label)
+        found[name] = _fit(
+            game, kept[: setting.num_samples], answers[: setting.num_samples], setting, label
+        )
     return {name: found[name] for name in settings}
 
 
@@ -217,19 +227,37 @@ def _fit(game, kept, answers, setting, label):
         segmentation_fn=lambda _: game.segments,
     )
     if label is not None and label not in explanation.local_exp:
-        explanation.intercept[label], explanation.local_exp[label], *_ = explainer.base.explain_instance_with_data(
-            kept, probabilities, 1 - np.sqrt(kept.mean(axis=1)), label, setting.num_lime_features
+        explanation.intercept[label], explanation.local_exp[label], *_ = (
+            explainer.base.explain_instance_with_data(
+                kept,
+                probabilities,
+                1 - np.sqrt(kept.mean(axis=1)),
+                label,
+                setting.num_lime_features,
+            )
         )
     label = explanation.top_labels[0] if label is None else label
     weights = np.zeros(game.n)
     for superpixel, weight in explanation.local_exp[label]:
         weights[superpixel] = weight
     rendering, shown = explanation.get_image_and_mask(
-        label, setting.positive_only, setting.negative_only, setting.hide_rest, setting.num_superpixels
+        label,
+        setting.positive_only,
+        setting.negative_only,
+        setting.hide_rest,
+        setting.num_superpixels,
     )
     return Lime(
-        setting, int(label), weights, float(explanation.intercept[label]), shown != 0, rendering.astype(np.uint8),
-        kept, probabilities[:, label], game, explanation,
+        setting,
+        int(label),
+        weights,
+        float(explanation.intercept[label]),
+        shown != 0,
+        rendering.astype(np.uint8),
+        kept,
+        probabilities[:, label],
+        game,
+        explanation,
     )
 
 

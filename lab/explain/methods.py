@@ -96,7 +96,11 @@ def explain(method, black_box, image, label, budget, seed=0):
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(METHODS)}")
     image = check_image(image)
-    label, budget, seed = _integer("label", label, 0), _integer("budget", budget, 1), _integer("seed", seed, 0)
+    label, budget, seed = (
+        _integer("label", label, 0),
+        _integer("budget", budget, 1),
+        _integer("seed", seed, 0),
+    )
     return METHODS[method](black_box, image, label, budget, seed).astype(np.float32)
 
 
@@ -110,14 +114,19 @@ def _rise(black_box, image, label, budget, seed, estimator="regression"):
     if estimator == "regression":
         _afford("rise", budget, 2, "a pair of masks")
     size = getattr(black_box, "batch_size", BATCH)
-    explainer = rise.Rise(Asked(black_box, [label]), size, nb_samples=budget, seed=seed, estimator=estimator)
+    explainer = rise.Rise(
+        Asked(black_box, [label]), size, nb_samples=budget, seed=seed, estimator=estimator
+    )
     return explainer.estimate(image, [0]).saliency[0]
 
 
 def _occlusion(black_box, image, label, budget, seed, fill=mean_colour):
     _afford("occlusion", budget, 2, "a window and the picture itself")
     corners, (height, width) = _windows(image.shape[:2], budget - 1)
-    corners = [image.shape[:2], *corners]  # from the far corner of the picture on, a window covers nothing
+    corners = [
+        image.shape[:2],
+        *corners,
+    ]  # from the far corner of the picture on, a window covers nothing
     ground = np.broadcast_to(fill(image), image.shape)
 
     def cover(corners):
@@ -142,14 +151,20 @@ def _windows(shape, most):
     for length, steps in zip(shape, (rows, most // rows)):
         size = max(round(WINDOW * length), -(-length // steps))
         sizes.append(size)
-        starts.append(np.unique(np.linspace(0, length - size, steps).round().astype(int)) if steps > 1 else np.array([0]))
+        starts.append(
+            np.unique(np.linspace(0, length - size, steps).round().astype(int))
+            if steps > 1
+            else np.array([0])
+        )
     return [(int(top), int(left)) for top in starts[0] for left in starts[1]], sizes
 
 
 def _nested(black_box, image, label, budget, seed):
     _afford("nested", budget, 3, "the picture and a window of either size")
     size = getattr(black_box, "batch_size", BATCH)
-    return rise.nested_occlusion(Asked(black_box, [label]), image, [0], budget, size, seed=seed).saliency[0]
+    return rise.nested_occlusion(
+        Asked(black_box, [label]), image, [0], budget, size, seed=seed
+    ).saliency[0]
 
 
 def _random(black_box, image, label, budget, seed):
@@ -217,22 +232,37 @@ def attribute(method, value, n_features, budget=None, seed=0):
 def _lime_on_game(value, n_features, budget, seed):
     _afford("lime", budget, n_features + 1, "each superpixel and the picture itself")
     kept = perturbations(n_features, budget, seed)
-    explainer = LimeBase(lambda kept: locality(kept, PACKAGE), random_state=np.random.RandomState(seed))
+    explainer = LimeBase(
+        lambda kept: locality(kept, PACKAGE), random_state=np.random.RandomState(seed)
+    )
     # In the place of distances go the coalitions themselves, of which `locality` is a function. All features
     # are in the linear model, so that there is none to select.
-    _, weights, *_ = explainer.explain_instance_with_data(kept, value(kept)[:, None], kept, 0, n_features, "none")
+    _, weights, *_ = explainer.explain_instance_with_data(
+        kept, value(kept)[:, None], kept, 0, n_features, "none"
+    )
     return np.array([weight for _, weight in sorted(weights)])
 
 
 def _rise_on_game(value, n_features, budget, seed, estimator="regression"):
-    explainer = rise.Rise(lambda kept: value(kept)[:, None], batch_size=4096, nb_samples=budget, seed=seed, estimator=estimator)
+    explainer = rise.Rise(
+        lambda kept: value(kept)[:, None],
+        batch_size=4096,
+        nb_samples=budget,
+        seed=seed,
+        estimator=estimator,
+    )
     return explainer.estimate(np.ones(n_features), [0]).saliency[0].astype(np.float64)
 
 
 def _shap_on_game(value, n_features, budget, seed):
     # Coalitions are drawn with their complements, which tell the regression nothing new: with two for each
     # feature its equations are often singular, which the package does not always notice.
-    _afford("shap", budget, min(4 * n_features, 2**n_features - 2) + 2, "four coalitions for each superpixel, all of them and none")
+    _afford(
+        "shap",
+        budget,
+        min(4 * n_features, 2**n_features - 2) + 2,
+        "four coalitions for each superpixel, all of them and none",
+    )
     import shap  # takes seconds, which who asks for another method should not wait
 
     with _shap_lock:  # the package draws from NumPy's global state
@@ -247,19 +277,28 @@ def _shap_on_game(value, n_features, budget, seed):
 
 
 def _occlusion_on_game(value, n_features, budget, seed):
-    answers = value(np.concatenate([np.ones((1, n_features), int), 1 - np.eye(n_features, dtype=int)]))
+    answers = value(
+        np.concatenate([np.ones((1, n_features), int), 1 - np.eye(n_features, dtype=int)])
+    )
     return answers[0] - answers[1:]
 
 
 def _shapley_on_game(value, n_features, budget, seed):
     if n_features > MOST_SUPERPIXELS:
-        raise ValueError(f"exact Shapley values take 2**n model calls: expected at most {MOST_SUPERPIXELS} superpixels, got {n_features}")
+        raise ValueError(
+            f"exact Shapley values take 2**n model calls: expected at most {MOST_SUPERPIXELS} superpixels, got {n_features}"
+        )
     numbers = np.arange(2**n_features)
     kept = numbers[:, None] >> np.arange(n_features) & 1
     answers, size = value(kept), kept.sum(axis=1)
     weight = np.array([1 / (n_features * math.comb(n_features - 1, s)) for s in range(n_features)])
     without = [numbers[kept[:, feature] == 0] for feature in range(n_features)]
-    return np.array([weight[size[rest]] @ (answers[rest + 2**feature] - answers[rest]) for feature, rest in enumerate(without)])
+    return np.array(
+        [
+            weight[size[rest]] @ (answers[rest + 2**feature] - answers[rest])
+            for feature, rest in enumerate(without)
+        ]
+    )
 
 
 _ON_GAMES = {
@@ -274,7 +313,9 @@ _ON_GAMES = {
 
 def _afford(method, budget, least, what):
     if budget < least:
-        raise ValueError(f"budget must be at least {least} model calls for {method} ({what}), got {budget}")
+        raise ValueError(
+            f"budget must be at least {least} model calls for {method} ({what}), got {budget}"
+        )
 
 
 def _integer(name, value, least):

@@ -78,13 +78,17 @@ class Setting:
         if self.sampling not in ("lime", "balanced"):
             raise ValueError(f'sampling must be "lime" or "balanced", got {self.sampling!r}')
         if self.positive_only and self.negative_only:
-            raise ValueError("positive_only and negative_only cannot both be True: nothing would be left to show")
+            raise ValueError(
+                "positive_only and negative_only cannot both be True: nothing would be left to show"
+            )
         if self.num_samples < self.num_superpixels:
             raise ValueError(
                 f"num_samples must be at least num_superpixels ({self.num_superpixels}), got {self.num_samples}: "
                 "fewer perturbations cannot tell the superpixels apart"
             )
-        if self.hide_color is not None and not (isinstance(self.hide_color, str) and self.hide_color == "blur"):
+        if self.hide_color is not None and not (
+            isinstance(self.hide_color, str) and self.hide_color == "blur"
+        ):
             object.__setattr__(self, "hide_color", _color(self.hide_color))
 
 
@@ -95,5 +99,7 @@ def _color(value):
     except (TypeError, ValueError):
         good = False
     if not good:
-        raise ValueError(f'hide_color must be three whole numbers in [0, 255], None or "blur", got {value!r}')
+        raise ValueError(
+            f'hide_color must be three whole numbers in [0, 255], None or "blur", got {value!r}'
+        )
     return tuple(int(part) for part in color)

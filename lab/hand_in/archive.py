@@ -13,8 +13,24 @@ from lab.hand_in.report import OutOfDate
 LARGE = 15_000_000
 """Bytes from which on a warning is due: many mail servers and course platforms take little more."""
 
-PARTS = ("*.ipynb", "rise.py", "lab/**/*.py", "LIME_requirements.txt", "Makefile", "README.md", "LICENSE*", "data/**/*", "benchmarks/**/*",
-         "report/report.*", "report/protocol.md", "report/metadata.toml", "report/references.yml", "report/figures/*", "report/results/*", "tests/**/*")
+PARTS = (
+    "*.ipynb",
+    "rise.py",
+    "lab/**/*.py",
+    "LIME_requirements.txt",
+    "Makefile",
+    "README.md",
+    "LICENSE*",
+    "data/**/*",
+    "benchmarks/**/*",
+    "report/report.*",
+    "report/protocol.md",
+    "report/metadata.toml",
+    "report/references.yml",
+    "report/figures/*",
+    "report/results/*",
+    "tests/**/*",
+)
 
 
 def check_name(name):
@@ -31,7 +47,9 @@ def check_name(name):
     if not name:
         raise ValueError("NAME is missing: make archive NAME=lastname_firstname")
     if not re.fullmatch(r"\w[\w-]{0,99}", name):
-        raise ValueError(f"NAME must be up to 100 letters, digits, - and _, as in lastname_firstname; got {name!r}")
+        raise ValueError(
+            f"NAME must be up to 100 letters, digits, - and _, as in lastname_firstname; got {name!r}"
+        )
 
 
 def check_notebook(path):
@@ -46,10 +64,16 @@ def check_notebook(path):
     OutOfDate
     """
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    code = [(number, cell) for number, cell in enumerate(cells, 1) if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    code = [
+        (number, cell)
+        for number, cell in enumerate(cells, 1)
+        if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
+    ]
     for number, cell in code:
         if any(output["output_type"] == "error" for output in cell["outputs"]):
-            raise OutOfDate(f"{path.name}: cell {number} holds an error: make lab runs the notebook anew")
+            raise OutOfDate(
+                f"{path.name}: cell {number} holds an error: make lab runs the notebook anew"
+            )
     counts = [cell["execution_count"] for _, cell in code]
     if None in counts or counts != sorted(counts):
         raise OutOfDate(f"{path.name} was not run from top to bottom: make lab does it")
@@ -66,8 +90,10 @@ def files():
     found = {path for part in PARTS for path in ROOT.glob(part)}
     hidden = ("__pycache__", ".")
     return sorted(
-        path for path in found
-        if path.is_file() and not any(part.startswith(hidden) for part in path.relative_to(ROOT).parts)
+        path
+        for path in found
+        if path.is_file()
+        and not any(part.startswith(hidden) for part in path.relative_to(ROOT).parts)
     )
 
 
@@ -106,7 +132,10 @@ def main(arguments):
     size = target.stat().st_size
     print(f"Wrote dist/{target.name} ({size / 1e6:.1f} MB)")
     if size > LARGE:
-        print(f"Warning: that is more than {LARGE / 1e6:.0f} MB, which some mail servers and course platforms refuse", file=sys.stderr)
+        print(
+            f"Warning: that is more than {LARGE / 1e6:.0f} MB, which some mail servers and course platforms refuse",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -61,8 +61,13 @@ def stated():
     dict of str to list of str
         Names by text: the report's source, and the notebooks.
     """
-    texts = {"report/report.typ": r'#claim\("(\w+)"\)'} | {path.name: r"<!-- claim: (\w+) -->" for path in sorted(ROOT.glob("*.ipynb"))}
-    return {text: re.findall(form, (ROOT / text).read_text(encoding="utf-8")) for text, form in texts.items()}
+    texts = {"report/report.typ": r'#claim\("(\w+)"\)'} | {
+        path.name: r"<!-- claim: (\w+) -->" for path in sorted(ROOT.glob("*.ipynb"))
+    }
+    return {
+        text: re.findall(form, (ROOT / text).read_text(encoding="utf-8"))
+        for text, form in texts.items()
+    }
 
 
 def stated_in(name):

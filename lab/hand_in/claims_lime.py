@@ -20,21 +20,42 @@ def _distance(results):
 
 def hide_color_decides(results):
     """What hides a superpixel moves fidelity, deletion and insertion further than any other parameter does."""
-    moved = [_effects(results, measure)["effect"] for measure in ("r2_fresh", "deletion_mean", "insertion")]
+    moved = [
+        _effects(results, measure)["effect"]
+        for measure in ("r2_fresh", "deletion_mean", "insertion")
+    ]
     return all(effect["hide_color"] == effect.max() for effect in moved)
 
 
 def black_is_least_faithful(results):
     """Behind black LIME's linear model follows the network worst, behind the mean colour best, and behind the blurred picture nearly as well."""
     fidelity = _effects(results, "r2_fresh").loc["hide_color"]
-    colors = results.table("lime_parameters").query("parameter == 'hide_color'").groupby("value")["r2_fresh"].mean()
-    best = fidelity["worst"] == "black" and fidelity["best"] == "mean colour" and fidelity["told_apart"]
-    return best and colors["mean colour"] - colors["blurred picture"] < (colors["mean colour"] - colors["black"]) / 5
+    colors = (
+        results.table("lime_parameters")
+        .query("parameter == 'hide_color'")
+        .groupby("value")["r2_fresh"]
+        .mean()
+    )
+    best = (
+        fidelity["worst"] == "black"
+        and fidelity["best"] == "mean colour"
+        and fidelity["told_apart"]
+    )
+    return (
+        best
+        and colors["mean colour"] - colors["blurred picture"]
+        < (colors["mean colour"] - colors["black"]) / 5
+    )
 
 
 def every_colour_beats_black(results):
     """Each of six other ways to hide a superpixel is more faithful than black."""
-    table = results.table("lime_grid").query("parameter == 'hide_color'").groupby("value")["r2_fresh"].mean()
+    table = (
+        results.table("lime_grid")
+        .query("parameter == 'hide_color'")
+        .groupby("value")["r2_fresh"]
+        .mean()
+    )
     return len(table) == 7 and table.drop("black").min() > table["black"]
 
 
@@ -42,7 +63,12 @@ def samples_buy_stability(results):
     """More samples make seeds agree more than anything else does, and the linear model more faithful."""
     stability, fidelity = (_effects(results, measure) for measure in ("jaccard", "r2_fresh"))
     best = stability.loc["num_samples"]
-    return best["told_apart"] and best["effect"] == stability["effect"].max() and best["best"] == "7000" and fidelity.loc["num_samples", "told_apart"]
+    return (
+        best["told_apart"]
+        and best["effect"] == stability["effect"].max()
+        and best["best"] == "7000"
+        and fidelity.loc["num_samples", "told_apart"]
+    )
 
 
 def features_and_labels_change_nothing(results):
@@ -54,7 +80,10 @@ def features_and_labels_change_nothing(results):
 def rendering_is_display(results):
     """`num_superpixels`, `positive_only`, `negative_only` and `hide_rest` change what is shown, and nothing of what was found."""
     display = ["num_superpixels", "positive_only", "negative_only", "hide_rest"]
-    return all((_effects(results, measure).loc[display, "effect"] == 0).all() for measure in ("r2_fresh", "deletion_mean", "insertion"))
+    return all(
+        (_effects(results, measure).loc[display, "effect"] == 0).all()
+        for measure in ("r2_fresh", "deletion_mean", "insertion")
+    )
 
 
 def few_superpixels_show_the_animal(results):
@@ -65,7 +94,11 @@ def few_superpixels_show_the_animal(results):
 
 def few_superpixels_are_enough(results):
     """A linear model of eight superpixels reaches nine tenths of the R² that the best number reaches."""
-    table = results.table("lime_grid").query("parameter == 'num_superpixels'").pivot(index="value", columns="picture", values="r2_fresh")
+    table = (
+        results.table("lime_grid")
+        .query("parameter == 'num_superpixels'")
+        .pivot(index="value", columns="picture", values="r2_fresh")
+    )
     return (table.loc["8"] >= 0.9 * table.max()).all()
 
 
@@ -115,7 +148,10 @@ def effects_carry_over(results):
 
 def order_of_equals_does_not_carry_over(results):
     """By stability and deletion the order of the settings on one picture says little of that on another."""
-    return all(_tau(results, measure)[["same class", "other class"]].max() < 0.5 for measure in ("jaccard", "deletion_mean"))
+    return all(
+        _tau(results, measure)[["same class", "other class"]].max() < 0.5
+        for measure in ("jaccard", "deletion_mean")
+    )
 
 
 def seed_moves_least(results):

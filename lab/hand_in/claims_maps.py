@@ -27,7 +27,9 @@ def sixteen_masks_are_too_few(results):
 def thousands_of_masks_repeat(results):
     """With 4,000 masks the two halves find the same map of the elephant, but for a tenth or two of the rank correlation."""
     usual = _usual(results)
-    elephants = usual[(usual["masks"] == usual["masks"].max()) & (usual["class"] == "African_elephant")]
+    elephants = usual[
+        (usual["masks"] == usual["masks"].max()) & (usual["class"] == "African_elephant")
+    ]
     return (elephants["halves"] > 0.8).all()
 
 
@@ -41,7 +43,10 @@ def networks_look_at_the_same_parts(results):
 def networks_part_on_the_bear(results):
     """On the bear the two networks' maps have little in common, though each network's own halves agree."""
     bears = results.table("rise_runs").query("label == 295")
-    return _alike(results, between="networks", **{"class": "black_bear"}).iloc[0] < 0.5 and (bears["halves"] > 0.75).all()
+    return (
+        _alike(results, between="networks", **{"class": "black_bear"}).iloc[0] < 0.5
+        and (bears["halves"] > 0.75).all()
+    )
 
 
 def kinds_of_elephant_share_a_map(results):
@@ -53,7 +58,11 @@ def coarse_grids_repeat_better(results):
     """With as many masks, the halves agree best with the coarsest grid and worst with the finest."""
     runs = results.table("rise_runs").query("label == 386 and masks == 2000 and kept == 0.5")
     halves = runs[runs["network"] == runs["network"].iloc[0]].groupby("cells")["halves"].first()
-    return halves.idxmax() == halves.index.min() and halves.idxmin() == halves.index.max() and np.ptp(halves) > 0.3
+    return (
+        halves.idxmax() == halves.index.min()
+        and halves.idxmin() == halves.index.max()
+        and np.ptp(halves) > 0.3
+    )
 
 
 def half_kept_shows_most(results):
@@ -84,8 +93,11 @@ def regression_needs_a_quarter_of_the_calls(results):
 def tolerance_stops_early(results):
     """Each tolerance stops before all masks are used, and the smaller it is, the nearer the map comes to a long run."""
     rows = results.table("rise_stopping").sort_values("tolerance", ascending=False)
-    return (rows["calls"] < 4000).all() and rows["calls"].is_monotonic_increasing and rows["rank_correlation"].is_monotonic_increasing
-
+    return (
+        (rows["calls"] < 4000).all()
+        and rows["calls"].is_monotonic_increasing
+        and rows["rank_correlation"].is_monotonic_increasing
+    )
 
 
 def _costs_more(results, fill):

@@ -45,13 +45,17 @@ def execute(path):
 
     def announce(cell, cell_index):
         first = cell.source.split("\n")[0]
-        print(f"{path.name}: cell {cell_index + 1} of {len(notebook.cells)}: {first[:70]}", flush=True)
+        print(
+            f"{path.name}: cell {cell_index + 1} of {len(notebook.cells)}: {first[:70]}", flush=True
+        )
 
     _TalkingClient(
         notebook,
         timeout=None,
         kernel_name="python3",
-        extra_arguments=["--log-level=40"],  # its warning about unencrypted local sockets helps nobody here
+        extra_arguments=[
+            "--log-level=40"
+        ],  # its warning about unencrypted local sockets helps nobody here
         resources={"metadata": {"path": str(path.resolve().parent)}},
         on_cell_execute=announce,
         record_timing=False,
@@ -65,7 +69,9 @@ def execute(path):
 
 def main(arguments=None):
     """Execute every notebook named, one after the other."""
-    parser = argparse.ArgumentParser(prog="python -m lab.hand_in.notebooks", description="Execute notebooks in place.")
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.hand_in.notebooks", description="Execute notebooks in place."
+    )
     parser.add_argument("notebooks", nargs="+")
     paths = parser.parse_args(arguments).notebooks
     for path in paths:
@@ -79,7 +85,9 @@ def main(arguments=None):
         try:
             execute(path)
         except CellExecutionError as error:
-            sys.exit(f"{path} is left as it was, for a cell of it failed: {error.ename}: {error.evalue}\n{error.traceback}")
+            sys.exit(
+                f"{path} is left as it was, for a cell of it failed: {error.ename}: {error.evalue}\n{error.traceback}"
+            )
 
 
 if __name__ == "__main__":

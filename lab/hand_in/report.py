@@ -75,8 +75,12 @@ def check(files):
     """
     for figures in {file.parent for file in files if file.parent.name == "figures"}:
         record = figures / DRAWN_FROM
-        if not record.is_file() or record.read_text(encoding="utf-8").strip() != results_digest(figures.with_name("results")):
-            raise OutOfDate(f"{_name(figures)} was drawn from other results than are there: make figures draws them anew")
+        if not record.is_file() or record.read_text(encoding="utf-8").strip() != results_digest(
+            figures.with_name("results")
+        ):
+            raise OutOfDate(
+                f"{_name(figures)} was drawn from other results than are there: make figures draws them anew"
+            )
     dates, agreed = [], {}
     for file in files:
         if not file.name.endswith("_provenance.csv"):
@@ -87,7 +91,9 @@ def check(files):
             if name == "profile" or name.startswith(("network_", "picture ")):
                 other, known = agreed.setdefault(name, (file, value))
                 if known != value:
-                    raise OutOfDate(f"{_name(other)} says {name} = {known!r}, {_name(file)} says {value!r}: make study measures what differs")
+                    raise OutOfDate(
+                        f"{_name(other)} says {name} = {known!r}, {_name(file)} says {value!r}: make study measures what differs"
+                    )
     return max(dates)
 
 
@@ -119,14 +125,25 @@ def build(folder, marked=()):
     measured = check(files)
     # Before they are shown: what changes meanwhile is then found out by `check_built`.
     digests = {_from(folder, file): _digest(file.read_bytes()) for file in [*SOURCES, *files]}
-    midnight = datetime.datetime(measured.year, measured.month, measured.day, tzinfo=datetime.timezone.utc)
+    midnight = datetime.datetime(
+        measured.year, measured.month, measured.day, tzinfo=datetime.timezone.utc
+    )
     compiler = typst.Compiler(
         SOURCE,
         root=SOURCE.parent,
         # The figures' font, so that figures and text look alike on every machine. Found without importing Matplotlib, which takes a second.
-        font_paths=[Path(importlib.util.find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"],
+        font_paths=[
+            Path(importlib.util.find_spec("matplotlib").origin).parent
+            / "mpl-data"
+            / "fonts"
+            / "ttf"
+        ],
         ignore_system_fonts=True,
-        sys_inputs={"folder": _from(SOURCE.parent, folder), "methods": json.dumps(METHOD_NAMES), "marked": json.dumps(list(marked))},
+        sys_inputs={
+            "folder": _from(SOURCE.parent, folder),
+            "methods": json.dumps(METHOD_NAMES),
+            "marked": json.dumps(list(marked)),
+        },
     )
     made = {
         "report.pdf": compiler.compile(timestamp=midnight),
@@ -134,7 +151,9 @@ def build(folder, marked=()):
     }
     digests = {name: _digest(content) for name, content in made.items()} | digests
     # The format of sha256sum, which checks it with -c.
-    made["report.sha256"] = "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
+    made["report.sha256"] = "".join(
+        f"{digest}  {name}\n" for name, digest in digests.items()
+    ).encode()
     swap_in(folder, made)
     return folder / "report.pdf"
 
@@ -162,7 +181,9 @@ def check_built(folder):
     digests = {name: digest for digest, _, name in lines}
     for file in [pdf, page, *SOURCES, *files]:
         if digests.get(_from(folder, file)) != _digest(file.read_bytes()):
-            raise OutOfDate(f"{_name(pdf)} and {_name(file)} do not belong together: make report builds it anew")
+            raise OutOfDate(
+                f"{_name(pdf)} and {_name(file)} do not belong together: make report builds it anew"
+            )
 
 
 def _read(file):
@@ -194,7 +215,9 @@ def main():
         sys.exit(f"{_name(SOURCE)}: {error.message}")
     print(f"Wrote {_name(pdf)} ({pdf.stat().st_size / 1e6:.1f} MB)")
     for name in untrue:
-        print(f"Not so in these results, and to be written anew in {', '.join(stated_in(name))}: {sentence(name)}")
+        print(
+            f"Not so in these results, and to be written anew in {', '.join(stated_in(name))}: {sentence(name)}"
+        )
 
 
 if __name__ == "__main__":

@@ -89,7 +89,12 @@ def stability(measure, runs):
     alike = np.full((len(runs), len(runs)), np.nan)
     for one, other in itertools.combinations(range(len(runs)), 2):
         alike[one, other] = alike[other, one] = measure(runs[one], runs[other])
-    return np.array([np.delete(row, place).mean() if len(runs) > 1 else np.nan for place, row in enumerate(alike)])
+    return np.array(
+        [
+            np.delete(row, place).mean() if len(runs) > 1 else np.nan
+            for place, row in enumerate(alike)
+        ]
+    )
 
 
 def correlation(first, second):
@@ -144,13 +149,17 @@ def weighted_r2(truth, prediction, weights):
     .. [1] Ribeiro, Singh, Guestrin, "'Why Should I Trust You?': Explaining the Predictions of Any
            Classifier", KDD 2016, whose locally weighted square loss this is, scaled.
     """
-    truth, prediction, weights = (np.asarray(values, np.float64) for values in (truth, prediction, weights))
+    truth, prediction, weights = (
+        np.asarray(values, np.float64) for values in (truth, prediction, weights)
+    )
     if not truth.shape == prediction.shape == weights.shape:
         raise ValueError(
             f"truth, prediction and weights must have the same shape, got {truth.shape}, {prediction.shape}, {weights.shape}"
         )
     if (weights < 0).any() or not weights.any():
-        raise ValueError(f"weights must be at least 0 and not all 0, got from {weights.min()} to {weights.max()}")
+        raise ValueError(
+            f"weights must be at least 0 and not all 0, got from {weights.min()} to {weights.max()}"
+        )
     spread = weights @ (truth - np.average(truth, weights=weights)) ** 2
     return float(1 - weights @ (truth - prediction) ** 2 / spread) if spread else float("nan")
 

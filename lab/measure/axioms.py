@@ -34,14 +34,8 @@ FUNCTIONS = {
         lambda a, b, c, d: 0.1 + 0.3 * a + 0.3 * b + 0.2 * c,
         lambda a, b, c, d: 0.9 - 0.3 * _relu(1 - a) - 0.3 * _relu(1 - b) - 0.2 * _relu(1 - c),
     ),
-    "and": (
-        lambda a, b, c, d: a * b * c,
-        lambda a, b, c, d: _relu(a + b + c - 2),
-    ),
-    "max": (
-        lambda a, b, c, d: np.maximum(a, b),
-        lambda a, b, c, d: b + _relu(a - b),
-    ),
+    "and": (lambda a, b, c, d: a * b * c, lambda a, b, c, d: _relu(a + b + c - 2)),
+    "max": (lambda a, b, c, d: np.maximum(a, b), lambda a, b, c, d: b + _relu(a - b)),
     "mixed": (
         lambda a, b, c, d: (a + b + 2 * c + 2 * a * b * c) / 6,
         lambda a, b, c, d: (_relu(a + b) + 2 * c + 2 * _relu(a + b + c - 2)) / 6,
@@ -117,7 +111,10 @@ def violations(seed=0, attribute=attribute):
     """
     rows = []
     for method in METHODS:
-        found = {name: [attribute(method, _value(f), N_FEATURES, SAMPLES, seed) for f in both] for name, both in FUNCTIONS.items()}
+        found = {
+            name: [attribute(method, _value(f), N_FEATURES, SAMPLES, seed) for f in both]
+            for name, both in FUNCTIONS.items()
+        }
         for name, (first, second) in found.items():
             low, high, whole = _extent(FUNCTIONS[name][0])
             measured = {
@@ -126,13 +123,23 @@ def violations(seed=0, attribute=attribute):
                 "dummy": abs(first[3]),
                 "implementation_invariance": np.abs(first - second).max(),
             }
-            rows += [(method, axiom, name, violation / (high - low)) for axiom, violation in measured.items()]
+            rows += [
+                (method, axiom, name, violation / (high - low))
+                for axiom, violation in measured.items()
+            ]
         for one, other in itertools.combinations(FUNCTIONS, 2):
             combined = _combination(FUNCTIONS[one][0], FUNCTIONS[other][0])
             got = attribute(method, _value(combined), N_FEATURES, SAMPLES, seed)
             expected = COEFFICIENTS[0] * found[one][0] + COEFFICIENTS[1] * found[other][0]
             low, high, _ = _extent(combined)
-            rows.append((method, "linearity", f"{one}, {other}", np.abs(got - expected).max() / (high - low)))
+            rows.append(
+                (
+                    method,
+                    "linearity",
+                    f"{one}, {other}",
+                    np.abs(got - expected).max() / (high - low),
+                )
+            )
     return pd.DataFrame(rows, columns=["method", "axiom", "function", "violation"])
 
 
@@ -150,7 +157,9 @@ def worded(table):
         A row a method, under the name that people write, and a column an axiom: "✓" where it holds, up to
         `TOLERANCE`, and the violation, in two digits, where it does not.
     """
-    words = table.set_index("method").map(lambda violation: "✓" if violation < TOLERANCE else f"{violation:.2f}")
+    words = table.set_index("method").map(
+        lambda violation: "✓" if violation < TOLERANCE else f"{violation:.2f}"
+    )
     return words.rename(index=METHOD_NAMES | {"shapley": "Exact Shapley values"}, columns=head)
 
 

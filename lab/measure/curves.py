@@ -43,7 +43,9 @@ def curves(black_box, image, label, saliency, start):
     """
     return {
         "deletion_black": np.stack(deletion_curve(black_box, image, label, saliency, np.uint8(0))),
-        "deletion_mean": np.stack(deletion_curve(black_box, image, label, saliency, mean_colour(image))),
+        "deletion_mean": np.stack(
+            deletion_curve(black_box, image, label, saliency, mean_colour(image))
+        ),
         "insertion": np.stack(insertion_curve(black_box, image, label, saliency, start)),
     }
 
@@ -80,10 +82,20 @@ def gains(black_box, image, label, saliency, along=None, steps=STEPS):
 
     def area(kind, curve, fill, value):
         name = f"{kind}_{fill}"
-        return auc(*(known[name] if name in known else curve(black_box, image, label, saliency, value, steps)))
+        return auc(
+            *(
+                known[name]
+                if name in known
+                else curve(black_box, image, label, saliency, value, steps)
+            )
+        )
 
     fills = {"black": np.uint8(0), "mean": mean_colour(image), "blurred": blurred(image)}
-    return {f"gain_{fill}": area("insertion", insertion_curve, *of) - area("deletion", deletion_curve, *of) for fill, of in zip(fills, fills.items())}
+    return {
+        f"gain_{fill}": area("insertion", insertion_curve, *of)
+        - area("deletion", deletion_curve, *of)
+        for fill, of in zip(fills, fills.items())
+    }
 
 
 def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
@@ -146,10 +158,14 @@ def insertion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
 def _curve(black_box, image, label, saliency, baseline, steps, inserting):
     image, saliency = np.asarray(image), np.asarray(saliency, np.float64)
     if image.ndim != 3 or saliency.shape != image.shape[:2]:
-        raise ValueError(f"image must be (H, W, C) and saliency (H, W) of the same size, got {image.shape} and {saliency.shape}")
+        raise ValueError(
+            f"image must be (H, W, C) and saliency (H, W) of the same size, got {image.shape} and {saliency.shape}"
+        )
     _check_finite(saliency)
     if not 1 <= steps <= saliency.size:
-        raise ValueError(f"steps must be from 1 to the number of pixels ({saliency.size}), got {steps}")
+        raise ValueError(
+            f"steps must be from 1 to the number of pixels ({saliency.size}), got {steps}"
+        )
     rank = portions(saliency, steps)
     before, after = (baseline, image) if inserting else (image, baseline)
 
@@ -174,7 +190,9 @@ def portions(saliency, steps):
         From 0 to ``steps - 1``. Equally salient pixels go row by row.
     """
     rank = np.empty(saliency.size, np.int64)
-    rank[np.argsort(-saliency, axis=None, kind="stable")] = np.arange(saliency.size) * steps // saliency.size
+    rank[np.argsort(-saliency, axis=None, kind="stable")] = (
+        np.arange(saliency.size) * steps // saliency.size
+    )
     return rank.reshape(saliency.shape)
 
 
@@ -236,7 +254,9 @@ def faithfulness(game, saliency):
     """
     saliency, segments = np.asarray(saliency, np.float64), game.segments
     if saliency.shape != segments.shape:
-        raise ValueError(f"saliency must be of the picture's shape {segments.shape}, got {saliency.shape}")
+        raise ValueError(
+            f"saliency must be of the picture's shape {segments.shape}, got {saliency.shape}"
+        )
     _check_finite(saliency)
     kept = np.concatenate([np.ones((1, game.n), int), 1 - np.eye(game.n, dtype=int)])
     probability = game.value(kept)

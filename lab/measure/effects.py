@@ -37,19 +37,33 @@ def effects(table):
     rows = []
     for parameter, runs in table.groupby("parameter", sort=False):
         for measure in EFFECTS_ON:
-            gains = by_picture(runs, measure, "value") * (1 if MEASUREMENTS[measure].higher_is_better else -1)
+            gains = by_picture(runs, measure, "value") * (
+                1 if MEASUREMENTS[measure].higher_is_better else -1
+            )
             if gains.empty:
                 rows.append({"parameter": parameter, "measure": measure, "told_apart": False})
                 continue
             means = gains.mean().round(9)  # a difference in the last digits is none
             best, worst = means.idxmax(), means.idxmin()
-            low, high = bootstrap_interval((gains[best] - gains[worst]).groupby(["class", "picture"]).mean())
+            low, high = bootstrap_interval(
+                (gains[best] - gains[worst]).groupby(["class", "picture"]).mean()
+            )
             over_seeds = runs.groupby(["network", "class", "picture", "value"])[measure].var()
-            rows.append({
-                "parameter": parameter, "measure": measure, "worst": worst, "best": best, "worst_mean": abs(means[worst]),
-                "best_mean": abs(means[best]), "effect": means[best] - means[worst], "low": low, "high": high,
-                "noise": float(np.sqrt(over_seeds.mean())), "told_apart": bool(low > 0),
-            })
+            rows.append(
+                {
+                    "parameter": parameter,
+                    "measure": measure,
+                    "worst": worst,
+                    "best": best,
+                    "worst_mean": abs(means[worst]),
+                    "best_mean": abs(means[best]),
+                    "effect": means[best] - means[worst],
+                    "low": low,
+                    "high": high,
+                    "noise": float(np.sqrt(over_seeds.mean())),
+                    "told_apart": bool(low > 0),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -77,12 +91,19 @@ def recommend(candidates, runs):
     chosen_on = pd.MultiIndex.from_frame(first)
 
     def part(table, others):
-        return table[pd.MultiIndex.from_frame(table[["class", "picture"]]).isin(chosen_on) != others]
+        return table[
+            pd.MultiIndex.from_frame(table[["class", "picture"]]).isin(chosen_on) != others
+        ]
 
     together = pd.concat([part(candidates, False), part(runs, False)])
     order = ranks_by_picture(together, CHOSEN_BY, "setting").mean()
     candidate = order[list(dict.fromkeys(candidates["setting"]))].idxmin()
-    shown = pd.concat([part(candidates[candidates["setting"] == candidate], True).assign(setting=RECOMMENDED), part(runs, True)])
+    shown = pd.concat(
+        [
+            part(candidates[candidates["setting"] == candidate], True).assign(setting=RECOMMENDED),
+            part(runs, True),
+        ]
+    )
     rows = []
     for measure in ("all", *CHOSEN_BY):
         measures = CHOSEN_BY if measure == "all" else [measure]
@@ -91,9 +112,17 @@ def recommend(candidates, runs):
         for setting in dict.fromkeys(runs["setting"]):
             gain = ranks[setting] - ranks[RECOMMENDED] if len(ranks) else pd.Series(dtype=float)
             low, high = bootstrap_interval(gain)
-            rows.append({
-                "candidate": candidate, "setting": setting, "measure": measure, "gain": gain.mean(), "low": low, "high": high,
-                "candidate_mean": means[RECOMMENDED] if len(means) else float("nan"), "setting_mean": means[setting] if len(means) else float("nan"),
-                "pictures": len(gain),
-            })
+            rows.append(
+                {
+                    "candidate": candidate,
+                    "setting": setting,
+                    "measure": measure,
+                    "gain": gain.mean(),
+                    "low": low,
+                    "high": high,
+                    "candidate_mean": means[RECOMMENDED] if len(means) else float("nan"),
+                    "setting_mean": means[setting] if len(means) else float("nan"),
+                    "pictures": len(gain),
+                }
+            )
     return pd.DataFrame(rows)

@@ -29,7 +29,9 @@ def iou(shown, mask):
     """
     shown, mask = np.asarray(shown, bool), np.asarray(mask, bool)
     if shown.shape != mask.shape:
-        raise ValueError(f"what is shown and the mask must have the same shape, got {shown.shape} and {mask.shape}")
+        raise ValueError(
+            f"what is shown and the mask must have the same shape, got {shown.shape} and {mask.shape}"
+        )
     union = np.count_nonzero(shown | mask)
     return np.count_nonzero(shown & mask) / union if union else 0.0
 
@@ -90,7 +92,10 @@ def bounding_box(mask):
     if mask.ndim != 2:
         raise ValueError(f"mask must be (H, W), got shape {mask.shape}")
     rows, columns = mask.any(axis=1), mask.any(axis=0)
-    between = [np.logical_or.accumulate(hit) & np.logical_or.accumulate(hit[::-1])[::-1] for hit in (rows, columns)]
+    between = [
+        np.logical_or.accumulate(hit) & np.logical_or.accumulate(hit[::-1])[::-1]
+        for hit in (rows, columns)
+    ]
     return np.logical_and.outer(*between)
 
 
@@ -137,7 +142,9 @@ def iou_over_thresholds(saliency, mask, fractions=FRACTIONS):
 def _saliency_and_mask(saliency, mask):
     saliency, mask = np.asarray(saliency, np.float64), np.asarray(mask, bool)
     if saliency.shape != mask.shape:
-        raise ValueError(f"saliency and mask must have the same shape, got {saliency.shape} and {mask.shape}")
+        raise ValueError(
+            f"saliency and mask must have the same shape, got {saliency.shape} and {mask.shape}"
+        )
     if not np.isfinite(saliency).all():
         raise ValueError("saliency must be finite, got NaN or infinity")
     return saliency, mask

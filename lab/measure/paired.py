@@ -79,14 +79,24 @@ def pairs(table, measures=GAINS):
     rows = []
     methods = list(dict.fromkeys(table["method"]))
     for network, measure in itertools.product(dict.fromkeys(table["network"]), measures):
-        values = table[table["network"] == network].pivot(index=["object", "class", "picture"], columns="method", values=measure)
+        values = table[table["network"] == network].pivot(
+            index=["object", "class", "picture"], columns="method", values=measure
+        )
         objects = values.index.get_level_values("object")
         for first, second in itertools.combinations(methods, 2):
             difference = values[first] - values[second]
             low, high = clustered_interval(difference, objects)
             about = {"network": network, "measure": measure, "objects": objects.nunique()}
-            rows.append({"first": first, "second": second} | about | {"difference": difference.mean(), "low": low, "high": high})
-            rows.append({"first": second, "second": first} | about | {"difference": -difference.mean(), "low": -high, "high": -low})
+            rows.append(
+                {"first": first, "second": second}
+                | about
+                | {"difference": difference.mean(), "low": low, "high": high}
+            )
+            rows.append(
+                {"first": second, "second": first}
+                | about
+                | {"difference": -difference.mean(), "low": -high, "high": -low}
+            )
     return pd.DataFrame(rows)
 
 
@@ -129,8 +139,13 @@ def judge(compared, alike, candidates, baselines):
     for method in candidates:
         beaten = [other for other in baselines if (method, other) in order]
         sanity = float(alike[method if method in alike else method.split("_")[0]])
-        rows.append({
-            "method": method, "beats": ",".join(beaten), "sanity": sanity, "trusted": len(beaten) == len(baselines) and sanity < MOST_ALIKE,
-            "better_than": ",".join(other for other in candidates if (method, other) in order),
-        })
+        rows.append(
+            {
+                "method": method,
+                "beats": ",".join(beaten),
+                "sanity": sanity,
+                "trusted": len(beaten) == len(baselines) and sanity < MOST_ALIKE,
+                "better_than": ",".join(other for other in candidates if (method, other) in order),
+            }
+        )
     return pd.DataFrame(rows)

@@ -100,19 +100,34 @@ def roar(method, seed, shares=SHARES, count=None, n_samples=512):
         raise ValueError(f"count must be from 100 to the {len(digits)} digits, got {count}")
     digits, labels = digits[:count].astype(np.float32) / 16, labels[:count]
 
-    train, test = train_test_split(np.arange(len(labels)), test_size=0.25, random_state=seed, stratify=labels)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=0.25, random_state=seed, stratify=labels
+    )
     mean = digits[train].mean(axis=0)
     network = _trained(digits[train], labels[train], seed)
     intact = network.score(digits[test], labels[test])
-    drawn = np.take_along_axis(digits, np.random.default_rng(seed).choice(train, digits.shape), axis=0)
-    places = (-_saliency(method, network, digits, labels, mean, n_samples, seed)).argsort(axis=1, kind="stable").argsort(axis=1)
+    drawn = np.take_along_axis(
+        digits, np.random.default_rng(seed).choice(train, digits.shape), axis=0
+    )
+    places = (
+        (-_saliency(method, network, digits, labels, mean, n_samples, seed))
+        .argsort(axis=1, kind="stable")
+        .argsort(axis=1)
+    )
     rows = []
     for share in shares:
         accuracies = {"accuracy": intact, "drawn": intact, "trace": float("nan")}
         if share > 0:
             gone = places < round(share * N_PIXELS)
-            left = {"accuracy": np.where(gone, mean, digits), "drawn": np.where(gone, drawn, digits), "trace": gone * 1.0}
-            accuracies = {how: _trained(x[train], labels[train], seed).score(x[test], labels[test]) for how, x in left.items()}
+            left = {
+                "accuracy": np.where(gone, mean, digits),
+                "drawn": np.where(gone, drawn, digits),
+                "trace": gone * 1.0,
+            }
+            accuracies = {
+                how: _trained(x[train], labels[train], seed).score(x[test], labels[test])
+                for how, x in left.items()
+            }
         rows.append({"method": method, "share": share, "seed": seed, **accuracies})
     return pd.DataFrame(rows)
 
@@ -121,16 +136,28 @@ def _saliency(method, network, digits, labels, mean, n_samples, seed):
     """Attributions of all digits, (n, 64)."""
     if method in _LOOKS_AT_NO_NETWORK:
         return _LOOKS_AT_NO_NETWORK[method](digits, seed)
-    return np.stack([
-        attribute(method, functools.partial(_probability, network, digit, label, mean), N_PIXELS, n_samples, seed)
-        for digit, label in zip(digits, labels)
-    ])
+    return np.stack(
+        [
+            attribute(
+                method,
+                functools.partial(_probability, network, digit, label, mean),
+                N_PIXELS,
+                n_samples,
+                seed,
+            )
+            for digit, label in zip(digits, labels)
+        ]
+    )
 
 
 def _trained(pictures, labels, seed):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # forty rounds are enough: 97 % on digits left whole
-        return MLPClassifier((64,), learning_rate_init=0.005, max_iter=40, random_state=seed).fit(pictures, labels)
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # forty rounds are enough: 97 % on digits left whole
+        return MLPClassifier((64,), learning_rate_init=0.005, max_iter=40, random_state=seed).fit(
+            pictures, labels
+        )
 
 
 def _probability(network, digit, label, mean, kept):

@@ -49,25 +49,38 @@ def sanity(explain, black_box, image, label, layers=None, seed=0):
            Transactions on Image Processing 2004.
     """
     if layers is None:
-        layers = [*itertools.takewhile(lambda n: n < black_box.n_layers, (2**k for k in itertools.count())), black_box.n_layers]
+        layers = [
+            *itertools.takewhile(
+                lambda n: n < black_box.n_layers, (2**k for k in itertools.count())
+            ),
+            black_box.n_layers,
+        ]
     layers = list(layers)
     if not layers or not all(1 <= n <= black_box.n_layers for n in layers):
-        raise ValueError(f"layers must be from 1 to the {black_box.n_layers} layers of the network, got {layers}")
+        raise ValueError(
+            f"layers must be from 1 to the {black_box.n_layers} layers of the network, got {layers}"
+        )
     intact = explain(black_box, image, label)
     rows = []
     for n in layers:
         random = _randomized(black_box, n, seed)
         saliency = explain(random, image, label)
-        rows.append({
-            "layers": n,
-            "network": random.name,
-            "rank_correlation": rank_correlation(np.ravel(intact), np.ravel(saliency)),
-            "ssim": float(structural_similarity(_scaled(intact), _scaled(saliency), data_range=1)),
-        })
+        rows.append(
+            {
+                "layers": n,
+                "network": random.name,
+                "rank_correlation": rank_correlation(np.ravel(intact), np.ravel(saliency)),
+                "ssim": float(
+                    structural_similarity(_scaled(intact), _scaled(saliency), data_range=1)
+                ),
+            }
+        )
     return pd.DataFrame(rows)
 
 
-@functools.lru_cache(maxsize=8)  # all that one network needs by default, for one method after another
+@functools.lru_cache(
+    maxsize=8
+)  # all that one network needs by default, for one method after another
 def _randomized(black_box, layers, seed):
     return black_box.randomized(layers, seed)
 

@@ -91,7 +91,9 @@ def by_picture(table, measurement, of="method"):
 def _ranks(table, measurement, of):
     # Rounded, for a difference in the last digits, as between sums in another order, is none.
     values = by_picture(table, measurement, of).round(9)
-    return values.rank(axis=1, ascending=not MEASUREMENTS[measurement].higher_is_better, na_option="bottom")
+    return values.rank(
+        axis=1, ascending=not MEASUREMENTS[measurement].higher_is_better, na_option="bottom"
+    )
 
 
 def ranks_by_picture(table, measurements, of="method"):
@@ -120,11 +122,18 @@ def _ranking(table, measurements, of):
     resampled = _resampled(len(ranks)) @ ranks.to_numpy()
     best = np.isclose(resampled, resampled.min(axis=1, keepdims=True))
     low, high = zip(*(bootstrap_interval(column) for _, column in ranks.items()))
-    result = pd.DataFrame({
-        of: list(ranks.columns), "mean_rank": ranks.mean().to_numpy(), "low": low, "high": high,
-        "chosen": (best / best.sum(axis=1, keepdims=True)).mean(axis=0) if len(ranks) >= FEWEST else float("nan"),
-        "pictures": len(ranks),
-    })
+    result = pd.DataFrame(
+        {
+            of: list(ranks.columns),
+            "mean_rank": ranks.mean().to_numpy(),
+            "low": low,
+            "high": high,
+            "chosen": (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+            if len(ranks) >= FEWEST
+            else float("nan"),
+            "pictures": len(ranks),
+        }
+    )
     return result.sort_values("mean_rank", kind="stable", ignore_index=True)
 
 
@@ -174,8 +183,12 @@ def rank_methods(table):
     .. [1] Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006, whose
            average ranks these are.
     """
-    rankings = [_ranking(table, [metric], "method").assign(metric=metric) for metric in _measured(table)]
-    return pd.concat(rankings, ignore_index=True)[["metric", "method", "mean_rank", "low", "high", "pictures"]]
+    rankings = [
+        _ranking(table, [metric], "method").assign(metric=metric) for metric in _measured(table)
+    ]
+    return pd.concat(rankings, ignore_index=True)[
+        ["metric", "method", "mean_rank", "low", "high", "pictures"]
+    ]
 
 
 def summary(table):
@@ -200,7 +213,9 @@ def summary(table):
                 if len(column):
                     low, high = bootstrap_interval(column)
                     rows.append((network, method, metric, column.mean(), low, high, len(column)))
-    return pd.DataFrame(rows, columns=["network", "method", "metric", "mean", "low", "high", "pictures"])
+    return pd.DataFrame(
+        rows, columns=["network", "method", "metric", "mean", "low", "high", "pictures"]
+    )
 
 
 def disagreement(table):
@@ -257,10 +272,14 @@ def ranking_agreement(table):
     for measure in CHOSEN_BY:
         values = by_picture(table, measure, "setting")
         taus = _kendall(values.to_numpy())
-        network, kind = (values.index.get_level_values(level).to_numpy() for level in ("network", "class"))
+        network, kind = (
+            values.index.get_level_values(level).to_numpy() for level in ("network", "class")
+        )
         picture = np.array([column[key[1:]] for key in values.index], int)
         first, second = np.triu_indices(len(values), 1)
-        same_network, same_class, same_picture = (of[first] == of[second] for of in (network, kind, picture))
+        same_network, same_class, same_picture = (
+            of[first] == of[second] for of in (network, kind, picture)
+        )
         for pair, chosen in {
             "same class": same_network & same_class,
             "other class": same_network & ~same_class,
@@ -271,9 +290,15 @@ def ranking_agreement(table):
             a, b = a[told], b[told]
             tau, n = taus[a, b], len(a)
             # A picture drawn twice makes no pair with itself: that would agree by definition.
-            weights = drawn[:, picture[a]] * (drawn[:, picture[b]] if pair != "other network" else 1)
+            weights = drawn[:, picture[a]] * (
+                drawn[:, picture[b]] if pair != "other network" else 1
+            )
             total = weights.sum(axis=1)
-            low, high = _interval((weights @ tau)[total > 0] / total[total > 0]) if n >= FEWEST else (float("nan"), float("nan"))
+            low, high = (
+                _interval((weights @ tau)[total > 0] / total[total > 0])
+                if n >= FEWEST
+                else (float("nan"), float("nan"))
+            )
             rows.append((measure, pair, tau.mean() if n else float("nan"), low, high, n))
     return pd.DataFrame(rows, columns=["measure", "pair", "tau", "low", "high", "pairs"])
 
@@ -312,7 +337,16 @@ def at_odds(table, one, other, methods):
         against = places[1].loc[(network, kind, picture)]
         for first, second in itertools.permutations(methods, 2):
             ranks = float(min(row[second] - row[first], against[first] - against[second]))
-            found.append({"network": network, "class": kind, "picture": picture, "first": first, "second": second, "ranks": ranks})
+            found.append(
+                {
+                    "network": network,
+                    "class": kind,
+                    "picture": picture,
+                    "first": first,
+                    "second": second,
+                    "ranks": ranks,
+                }
+            )
     return max(found, key=lambda pair: pair["ranks"])
 
 

@@ -11,7 +11,11 @@ SOURCES = {
     "setting": ("setting",),
     "network x data": ("network x class", "network x picture"),
     "data x setting": ("class x setting", "picture x setting"),
-    "network x setting (x data)": ("network x setting", "network x class x setting", "network x picture x setting"),
+    "network x setting (x data)": (
+        "network x setting",
+        "network x class x setting",
+        "network x picture x setting",
+    ),
     "seed": ("seed",),
 }
 """How the parts of the analysis of variance are put together, to compare the data with the network."""
@@ -62,11 +66,15 @@ def variance_shares(table, measures):
             f"every network, picture and setting must have been run together with the same number of seeds: "
             f"expected {expected} combinations, got {len(counts)} with {counts.min()} to {counts.max()} seeds"
         )
-    return pd.DataFrame({measure: _shares(table, table[measure].astype(float)) for measure in measures}).T.rename_axis("measure")
+    return pd.DataFrame(
+        {measure: _shares(table, table[measure].astype(float)) for measure in measures}
+    ).T.rename_axis("measure")
 
 
 def _shares(table, values):
-    levels = {factor: table[factor].nunique() for factor in ("network", "class", "picture", "setting")}
+    levels = {
+        factor: table[factor].nunique() for factor in ("network", "class", "picture", "setting")
+    }
     freedom = {factor: n - 1 for factor, n in levels.items()}
     freedom["picture"] = levels["picture"] - levels["class"]
     sources = [
@@ -92,11 +100,17 @@ def _shares(table, values):
 
     cells = levels["network"] * levels["picture"] * levels["setting"]
     seed_freedom = len(values) - cells
-    noise = ((values - mean_over(("network", "picture", "setting"))) ** 2).sum() / seed_freedom if seed_freedom else 0.0
+    noise = (
+        ((values - mean_over(("network", "picture", "setting"))) ** 2).sum() / seed_freedom
+        if seed_freedom
+        else 0.0
+    )
     components = {}
     for source in sorted(sources, key=lambda source: -len(within(source))):
         finer = [other for other in components if within(other) > within(source)]
-        rest = noise + sum(len(values) / _n_levels(other, levels) * components[other] for other in finer)
+        rest = noise + sum(
+            len(values) / _n_levels(other, levels) * components[other] for other in finer
+        )
         component = (squares[source] - rest) * _n_levels(source, levels) / len(values)
         # Rounding leaves a trace where there is nothing.
         components[source] = component if component > 1e-12 * values.var() else 0.0
@@ -123,7 +137,9 @@ def grouped(shares):
     pandas.DataFrame
         A row for each measurement that varies: "measure", and a column for each of `SOURCES`, which add up to 1.
     """
-    parts = pd.DataFrame({name: shares[list(columns)].sum(axis=1) for name, columns in SOURCES.items()})
+    parts = pd.DataFrame(
+        {name: shares[list(columns)].sum(axis=1) for name, columns in SOURCES.items()}
+    )
     return parts[shares.notna().all(axis=1)].reset_index()
 
 
@@ -148,10 +164,14 @@ def savings(table):
     # Noise may make a curve of means dip; the need is the first count from which on it is reached.
     reached = np.minimum.accumulate(stock.to_numpy()[::-1])[::-1]
     needs = [
-        np.inf if value > reached[-1] else np.exp(np.interp(value, reached, np.log(stock.index.to_numpy(float))))
+        np.inf
+        if value > reached[-1]
+        else np.exp(np.interp(value, reached, np.log(stock.index.to_numpy(float))))
         for value in balanced
     ]
-    result = pd.DataFrame({"balanced": balanced, "lime": stock.reindex(balanced.index), "lime_needs": needs})
+    result = pd.DataFrame(
+        {"balanced": balanced, "lime": stock.reindex(balanced.index), "lime_needs": needs}
+    )
     result["ratio"] = result["lime_needs"] / result.index
     return result.reset_index()
 
@@ -188,14 +208,21 @@ def distances(table, measures):
     codes = np.stack([pd.factorize(table[factor])[0] for factor in factors], axis=1)
     first, second = np.triu_indices(len(table), 1)
     differ = codes[first] != codes[second]
-    pairs = {name: (differ == [factor in changed for factor in factors]).all(axis=1) for name, changed in CHANGES.items()}
+    pairs = {
+        name: (differ == [factor in changed for factor in factors]).all(axis=1)
+        for name, changed in CHANGES.items()
+    }
     rows = []
     for measure in measures:
         values = table[measure].to_numpy(float)
         far = np.abs(values[first] - values[second])
         if np.isfinite(values).all() and far.any():
             rows += [
-                {"measure": measure, "change": name, "distance": far[among].mean() / far.mean() if among.any() else float("nan")}
+                {
+                    "measure": measure,
+                    "change": name,
+                    "distance": far[among].mean() / far.mean() if among.any() else float("nan"),
+                }
                 for name, among in pairs.items()
             ]
     return pd.DataFrame(rows, columns=["measure", "change", "distance"])

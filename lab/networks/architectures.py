@@ -27,7 +27,9 @@ def efficientnet_lite0(state):
 
     def convolution(x, name, norm, stride=1, depthwise=False, activation="relu6"):
         # With the batch normalization that follows folded in: on a CPU nearly twice as fast.
-        gamma, beta, mean, variance = (state[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
+        gamma, beta, mean, variance = (
+            state[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
+        )
         scale = gamma / np.sqrt(variance + 1e-3)
         kernel = state[f"{name}.weight"] * scale[:, None, None, None]
         options = {"strides": stride, "padding": "same", "activation": activation}
@@ -37,13 +39,24 @@ def efficientnet_lite0(state):
             layer = layers.Conv2D(kernel.shape[0], kernel.shape[2], **options)
         x = layer(x)
         # PyTorch's (out, in, h, w), or (channels, 1, h, w) depthwise, to TensorFlow's order.
-        layer.set_weights([kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(2, 3, 1, 0), beta - mean * scale])
+        layer.set_weights(
+            [
+                kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(2, 3, 1, 0),
+                beta - mean * scale,
+            ]
+        )
         return x
 
     inputs = layers.Input((224, 224, 3))
     x = convolution(inputs, "_conv_stem", "_bn0", stride=2)
     stages = [  # repeats, stride of the first block, expands
-        (1, 1, False), (2, 2, True), (2, 2, True), (3, 2, True), (3, 1, True), (4, 2, True), (1, 1, True),
+        (1, 1, False),
+        (2, 2, True),
+        (2, 2, True),
+        (3, 2, True),
+        (3, 1, True),
+        (4, 2, True),
+        (1, 1, True),
     ]
     block = 0
     for repeats, first_stride, expands in stages:
@@ -86,7 +99,9 @@ def squeezenet(weights):
 
     def convolution(x, name, stride=1, padding="same"):
         kernel = weights[name][0]
-        layer = layers.Conv2D(kernel.shape[3], kernel.shape[0], stride, padding=padding, activation="relu")
+        layer = layers.Conv2D(
+            kernel.shape[3], kernel.shape[0], stride, padding=padding, activation="relu"
+        )
         x = layer(x)
         layer.set_weights(weights[name])
         return x
@@ -98,7 +113,10 @@ def squeezenet(weights):
             x = layers.MaxPooling2D(3, 2)(x)
         squeezed = convolution(x, f"fire{fire}/squeeze1x1")
         x = layers.Concatenate()(
-            [convolution(squeezed, f"fire{fire}/expand1x1"), convolution(squeezed, f"fire{fire}/expand3x3")]
+            [
+                convolution(squeezed, f"fire{fire}/expand1x1"),
+                convolution(squeezed, f"fire{fire}/expand3x3"),
+            ]
         )
     x = layers.GlobalAveragePooling2D()(convolution(x, "conv10"))
     return keras.Model(inputs, layers.Softmax()(x))

@@ -9,7 +9,9 @@ from pathlib import Path
 import diskcache
 import numpy as np
 
-BATCH = 32  # pictures that are handed over at once to a black box that does not say how many it wants
+BATCH = (
+    32  # pictures that are handed over at once to a black box that does not say how many it wants
+)
 CHUNK = 250  # pictures whose answers are kept together: what an interrupted run may lose, and a divisor of the lab's counts
 
 
@@ -23,7 +25,9 @@ class _ArrayDisk(diskcache.Disk):
 
     def fetch(self, mode, filename, value, read):
         if mode == diskcache.core.MODE_PICKLE:
-            raise ValueError(f"the cache in {self._directory} holds a pickle, which this lab never writes: delete the folder")
+            raise ValueError(
+                f"the cache in {self._directory} holds a pickle, which this lab never writes: delete the folder"
+            )
         return np.load(io.BytesIO(super().fetch(mode, filename, value, read)), allow_pickle=False)
 
 
@@ -63,12 +67,21 @@ class Asked:
         self._kept = {} if self._fingerprint is None else _on_disk
 
     def __call__(self, pictures):
-        key = {"black box": self._fingerprint, "classes": self.classes, "pictures": digest(pictures)}
+        key = {
+            "black box": self._fingerprint,
+            "classes": self.classes,
+            "pictures": digest(pictures),
+        }
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         answers = self._kept.get(name)
         if answers is None:
             size = getattr(self._black_box, "batch_size", BATCH)
-            answers = np.concatenate([self._ask(pictures[start : start + size]) for start in range(0, len(pictures), size)])
+            answers = np.concatenate(
+                [
+                    self._ask(pictures[start : start + size])
+                    for start in range(0, len(pictures), size)
+                ]
+            )
             answers.flags.writeable = False  # the next who asks gets the same
             self._kept[name] = answers
         return answers
@@ -84,7 +97,9 @@ class Asked:
             raise ValueError("the black box must answer with finite numbers, got NaN or infinity")
         for label in self.classes or ():
             if not 0 <= label < answers.shape[1]:
-                raise ValueError(f"a class to explain must be from 0 to {answers.shape[1] - 1}, got {label}")
+                raise ValueError(
+                    f"a class to explain must be from 0 to {answers.shape[1] - 1}, got {label}"
+                )
         return answers if self.classes is None else answers[:, self.classes]
 
 

@@ -78,13 +78,19 @@ class BlackBox:
         images = np.asarray(images)
         expected = (self.input_size, self.input_size, 3)
         if images.ndim != 4 or images.shape[1:] != expected:
-            raise ValueError(f"{self.name} takes pictures of shape (N, {expected[0]}, {expected[1]}, 3), got {images.shape}")
+            raise ValueError(
+                f"{self.name} takes pictures of shape (N, {expected[0]}, {expected[1]}, 3), got {images.shape}"
+            )
         if images.dtype.kind not in "uif":
-            raise ValueError(f"{self.name} takes numbers in [0, 255], got an array of {images.dtype}")
+            raise ValueError(
+                f"{self.name} takes numbers in [0, 255], got an array of {images.dtype}"
+            )
         if images.dtype != np.uint8 and images.size:
             low, high = images.min(), images.max()
             if not (low >= 0 and high <= 255):  # written so that NaN fails, too
-                raise ValueError(f"{self.name} takes finite values in [0, 255], got values from {low} to {high}")
+                raise ValueError(
+                    f"{self.name} takes finite values in [0, 255], got values from {low} to {high}"
+                )
         probabilities = np.empty((len(images), 1000), np.float32)
         # Called directly, TensorFlow warns of "retracing" where randomized copies come and go.
         predict = self._predict.get_concrete_function()
@@ -167,17 +173,32 @@ class BlackBox:
         .. [1] Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, whose cascading
                randomization this is.
         """
-        if not isinstance(layers, (int, np.integer)) or isinstance(layers, bool) or not 1 <= layers <= self.n_layers:
-            raise ValueError(f"layers must be an integer from 1 to the {self.n_layers} layers of {self.name}, got {layers!r}")
+        if (
+            not isinstance(layers, (int, np.integer))
+            or isinstance(layers, bool)
+            or not 1 <= layers <= self.n_layers
+        ):
+            raise ValueError(
+                f"layers must be an integer from 1 to the {self.n_layers} layers of {self.name}, got {layers!r}"
+            )
         network = keras.models.clone_model(self._network)
         network.set_weights(self._network.get_weights())
         rng = np.random.default_rng(seed)
         for layer in reversed(_with_weights(network)[-layers:]):
-            layer.set_weights([rng.permutation(tensor.ravel()).reshape(tensor.shape) for tensor in layer.get_weights()])
+            layer.set_weights(
+                [
+                    rng.permutation(tensor.ravel()).reshape(tensor.shape)
+                    for tensor in layer.get_weights()
+                ]
+            )
         which = "top layer" if layers == 1 else f"top {layers} layers"
         copy = BlackBox(
-            network, f"{self.name}, {which} random", self.input_size, self._preprocess,
-            f"{self.source}, permuted in the {which}", self.batch_size,
+            network,
+            f"{self.name}, {which} random",
+            self.input_size,
+            self._preprocess,
+            f"{self.source}, permuted in the {which}",
+            self.batch_size,
         )
         copy.stands_in_for = self.stands_in_for
         return copy

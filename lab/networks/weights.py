@@ -142,7 +142,9 @@ def _parse_pytorch(data, name):
             storage = storages[key]
             count = int(np.frombuffer(file.read(8), "<i8")[0])
             if count != storage.size:
-                raise pickle.UnpicklingError(f"storage {key} has {count} elements, not {storage.size}")
+                raise pickle.UnpicklingError(
+                    f"storage {key} has {count} elements, not {storage.size}"
+                )
             storage[:] = np.frombuffer(file.read(storage.nbytes), storage.dtype)
     except (pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{name} cannot be read as a PyTorch state dict: {error}") from error
@@ -183,6 +185,9 @@ def _parse_numpy_pickle(data, name):
     }
     try:
         weights = _NamedUnpickler(io.BytesIO(data), names).load()
-        return {key: [np.asarray(array, np.float32) for array in arrays] for key, arrays in weights.items()}
+        return {
+            key: [np.asarray(array, np.float32) for array in arrays]
+            for key, arrays in weights.items()
+        }
     except (pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{name} cannot be read as a dictionary of arrays: {error}") from error

@@ -10,7 +10,14 @@ from concurrent.futures import ProcessPoolExecutor
 from lab.files import swap_in
 from lab.show.figures import FIGURES
 from lab.show.style import encode
-from lab.study.results import DRAWN_FROM, MissingResult, Results, figures_folder, results_digest, results_folder
+from lab.study.results import (
+    DRAWN_FROM,
+    MissingResult,
+    Results,
+    figures_folder,
+    results_digest,
+    results_folder,
+)
 
 SLOWEST_FIRST = ("evaluation_curves", "rise_steps")  # so that no core waits for another at the end
 
@@ -68,7 +75,9 @@ def main():
         sys.exit(str(error))
     record = {DRAWN_FROM: f"{results_digest(results_folder())}\n".encode()}
     changed = [name for name in swap_in(folder, files | record, only=True) if name != DRAWN_FROM]
-    print(f"{len(files)} figures in {os.path.relpath(folder)}, {len(changed)} of them changed, in {time.monotonic() - started:.1f} s")
+    print(
+        f"{len(files)} figures in {os.path.relpath(folder)}, {len(changed)} of them changed, in {time.monotonic() - started:.1f} s"
+    )
 
 
 if __name__ == "__main__":

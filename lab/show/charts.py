@@ -40,10 +40,14 @@ def lines(table, x, y, by, title, x_label, y_label, among=(), panel=None, log=Tr
     matplotlib.figure.Figure
     """
     among = list(among) or list(dict.fromkeys(table[by]))
-    parts = [("", table)] if panel is None else list(table.groupby(panel, sort=False, observed=True))
+    parts = (
+        [("", table)] if panel is None else list(table.groupby(panel, sort=False, observed=True))
+    )
     present = [name for name in among if name in set(table[by])]
     columns = 4 if len(present) > 4 else len(present)
-    figure, several = _axes(title, 2.1 + 0.15 * -(-len(present) // columns), len(parts), sharey=True)
+    figure, several = _axes(
+        title, 2.1 + 0.15 * -(-len(present) // columns), len(parts), sharey=True
+    )
     for axes, (name, part) in zip(several, parts):
         for group in present:
             rows = part[part[by] == group]
@@ -103,7 +107,9 @@ def intervals(table, label, value, title, x_label, by=None, panel=None):
     for axes, (name, part) in zip(several, parts):
         for number, (group, color, marker) in enumerate(zip(groups, COLORS, MARKERS)):
             rows = part[part[by] == group] if by else part
-            places = np.array([labels.index(name) for name in rows[label]]) + (number - (len(groups) - 1) / 2) * 0.7 / len(groups)
+            places = np.array([labels.index(name) for name in rows[label]]) + (
+                number - (len(groups) - 1) / 2
+            ) * 0.7 / len(groups)
             axes.hlines(places, rows["low"], rows["high"], color=color, lw=1.5)
             axes.plot(rows[value], places, marker, color=color, ms=4.5, label=group)
         axes.set_title(name, fontsize=HEAD)
@@ -141,13 +147,25 @@ def heat(table, title, label, number, limits=None, texts=None):
     values = table.to_numpy(float)
     low, high = limits or (np.nanmin(values), np.nanmax(values))
     colors = SIGNED if limits else matplotlib.colormaps["cividis"]
-    drawn = axes.pcolormesh(values, cmap=colors, vmin=low, vmax=high, edgecolor="white", linewidth=0.5)
+    drawn = axes.pcolormesh(
+        values, cmap=colors, vmin=low, vmax=high, edgecolor="white", linewidth=0.5
+    )
     for (row, column), value in np.ndenumerate(values):
-        text = "–" if np.isnan(value) else number.format(value).replace("-", "−" if round(value, 1) else "")
+        text = (
+            "–"
+            if np.isnan(value)
+            else number.format(value).replace("-", "−" if round(value, 1) else "")
+        )
         text = text if texts is None else texts.iloc[row, column]
         ink = "black" if np.isnan(value) else _ink(drawn.cmap(drawn.norm(value))[:3])
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=NOTE, color=ink)
-    axes.set_xticks(np.arange(table.shape[1]) + 0.5, [textwrap.fill(name, 84 // table.shape[1], break_long_words=False) for name in table.columns])
+    axes.set_xticks(
+        np.arange(table.shape[1]) + 0.5,
+        [
+            textwrap.fill(name, 84 // table.shape[1], break_long_words=False)
+            for name in table.columns
+        ],
+    )
     axes.set_yticks(np.arange(len(table)) + 0.5, [textwrap.fill(name, 30) for name in table.index])
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
@@ -177,9 +195,23 @@ def dots(table, label, value, by, title, x_label):
     figure, [axes] = _axes(title, 0.75 + 0.3 * len(labels) + 0.15 * -(-len(groups) // 3))
     for group, color, marker in zip(groups, COLORS, MARKERS):
         rows = table[table[by] == group]
-        axes.plot(rows[value], [labels.index(name) for name in rows[label]], marker, color=color, ms=5, label=group)
+        axes.plot(
+            rows[value],
+            [labels.index(name) for name in rows[label]],
+            marker,
+            color=color,
+            ms=5,
+            label=group,
+        )
     means = table.groupby(label)[value].mean()[labels]
-    axes.vlines(means, np.arange(len(labels)) - 0.33, np.arange(len(labels)) + 0.33, color="black", lw=2, label="mean")
+    axes.vlines(
+        means,
+        np.arange(len(labels)) - 0.33,
+        np.arange(len(labels)) + 0.33,
+        color="black",
+        lw=2,
+        label="mean",
+    )
     axes.set_yticks(range(len(labels)), labels, fontsize=HEAD)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(left=0)
@@ -206,10 +238,26 @@ def shares(table, title, x_label):
     figure, [axes] = _axes(title, 0.85 + 0.26 * len(table))
     left = np.zeros(len(table))
     for name, color in zip(table.columns, COLORS):
-        axes.barh(range(len(table)), table[name], left=left, color=color, label=name, edgecolor="white", linewidth=0.5)
+        axes.barh(
+            range(len(table)),
+            table[name],
+            left=left,
+            color=color,
+            label=name,
+            edgecolor="white",
+            linewidth=0.5,
+        )
         for place, (start, width) in enumerate(zip(left, table[name])):
             if width >= 0.06:
-                axes.text(start + width / 2, place, f"{width:.0%}", ha="center", va="center", fontsize=NOTE, color=_ink(matplotlib.colors.to_rgb(color)))
+                axes.text(
+                    start + width / 2,
+                    place,
+                    f"{width:.0%}",
+                    ha="center",
+                    va="center",
+                    fontsize=NOTE,
+                    color=_ink(matplotlib.colors.to_rgb(color)),
+                )
         left = left + table[name].to_numpy()
     axes.set_yticks(range(len(table)), table.index)
     axes.invert_yaxis()
@@ -270,8 +318,20 @@ def curves(deletion, insertion, highest, first=False, last=False):
         axes.plot(*deletion, color=COLORS[0], lw=1.3)
         axes.plot(*insertion, color=COLORS[5], lw=1.3, ls="--")
         if first:
-            for place, name, color in ((0.4, "insertion", COLORS[5]), (0.23, "deletion", COLORS[0])):
-                axes.text(0.97, place, name, color=color, ha="right", va="center", transform=axes.transAxes, bbox={"color": "white", "pad": 0.3, "alpha": 0.8})
+            for place, name, color in (
+                (0.4, "insertion", COLORS[5]),
+                (0.23, "deletion", COLORS[0]),
+            ):
+                axes.text(
+                    0.97,
+                    place,
+                    name,
+                    color=color,
+                    ha="right",
+                    va="center",
+                    transform=axes.transAxes,
+                    bbox={"color": "white", "pad": 0.3, "alpha": 0.8},
+                )
         axes.set_ylim(0, 1.05 * highest)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"] if last else ["", "", ""])
@@ -283,7 +343,15 @@ def curves(deletion, insertion, highest, first=False, last=False):
 
 def _legend(figure, axes, columns):
     handles = axes.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=NOTE, borderpad=0.2, columnspacing=1.5)
+    figure.legend(
+        *handles,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=NOTE,
+        borderpad=0.2,
+        columnspacing=1.5,
+    )
 
 
 def _ink(color):

@@ -12,8 +12,15 @@ KEPT = "mean probability where a pixel is kept"
 def _maps(results, network, picture, **values):
     """Rows of RISE's runs, each with its map as "map", by growing number of masks."""
     rows = reading.of(results.table("rise_runs"), network, picture, **values)
-    rows = rows.drop_duplicates(["label", "masks", "cells", "kept"]).sort_values("masks", kind="stable")
-    return rows.assign(map=[results.array("rise_runs", row.key, "maps")[row.index].astype(np.float32) for row in rows.itertuples()])
+    rows = rows.drop_duplicates(["label", "masks", "cells", "kept"]).sort_values(
+        "masks", kind="stable"
+    )
+    return rows.assign(
+        map=[
+            results.array("rise_runs", row.key, "maps")[row.index].astype(np.float32)
+            for row in rows.itertuples()
+        ]
+    )
 
 
 def _usual(results, network, picture, **values):
@@ -46,25 +53,38 @@ def rise_steps(results):
 
     def panel(grey, note=""):
         whole = maps.resized(grey, image.shape[:2])
-        return maps.photograph(np.repeat(np.uint8(np.clip(255 * whole, 0, 255))[..., None], 3, axis=-1), note=note)
+        return maps.photograph(
+            np.repeat(np.uint8(np.clip(255 * whole, 0, 255))[..., None], 3, axis=-1), note=note
+        )
 
     rows = [
         [panel(mask) for mask in masks],
         [
-            maps.photograph(np.uint8(image * np.clip(maps.resized(mask, image.shape[:2]), 0, 1)[..., None]), note=f"score {score:.3f}")
+            maps.photograph(
+                np.uint8(image * np.clip(maps.resized(mask, image.shape[:2]), 0, 1)[..., None]),
+                note=f"score {score:.3f}",
+            )
             for mask, score in zip(masks, scores[some])
         ],
         [panel(part / local.max()) for part in local],
-        [maps.saliency(image, row.map, note=f"after {row.masks} masks") for row in growing.itertuples()],
+        [
+            maps.saliency(image, row.map, note=f"after {row.masks} masks")
+            for row in growing.itertuples()
+        ],
     ]
     return maps.sheet(
-        rows, f"RISE in four steps: {reading.told(label)}, {network}", row_heads=["masks", "perturbed\npictures", "score\n× mask", "aggregate"], label=KEPT
+        rows,
+        f"RISE in four steps: {reading.told(label)}, {network}",
+        row_heads=["masks", "perturbed\npictures", "score\n× mask", "aggregate"],
+        label=KEPT,
     )
 
 
 def _counts(results, picture):
     """The numbers of masks that every network was asked with."""
-    found = [set(_usual(results, network, picture)["masks"]) for network in reading.networks(results)]
+    found = [
+        set(_usual(results, network, picture)["masks"]) for network in reading.networks(results)
+    ]
     return sorted(set.intersection(*found))
 
 
@@ -82,12 +102,29 @@ def rise_networks(results):
 def rise_nb_samples(results):
     """Maps of more and more masks, a row for each network."""
     picture = reading.elephant(results)
-    image, label, counts = reading.image(picture), _main_class(results, picture), _counts(results, picture)
+    image, label, counts = (
+        reading.image(picture),
+        _main_class(results, picture),
+        _counts(results, picture),
+    )
     rows = []
     for network in reading.networks(results):
         runs = _usual(results, network, picture, label=label).set_index("masks").loc[counts]
-        rows.append([maps.saliency(image, row.map, note=f"halves agree at {row.halves:.2f}".replace("-", "−")) for row in runs.itertuples()])
-    return maps.sheet(rows, "How many masks make a map?", [f"{count} masks" for count in counts], reading.networks(results), label=KEPT)
+        rows.append(
+            [
+                maps.saliency(
+                    image, row.map, note=f"halves agree at {row.halves:.2f}".replace("-", "−")
+                )
+                for row in runs.itertuples()
+            ]
+        )
+    return maps.sheet(
+        rows,
+        "How many masks make a map?",
+        [f"{count} masks" for count in counts],
+        reading.networks(results),
+        label=KEPT,
+    )
 
 
 def _classes(results, picture, title):
@@ -96,8 +133,16 @@ def _classes(results, picture, title):
     for network in reading.networks(results):
         runs = _usual(results, network, picture)
         runs = runs[runs["masks"] == runs["masks"].max()].sort_values("index", kind="stable")
-        rows.append([maps.saliency(image, row.map, note=_range(row.map)) for row in runs.itertuples()])
-    return maps.sheet(rows, title, [reading.told(label) for label in runs["label"]], reading.networks(results), label=KEPT)
+        rows.append(
+            [maps.saliency(image, row.map, note=_range(row.map)) for row in runs.itertuples()]
+        )
+    return maps.sheet(
+        rows,
+        title,
+        [reading.told(label) for label in runs["label"]],
+        reading.networks(results),
+        label=KEPT,
+    )
 
 
 def rise_bear(results):
@@ -110,18 +155,41 @@ def rise_estimators(results):
     network, picture = reading.networks(results)[0], reading.elephant(results)
     image = reading.image(picture)
     table = reading.of(results.table("rise_estimators"))
-    found = {row.index: results.array("rise_estimators", row.key, "maps")[row.index].astype(np.float32) for row in table.itertuples()}
-    reference = results.array("rise_estimators", table["key"].iloc[0], "reference").astype(np.float32)
+    found = {
+        row.index: results.array("rise_estimators", row.key, "maps")[row.index].astype(np.float32)
+        for row in table.itertuples()
+    }
+    reference = results.array("rise_estimators", table["key"].iloc[0], "reference").astype(
+        np.float32
+    )
     everything = [reference, *found.values()]
     limits = float(min(m.min() for m in everything)), float(max(m.max() for m in everything))
     names, rows = {"average": "paper's average", "regression": "regression"}, []
     for estimator in dict.fromkeys(table["estimator"]):
         several = table[table["estimator"] == estimator]
-        rows.append([maps.saliency(image, found[row.index], note=f"agrees at {row.rank_correlation:.2f}".replace("-", "−"), limits=limits) for row in several.itertuples()])
+        rows.append(
+            [
+                maps.saliency(
+                    image,
+                    found[row.index],
+                    note=f"agrees at {row.rank_correlation:.2f}".replace("-", "−"),
+                    limits=limits,
+                )
+                for row in several.itertuples()
+            ]
+        )
     masks = table["reference_masks"].iloc[0]
     rows[0].append(maps.saliency(image, reference, note="average, other masks", limits=limits))
-    heads = [f"{calls} calls" for calls in dict.fromkeys(table["calls"])] + [f"reference: {masks} calls"]
-    return maps.sheet(rows, f"The same map from fewer calls? ({network})", heads, [names[name] for name in dict.fromkeys(table["estimator"])], label=KEPT)
+    heads = [f"{calls} calls" for calls in dict.fromkeys(table["calls"])] + [
+        f"reference: {masks} calls"
+    ]
+    return maps.sheet(
+        rows,
+        f"The same map from fewer calls? ({network})",
+        heads,
+        [names[name] for name in dict.fromkeys(table["estimator"])],
+        label=KEPT,
+    )
 
 
 def lime_and_rise(results):
@@ -130,15 +198,43 @@ def lime_and_rise(results):
     image, label = reading.image(picture), _main_class(results, picture)
     candidate = results.table("lime_recommended")["candidate"].iloc[0]
     for network in reading.networks(results):
-        row = next(reading.of(results.table("lime_parameters"), network, picture, parameter=CANDIDATES, value=candidate, seed=0).itertuples())
+        row = next(
+            reading.of(
+                results.table("lime_parameters"),
+                network,
+                picture,
+                parameter=CANDIDATES,
+                value=candidate,
+                seed=0,
+            ).itertuples()
+        )
         chosen = results.array("lime_parameters", row.key, "chosen")
-        segments = results.array("lime_runs", reading.of(results.table("lime_runs"), network, picture, seed=0)["key"].iloc[0], "segments")
+        segments = results.array(
+            "lime_runs",
+            reading.of(results.table("lime_runs"), network, picture, seed=0)["key"].iloc[0],
+            "segments",
+        )
         found = _usual(results, network, picture, label=label).iloc[-1]
         guess = reading.of(results.table("predictions"), network, picture, rank=1).iloc[0]
-        rows.append([
-            maps.photograph(image, note=f"{guess['predicted'].replace('_', ' ')} {guess['probability']:.2f}"),
-            maps.superpixels(image, segments, chosen[row.index], note=f"{chosen[row.index].sum()} superpixels from {row.model_calls} questions"),
-            maps.saliency(image, found["map"], note=f"{found['masks']} questions"),
-        ])
+        rows.append(
+            [
+                maps.photograph(
+                    image, note=f"{guess['predicted'].replace('_', ' ')} {guess['probability']:.2f}"
+                ),
+                maps.superpixels(
+                    image,
+                    segments,
+                    chosen[row.index],
+                    note=f"{chosen[row.index].sum()} superpixels from {row.model_calls} questions",
+                ),
+                maps.saliency(image, found["map"], note=f"{found['masks']} questions"),
+            ]
+        )
     heads = ["the picture", "LIME: which superpixels matter", "RISE: which pixels matter"]
-    return maps.sheet(rows, "Which parts of the picture make it an elephant?", heads, reading.networks(results), label=KEPT)
+    return maps.sheet(
+        rows,
+        "Which parts of the picture make it an elephant?",
+        heads,
+        reading.networks(results),
+        label=KEPT,
+    )

@@ -84,7 +84,15 @@ def saliency(image, values, head="", note="", limits=None):
     """
     values = resized(values, image.shape[:2])
     low, high = limits or (float(values.min()), float(values.max()))
-    return Panel(tinted(light_grey(image), values, (low, high)), head, note, values, "saliency", (low, high), limits is not None)
+    return Panel(
+        tinted(light_grey(image), values, (low, high)),
+        head,
+        note,
+        values,
+        "saliency",
+        (low, high),
+        limits is not None,
+    )
 
 
 def weights(image, values, head="", note="", limit=None):
@@ -108,7 +116,15 @@ def weights(image, values, head="", note="", limit=None):
     top = limit or float(np.abs(values).max()) or 1.0
     # As if printed on the picture: white leaves it as it is.
     colors = SIGNED((values + top) / (2 * top))[..., :3]
-    return Panel(_bytes(light_grey(image) * colors), head, note, None, "weights", (-top, top), limit is not None)
+    return Panel(
+        _bytes(light_grey(image) * colors),
+        head,
+        note,
+        None,
+        "weights",
+        (-top, top),
+        limit is not None,
+    )
 
 
 def superpixels(image, segments, chosen, head="", note="", weights=None, hide_rest=True):
@@ -258,7 +274,9 @@ def stretched(image, shape):
     -------
     (H, W, 3) uint8 array
     """
-    return np.asarray(Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+    return np.asarray(
+        Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+    )
 
 
 def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="weight"):
@@ -287,24 +305,38 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
         heads_of[0] = list(heads)
     worded = [any(isinstance(cell, str) for cell in row) for row in rows]
     # Heads of rows stand upright; beside words there is no height for that.
-    left = 1.2 if any(worded) else 0.02 + 0.19 * max([head.count("\n") + 1 for head in row_heads], default=0)
+    left = (
+        1.2
+        if any(worded)
+        else 0.02 + 0.19 * max([head.count("\n") + 1 for head in row_heads], default=0)
+    )
     width = min((WIDTH - left - 0.02 - _GAP * (columns - 1)) / columns, _WIDEST)
     start = left + (WIDTH - left - 0.02 - columns * (width + _GAP) + _GAP) / 2
     tall = max(panel.pixels.shape[0] / panel.pixels.shape[1] for row in panels for panel in row)
-    heights = [_lines(row) + 0.06 if words else min(width * tall, 1.3 * width) for row, words in zip(rows, worded)]
+    heights = [
+        _lines(row) + 0.06 if words else min(width * tall, 1.3 * width)
+        for row, words in zip(rows, worded)
+    ]
     above = [1.15 * _lines(row) for row in heads_of]
     below = [_lines([panel.note for panel in row]) for row in panels]
     scales = []
     for kind, text in (("saliency", label), ("weights", weight_label)):
         if of_kind := [panel for row in panels for panel in row if panel.kind == kind]:
             scales.append((of_kind, *_label(kind, of_kind, text)))
-    scales = [(of_kind, textwrap.fill(text, 116 // len(scales)), one) for of_kind, text, one in scales]
+    scales = [
+        (of_kind, textwrap.fill(text, 116 // len(scales)), one) for of_kind, text, one in scales
+    ]
     foot = 0.03 + max([0.15 + _lines([text]) for _, text, _ in scales], default=0)
     total = _TOP + sum(above) + sum(below) + sum(heights) + _GAP * len(rows) + foot
     figure = new(total, title)
 
     def write(x, y, text, **options):
-        figure.text(x / WIDTH, y / total, text, **{"ha": "center", "fontsize": NOTE, "linespacing": 1.15, **options})
+        figure.text(
+            x / WIDTH,
+            y / total,
+            text,
+            **{"ha": "center", "fontsize": NOTE, "linespacing": 1.15, **options},
+        )
 
     with matplotlib.rc_context(STYLE):
         top = total - _TOP
@@ -312,19 +344,53 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
             bottom = top - above[number] - height
             if number < len(row_heads):
                 upright = {} if worded[number] else {"rotation": 90}
-                write(start - (left - 0.04) / 2, bottom + height / 2, row_heads[number], va="center", fontsize=HEAD, fontweight="bold", **upright)
+                write(
+                    start - (left - 0.04) / 2,
+                    bottom + height / 2,
+                    row_heads[number],
+                    va="center",
+                    fontsize=HEAD,
+                    fontweight="bold",
+                    **upright,
+                )
             for column, cell in enumerate(row):
                 place = start + column * (width + _GAP)
                 middle = place + width / 2
-                write(middle, bottom + height + 0.06, heads_of[number][column], va="baseline", fontsize=HEAD, fontweight="bold")
+                write(
+                    middle,
+                    bottom + height + 0.06,
+                    heads_of[number][column],
+                    va="baseline",
+                    fontsize=HEAD,
+                    fontweight="bold",
+                )
                 if isinstance(cell, Panel):
-                    _draw(figure.add_axes((place / WIDTH, bottom / total, width / WIDTH, height / total)), cell)
-                    write(middle, bottom - 0.12 - _LINE * cell.note.count("\n"), cell.note, va="baseline")
+                    _draw(
+                        figure.add_axes(
+                            (place / WIDTH, bottom / total, width / WIDTH, height / total)
+                        ),
+                        cell,
+                    )
+                    write(
+                        middle,
+                        bottom - 0.12 - _LINE * cell.note.count("\n"),
+                        cell.note,
+                        va="baseline",
+                    )
                 elif isinstance(cell, str):
                     write(middle, bottom + height / 2, cell, va="center")
                 elif cell is not None:
                     inset = 0.34  # for the numbers of an axis
-                    cell(figure.add_axes(((place + inset) / WIDTH, (bottom + 0.03) / total, (width - inset - 0.03) / WIDTH, (height - 0.05) / total)))
+                    cell(
+                        figure.add_axes(
+                            (
+                                (place + inset) / WIDTH,
+                                (bottom + 0.03) / total,
+                                (width - inset - 0.03) / WIDTH,
+                                (height - 0.05) / total,
+                            )
+                        )
+                    )
             top = bottom - below[number] - _GAP
         for number, (of_kind, text, one) in enumerate(scales):
             _scale(figure, of_kind[0], text, (number + 0.5) / len(scales), one)
@@ -377,7 +443,9 @@ def _scale(figure, panel, label, middle, one):
     total = figure.get_figheight()
     length, height, bottom = 1.7, 0.09, 0.08  # inches
     low, high = panel.limits
-    axes = figure.add_axes(((middle * WIDTH - length / 2) / WIDTH, bottom / total, length / WIDTH, height / total))
+    axes = figure.add_axes(
+        ((middle * WIDTH - length / 2) / WIDTH, bottom / total, length / WIDTH, height / total)
+    )
     line = np.broadcast_to(np.linspace(low, high, 200, dtype=np.float32), (2, 200))
     if panel.kind == "saliency":
         pixels = tinted(np.full((*line.shape, 3), 230.0), line, (low, high))
@@ -388,9 +456,15 @@ def _scale(figure, panel, label, middle, one):
     axes.imshow(pixels, aspect="auto")
     axes.set_axis_off()
     y = (bottom + height / 2) / total
-    figure.text(middle - (length / 2 + 0.06) / WIDTH, y, ends[0], ha="right", va="center", fontsize=NOTE)
-    figure.text(middle + (length / 2 + 0.06) / WIDTH, y, ends[1], ha="left", va="center", fontsize=NOTE)
-    figure.text(middle, (bottom + height + 0.04) / total, label, ha="center", va="bottom", fontsize=NOTE)
+    figure.text(
+        middle - (length / 2 + 0.06) / WIDTH, y, ends[0], ha="right", va="center", fontsize=NOTE
+    )
+    figure.text(
+        middle + (length / 2 + 0.06) / WIDTH, y, ends[1], ha="left", va="center", fontsize=NOTE
+    )
+    figure.text(
+        middle, (bottom + height + 0.04) / total, label, ha="center", va="bottom", fontsize=NOTE
+    )
 
 
 def _bytes(pixels):

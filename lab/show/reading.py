@@ -33,7 +33,11 @@ def pictures(results, kind=None):
     list of (str, str)
         Folder and file name without its ending.
     """
-    found = list(dict.fromkeys(results.table("predictions")[["class", "picture"]].itertuples(index=False, name=None)))
+    found = list(
+        dict.fromkeys(
+            results.table("predictions")[["class", "picture"]].itertuples(index=False, name=None)
+        )
+    )
     return [picture for picture in found if kind in (None, picture[0])]
 
 
@@ -69,7 +73,9 @@ def image(picture, size=None):
     try:
         path = next(path for path in list_pictures(kind) if path.stem == stem)
     except (StopIteration, ValueError):
-        raise MissingResult(f"there is no picture {kind}/{stem} in data/, on which the results were measured: make study measures those that there are") from None
+        raise MissingResult(
+            f"there is no picture {kind}/{stem} in data/, on which the results were measured: make study measures those that there are"
+        ) from None
     return load_image(path, size)
 
 

@@ -15,10 +15,14 @@ DPI = 150
 INLINE = 120_000  # bytes: what a figure in a notebook may take
 COLORS_OF_A_FILE = 200  # beside the greys of letters
 
-SALIENCY = LinearSegmentedColormap.from_list("saliency", ["#fee08b", "#fdae42", "#f46d22", "#c51b1b", "#7f0000"])
+SALIENCY = LinearSegmentedColormap.from_list(
+    "saliency", ["#fee08b", "#fdae42", "#f46d22", "#c51b1b", "#7f0000"]
+)
 """The one colour map of saliency: warm, and darker the more salient, so that it also reads in grey."""
 
-SIGNED = LinearSegmentedColormap.from_list("signed", ["#b3156d", "#e79ac6", "#ffffff", "#a3d06a", "#3d7a1c"])
+SIGNED = LinearSegmentedColormap.from_list(
+    "signed", ["#b3156d", "#e79ac6", "#ffffff", "#a3d06a", "#3d7a1c"]
+)
 """Colour map of signed numbers: green speaks for, pink against, white is zero; the colour-blind can tell them apart."""
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999933")
@@ -27,10 +31,22 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#00
 MARKERS = "os^Dv*PX"
 
 STYLE = {
-    "font.family": "DejaVu Sans", "font.size": NOTE, "axes.titlesize": HEAD, "axes.labelsize": NOTE, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.linewidth": 0.6, "lines.linewidth": 1.4, "legend.frameon": False, "legend.fontsize": NOTE,
-    "xtick.labelsize": NOTE, "ytick.labelsize": NOTE, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
-    "svg.fonttype": "none", "svg.hashsalt": "lab",  # text as text takes the report's letters; random names would make every file differ
+    "font.family": "DejaVu Sans",
+    "font.size": NOTE,
+    "axes.titlesize": HEAD,
+    "axes.labelsize": NOTE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "legend.fontsize": NOTE,
+    "xtick.labelsize": NOTE,
+    "ytick.labelsize": NOTE,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lab",  # text as text takes the report's letters; random names would make every file differ
 }
 
 
@@ -114,7 +130,9 @@ def _pixels(figure, dpi):
     palette = _palette(colors, counts[present])
     nearest = np.zeros(64**3, np.uint8)
     # Exact, where Pillow would look up in coarse steps. Of (a - b)², what depends on the palette.
-    nearest[present] = np.argmin((palette**2).sum(axis=1) - 2.0 * colors @ palette.T.astype(float), axis=1)
+    nearest[present] = np.argmin(
+        (palette**2).sum(axis=1) - 2.0 * colors @ palette.T.astype(float), axis=1
+    )
     small = PIL.Image.fromarray(nearest[shades])
     small.putpalette(palette.astype(np.uint8).tobytes())
     file = io.BytesIO()
@@ -127,6 +145,10 @@ def _palette(colors, counts):
     """At most 256 colours (K, 3) for colours that are so frequent, among them greys for letters."""
     # By a root of their area, or the colours of a small map would give way to a large sky.
     drawn = np.repeat(colors, np.ceil(counts**0.4).astype(int), axis=0).astype(np.uint8)
-    found = PIL.Image.fromarray(drawn[None]).quantize(COLORS_OF_A_FILE, kmeans=2).getpalette()[: 3 * COLORS_OF_A_FILE]
+    found = (
+        PIL.Image.fromarray(drawn[None])
+        .quantize(COLORS_OF_A_FILE, kmeans=2)
+        .getpalette()[: 3 * COLORS_OF_A_FILE]
+    )
     greys = np.arange(0, 256, 17)[:, None].repeat(3, axis=1)
     return np.concatenate([greys, np.reshape(found, (-1, 3))])

@@ -23,7 +23,12 @@ from tqdm import tqdm
 # Networks are imported where they are used: dask's own processes import this module, too, and an
 # argument that is refused should be refused at once.
 
-MODELS = {"xception": "load_or_stand_in", "resnet50": "load_or_stand_in", "efficientnet_lite0": "load", "squeezenet": "load"}
+MODELS = {
+    "xception": "load_or_stand_in",
+    "resnet50": "load_or_stand_in",
+    "efficientnet_lite0": "load",
+    "squeezenet": "load",
+}
 """By which function of `lab.networks.loading` each network is loaded."""
 
 MEMORY = 2 * 2**30  # bytes that a process with a network and its batches may take
@@ -159,7 +164,10 @@ def perform(work, model, weights, image, mask, arguments, key=None):
         rows, arrays = work(network, image, mask, **arguments)
     if not rows:
         raise ValueError(f"{work.__name__} gave no row")
-    rows = [{name: value.item() if hasattr(value, "item") else value for name, value in row.items()} for row in rows]
+    rows = [
+        {name: value.item() if hasattr(value, "item") else value for name, value in row.items()}
+        for row in rows
+    ]
     return rows, {name: np.asarray(array) for name, array in arrays.items()}
 
 
@@ -201,7 +209,9 @@ def in_parallel(client, work, jobs):
             return
         future = next(running)
         if future.cancelled():
-            raise ConnectionError("the cluster's scheduler is gone; once it is back, the same command goes on")
+            raise ConnectionError(
+                "the cluster's scheduler is gone; once it is back, the same command goes on"
+            )
         error = future.exception()
         yield names.pop(future), None if error else future.result(), error
 
@@ -239,7 +249,18 @@ def run(client, jobs, keep, bar, in_calls=False):
     def handed_over():
         for job in jobs:
             begun[job.key] = job.name, job.size
-            yield job.key, (job.work, job.model, job.weights, job.image, job.mask, job.arguments, job.key if in_calls else None)
+            yield (
+                job.key,
+                (
+                    job.work,
+                    job.model,
+                    job.weights,
+                    job.image,
+                    job.mask,
+                    job.arguments,
+                    job.key if in_calls else None,
+                ),
+            )
 
     def hear(event):
         _, (key, calls) = event
@@ -254,7 +275,11 @@ def run(client, jobs, keep, bar, in_calls=False):
         name, size = begun.pop(key)
         if error is not None:
             _raise_if_unfit(error)
-            reason = "its worker ended, each time it was tried" if isinstance(error, KilledWorker) else f"{type(error).__name__}: {error}"
+            reason = (
+                "its worker ended, each time it was tried"
+                if isinstance(error, KilledWorker)
+                else f"{type(error).__name__}: {error}"
+            )
             say(f"failed {name}: {reason}")
             failed += 1
         else:
@@ -285,7 +310,9 @@ def say(line):
 
 
 async def _greet(scheduler):
-    comm = await connect(scheduler, timeout=SCHEDULER_PATIENCE, **Security().get_connection_args("client"))
+    comm = await connect(
+        scheduler, timeout=SCHEDULER_PATIENCE, **Security().get_connection_args("client")
+    )
     await comm.close()
 
 
@@ -309,16 +336,28 @@ def cluster(scheduler, n_jobs):
     ConnectionError
         If there is no scheduler at the address, or no worker comes to it.
     """
-    for name in ("distributed", "distributed.client"):  # all that matters of what they tell is said here
+    for name in (
+        "distributed",
+        "distributed.client",
+    ):  # all that matters of what they tell is said here
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         n_workers = max(1, min(CPU_COUNT, MEMORY_LIMIT // MEMORY, n_jobs))
         # One thread each: what explaining costs beside the network does not run on several.
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the processes inherit it: Ctrl-C is for this one
+        one_thread = dict.fromkeys(
+            ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
+        )
+        interrupt = signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # as the processes inherit it: Ctrl-C is for this one
         local = LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, memory_limit=None, env=one_thread, silence_logs=logging.CRITICAL,
-            host="127.0.0.1", dashboard_address="127.0.0.1:0",
+            n_workers=n_workers,
+            threads_per_worker=1,
+            memory_limit=None,
+            env=one_thread,
+            silence_logs=logging.CRITICAL,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
         )
         signal.signal(signal.SIGINT, interrupt)
         with local, Client(local) as client:
@@ -327,11 +366,15 @@ def cluster(scheduler, n_jobs):
         try:
             # Before there is a client: one that finds nobody stays behind half made, and can hang whoever makes the next.
             asyncio.run(_greet(scheduler))
-        except Exception as error:  # what else may answer there, or the address be, has errors of its own
+        except (
+            Exception
+        ) as error:  # what else may answer there, or the address be, has errors of its own
             raise ConnectionError(f"there is no Dask scheduler at {scheduler}: {error}") from None
         with Client(scheduler, timeout=SCHEDULER_PATIENCE) as client:
             try:
                 client.wait_for_workers(1, timeout=WORKER_PATIENCE)
             except distributed.TimeoutError:  # not Python 3.10's own
-                raise ConnectionError(f"the scheduler at {scheduler} has had no worker for {WORKER_PATIENCE} seconds") from None
+                raise ConnectionError(
+                    f"the scheduler at {scheduler} has had no worker for {WORKER_PATIENCE} seconds"
+                ) from None
             yield client

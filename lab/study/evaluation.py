@@ -63,11 +63,16 @@ def measure(black_box, image, label, saliency, mask=None):
     A map costs the 153 calls of its curves. Faithfulness costs one for the picture and one for each
     superpixel, which then shows the picture's mean colour; all maps of a picture and class share these.
     """
-    overlap = dict.fromkeys(("iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"), float("nan"))
+    overlap = dict.fromkeys(
+        ("iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"), float("nan")
+    )
     if mask is not None:
         for name, truth in {"iou_mask": mask, "iou_box": bounding_box(mask)}.items():
             over_thresholds = iou_over_thresholds(saliency, truth)
-            overlap[name], overlap[f"{name}_best"] = float(over_thresholds.mean()), float(over_thresholds.max())
+            overlap[name], overlap[f"{name}_best"] = (
+                float(over_thresholds.mean()),
+                float(over_thresholds.max()),
+            )
         overlap["pointing_game"] = pointing_game(saliency, mask)
     game = Game(Asked(black_box, [label]), image, superpixels(image), mean_colour(image))
     along = curves(black_box, image, label, saliency, blurred(image))
@@ -100,14 +105,21 @@ def measure_methods(network, image, mask, label, methods, budget, seed):
     found = list(_explained(network, image, mask, label, methods, budget, seed))
     return [row for row, *_ in found], {
         "maps": np.stack([small(saliency) for _, saliency, _ in found]),
-        "curves": np.stack([np.stack([np.stack(pair) for pair in curve.values()]).astype(np.float32) for *_, curve in found]),
+        "curves": np.stack(
+            [
+                np.stack([np.stack(pair) for pair in curve.values()]).astype(np.float32)
+                for *_, curve in found
+            ]
+        ),
     }
 
 
 def measure_with_gains(network, image, mask, label, methods, budget, seed):
     """`measure_methods` with `lab.measure.curves.gains`, and without arrays, for `lab.evaluate` and the verdict."""
     found = _explained(network, image, mask, label, methods, budget, seed)
-    return [row | gains(network, image, row["label"], saliency, along) for row, saliency, along in found], {}
+    return [
+        row | gains(network, image, row["label"], saliency, along) for row, saliency, along in found
+    ], {}
 
 
 def _explained(network, image, mask, label, methods, budget, seed):
@@ -119,14 +131,22 @@ def _explained(network, image, mask, label, methods, budget, seed):
         saliency = _saliency(method, network, image, label, budget, seed)
         seconds = round(time.perf_counter() - started, 2)
         measured, curve = measure(network, image, label, saliency, mask)
-        about = {"method": method, "label": int(label), "predicted": class_name(label), "probability": probability, "calls": budget}
+        about = {
+            "method": method,
+            "label": int(label),
+            "predicted": class_name(label),
+            "probability": probability,
+            "calls": budget,
+        }
         yield about | measured | {"seconds": seconds}, saliency, curve
 
 
 def _saliency(method, network, image, label, budget, seed):
     if method not in REFERENCES:
         return explain(method, network, image, label, budget, seed)
-    from lab.networks import gradients  # TensorFlow, which who asks for other methods of another network need not have
+    from lab.networks import (
+        gradients,
+    )  # TensorFlow, which who asks for other methods of another network need not have
 
     return gradients.REFERENCES[method](network, image, label)
 
@@ -134,14 +154,18 @@ def _saliency(method, network, image, label, budget, seed):
 def measure_maps(network, image, mask, methods, budget):
     """`measure_methods` for the class that is predicted, as a task: no seconds, which no two runs have in common."""
     rows, arrays = measure_methods(network, image, mask, None, methods, budget, seed=0)
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows], arrays
+    return [
+        {name: value for name, value in row.items() if name != "seconds"} for row in rows
+    ], arrays
 
 
 def measure_sanity(network, image, mask, method, budget, layers):
     """How alike maps of a network with random layers are, as a task."""
     label = network.top(image, 1)[0][0]
     alike = sanity(functools.partial(_map, method, budget), network, image, label, layers)
-    return [{"method": method} | row for row in alike.drop(columns="network").to_dict("records")], {}
+    return [
+        {"method": method} | row for row in alike.drop(columns="network").to_dict("records")
+    ], {}
 
 
 def _map(method, budget, black_box, image, label):
@@ -155,22 +179,40 @@ def measure_differ(network, image, mask, methods, budget):
     regions have the same size, too.
     """
     label, name, probability = network.top(image, 1)[0]
-    first, second = (portions(explain(method, network, image, label, budget), FIFTHS) == 0 for method in methods)
+    first, second = (
+        portions(explain(method, network, image, label, budget), FIFTHS) == 0 for method in methods
+    )
     regions = np.stack([first & ~second, second & ~first])
     rows = []
     for fill, ground in {"black": np.zeros_like(image), "blurred": blurred(image)}.items():
-        asked = [np.where(kept[..., None], image, ground) for region in regions for kept in (~region, region)]
+        asked = [
+            np.where(kept[..., None], image, ground)
+            for region in regions
+            for kept in (~region, region)
+        ]
         answers = Asked(network, [label])(np.stack(asked))[:, 0].reshape(2, 2)
         for method, region, (without, alone) in zip(methods, regions, answers.tolist()):
-            about = {"method": method, "label": int(label), "predicted": name, "probability": float(probability)}
-            rows.append(about | {"share": float(region.mean()), "fill": fill, "without": without, "alone": alone})
+            about = {
+                "method": method,
+                "label": int(label),
+                "predicted": name,
+                "probability": float(probability),
+            }
+            rows.append(
+                about
+                | {"share": float(region.mean()), "fill": fill, "without": without, "alone": alone}
+            )
     return rows, {"regions": regions}
 
 
 def measure_shapley(network, image, mask, most, seeds):
     """How near methods come to exact Shapley values of a few superpixels, as a task."""
     label = network.top(image, 1)[0][0]
-    segments = next(s for s in (superpixels(image, size) for size in (4, 6, 8, 10, 12, 15, 20, 25, 30, 40)) if s.max() < most)
+    segments = next(
+        s
+        for s in (superpixels(image, size) for size in (4, 6, 8, 10, 12, 15, 20, 25, 30, 40))
+        if s.max() < most
+    )
     game = Game(Asked(network, [label]), image, segments, PACKAGE.hide_color)
     # All coalitions are so few that each is asked about once.
     bits = 2 ** np.arange(game.n)
@@ -183,12 +225,21 @@ def measure_shapley(network, image, mask, most, seeds):
     rows = []
     for method in ("shap", "lime", "rise"):
         for budget in [*(2**k for k in range(6, game.n)), 2**game.n]:
-            found = np.array([attribute(method, value, game.n, budget, seed) for seed in range(seeds)])
-            rows.append({
-                "superpixels": game.n, "method": method, "calls": budget, "seeds": seeds,
-                "rank_correlation": float(np.mean([rank_correlation(one, truth) for one in found])),
-                "largest_difference": float(np.abs(found - truth).max() / np.ptp(truth)),
-            })
+            found = np.array(
+                [attribute(method, value, game.n, budget, seed) for seed in range(seeds)]
+            )
+            rows.append(
+                {
+                    "superpixels": game.n,
+                    "method": method,
+                    "calls": budget,
+                    "seeds": seeds,
+                    "rank_correlation": float(
+                        np.mean([rank_correlation(one, truth) for one in found])
+                    ),
+                    "largest_difference": float(np.abs(found - truth).max() / np.ptp(truth)),
+                }
+            )
     return rows, {}
 
 
@@ -223,23 +274,65 @@ def tasks(pictures):
     count, n_samples = (400, 260) if quick else (None, 512)
     found = [
         Task(
-            "evaluation_runs", measure_maps, network, path, {"methods": list(COMPARED), "budget": budget},
+            "evaluation_runs",
+            measure_maps,
+            network,
+            path,
+            {"methods": list(COMPARED), "budget": budget},
             len(ASKED) * budget + len(COMPARED) * CURVES + ALONE,
         )
-        for network in NETWORKS for path in every
+        for network in NETWORKS
+        for path in every
     ]
     found += [
-        Task("evaluation_sanity", measure_sanity, network, path, {"method": method, "budget": few, "layers": layers}, (len(layers or range(8)) + 1) * few)
-        for network in NETWORKS for path in some for method in ASKED
+        Task(
+            "evaluation_sanity",
+            measure_sanity,
+            network,
+            path,
+            {"method": method, "budget": few, "layers": layers},
+            (len(layers or range(8)) + 1) * few,
+        )
+        for network in NETWORKS
+        for path in some
+        for method in ASKED
     ]
-    found += [Task("evaluation_differ", measure_differ, network, path, {"methods": list(DIFFER), "budget": budget}, 9) for network in NETWORKS for path in every]
+    found += [
+        Task(
+            "evaluation_differ",
+            measure_differ,
+            network,
+            path,
+            {"methods": list(DIFFER), "budget": budget},
+            9,
+        )
+        for network in NETWORKS
+        for path in every
+    ]
     shapley = {"most": 8 if quick else 12, "seeds": counts().stability_seeds}
-    found.append(Task("evaluation_shapley", measure_shapley, NETWORKS[0], elephant, shapley, 2 ** shapley["most"]))
+    found.append(
+        Task(
+            "evaluation_shapley",
+            measure_shapley,
+            NETWORKS[0],
+            elephant,
+            shapley,
+            2 ** shapley["most"],
+        )
+    )
     seeds = range(1 if quick else 3)
     # What takes no model call is counted as the calls that could be made meanwhile.
     found += [
-        Task("evaluation_roar", measure_roar, None, None, {"method": method, "seed": seed, "count": count, "n_samples": n_samples}, n_samples)
-        for seed in seeds for method in DIGIT_METHODS
+        Task(
+            "evaluation_roar",
+            measure_roar,
+            None,
+            None,
+            {"method": method, "seed": seed, "count": count, "n_samples": n_samples},
+            n_samples,
+        )
+        for seed in seeds
+        for method in DIGIT_METHODS
     ]
     found.append(Task("evaluation_axioms", measure_axioms, None, None, {"seed": 0}, 1000))
     return found
@@ -264,7 +357,11 @@ def with_sanity(results):
     """
     runs, checked = results.table("evaluation_runs"), results.table("evaluation_sanity")
     where = ["network", "class", "picture"]
-    alike = checked.assign(sanity=checked["rank_correlation"].fillna(0).abs()).groupby([*where, "method"], as_index=False)["sanity"].mean()
+    alike = (
+        checked.assign(sanity=checked["rank_correlation"].fillna(0).abs())
+        .groupby([*where, "method"], as_index=False)["sanity"]
+        .mean()
+    )
     known = alike[where].drop_duplicates()
     baselines = known.merge(pd.DataFrame({"method": BASELINES, "sanity": 1.0}), how="cross")
     return runs.merge(pd.concat([alike, baselines]), how="left", on=[*where, "method"])

@@ -16,11 +16,33 @@ from lab.measure.statistics import CHOSEN_BY, rank_settings, ranking_agreement
 from lab.measure.variance import distances, grouped, savings, variance_shares
 from lab.networks.classes import class_name
 from lab.study.task import Task
-from lab.study.settings import CANDIDATES, LAB_PARAMETERS, LAB_SETTINGS, NETWORKS, around, counts, grid, lab_settings, profile, remedy, samples
+from lab.study.settings import (
+    CANDIDATES,
+    LAB_PARAMETERS,
+    LAB_SETTINGS,
+    NETWORKS,
+    around,
+    counts,
+    grid,
+    lab_settings,
+    profile,
+    remedy,
+    samples,
+)
 
 FRESH = 500  # perturbations for the fidelity on unseen ones
 CURVES = 3 * 51  # model calls for the curves of a map
-VARYING = "r2_fit", "r2_fresh", "jaccard", "rank_correlation", "deletion_mean", "insertion", "iou", "pointing_game", "shown"
+VARYING = (
+    "r2_fit",
+    "r2_fresh",
+    "jaccard",
+    "rank_correlation",
+    "deletion_mean",
+    "insertion",
+    "iou",
+    "pointing_game",
+    "shown",
+)
 TOP = 3  # classes that a picture's prediction names
 
 
@@ -42,7 +64,9 @@ def fidelity(found, fresh=FRESH):
     # The first row is the picture itself, which every fit has seen.
     new = perturbations(game.n, fresh, (setting.seed + 1) % 2**32, setting.sampling)
     probability = game(new)[1:, game.predict.classes.index(found.label)]
-    return weighted_r2(probability, found.intercept + new[1:] @ found.weights, locality(new[1:], setting))
+    return weighted_r2(
+        probability, found.intercept + new[1:] @ found.weights, locality(new[1:], setting)
+    )
 
 
 def measure(black_box, found, mask=None, fresh=FRESH):
@@ -67,7 +91,10 @@ def measure(black_box, found, mask=None, fresh=FRESH):
     image = found.game.image
     overlap = dict.fromkeys(("iou", "pointing_game"), float("nan"))
     if mask is not None:
-        overlap = {"iou": iou(found.shown, mask), "pointing_game": pointing_game(found.saliency, mask)}
+        overlap = {
+            "iou": iou(found.shown, mask),
+            "pointing_game": pointing_game(found.saliency, mask),
+        }
     along = curves(black_box, image, found.label, found.saliency, blurred(image))
     linear = found.intercept + found.kept @ found.weights
     return {
@@ -84,7 +111,10 @@ def measure(black_box, found, mask=None, fresh=FRESH):
 def measure_predictions(network, image, mask):
     """The classes that a network finds most probable in a picture, as a task."""
     top = enumerate(network.top(image, TOP), start=1)
-    return [{"rank": rank, "label": label, "predicted": name, "probability": p} for rank, (label, name, p) in top], {}
+    return [
+        {"rank": rank, "label": label, "predicted": name, "probability": p}
+        for rank, (label, name, p) in top
+    ], {}
 
 
 def measure_settings(network, image, mask, settings, seed, fresh=FRESH):
@@ -105,9 +135,14 @@ def measure_settings(network, image, mask, settings, seed, fresh=FRESH):
     arrays : dict of str to array
         "weights" and "chosen", a row a setting; with seed 0 "segments", too.
     """
-    explained = lime_explanations(network, image, {name: Setting(**parameters | {"seed": seed}) for name, parameters in settings})
+    explained = lime_explanations(
+        network,
+        image,
+        {name: Setting(**parameters | {"seed": seed}) for name, parameters in settings},
+    )
     rows = [
-        {"setting": name, "seed": seed, "label": found.label, "superpixels": found.game.n} | measure(network, found, mask, fresh)
+        {"setting": name, "seed": seed, "label": found.label, "superpixels": found.game.n}
+        | measure(network, found, mask, fresh)
         for name, found in explained.items()
     ]
     return rows, _arrays(explained, with_segments=seed == 0)
@@ -121,14 +156,17 @@ def measure_grid(network, image, mask, base, fresh):
 
 def measure_parameters(network, image, mask, base, seed, fresh):
     """Each of the lab's eight parameters alone, and two together, around a setting, as a task."""
-    rows, explained = _measured(network, image, mask, around(Setting(**base | {"seed": seed})), fresh)
+    rows, explained = _measured(
+        network, image, mask, around(Setting(**base | {"seed": seed})), fresh
+    )
     return [{"seed": seed} | row for row in rows], _arrays(explained)
 
 
 def _measured(network, image, mask, named, fresh):
     explained = lime_explanations(network, image, named)
     return [
-        {"parameter": parameter, "value": value, "superpixels": found.game.n} | measure(network, found, mask, fresh)
+        {"parameter": parameter, "value": value, "superpixels": found.game.n}
+        | measure(network, found, mask, fresh)
         for (parameter, value), found in explained.items()
     ], explained
 
@@ -138,7 +176,8 @@ def measure_stability(network, image, mask, base, sizes, seed, fresh):
     named = remedy(sizes, Setting(**base | {"seed": seed}))
     explained = lime_explanations(network, image, named)
     rows = [
-        {"sampling": sampling, "num_samples": n, "seed": seed, "r2_fresh": fidelity(found, fresh)} for (sampling, n), found in explained.items()
+        {"sampling": sampling, "num_samples": n, "seed": seed, "r2_fresh": fidelity(found, fresh)}
+        for (sampling, n), found in explained.items()
     ]
     return rows, _arrays(explained)
 
@@ -146,7 +185,11 @@ def measure_stability(network, image, mask, base, sizes, seed, fresh):
 def measure_no_effect(network, image, mask, base, changes):
     """What changes in an explanation with a parameter that should change nothing, as a task."""
     base = Setting(**base)
-    named = {(parameter, value): dataclasses.replace(base, **{parameter: value}) for parameter, values in changes for value in values}
+    named = {
+        (parameter, value): dataclasses.replace(base, **{parameter: value})
+        for parameter, values in changes
+        for value in values
+    }
     explained = lime_explanations(network, image, {"": base} | named)
     before = explained.pop("")
     return [
@@ -166,8 +209,18 @@ def measure_perturbed(network, image, mask, base, count):
     # The first perturbation is the picture itself.
     ordered = np.argsort(-found.probability[1:count], kind="stable") + 1
     some = ordered[[0, len(ordered) // 10, -1]]
-    rows = [{"label": found.label, "predicted": class_name(found.label), "probability": float(found.probability[place])} for place in some]
-    return rows, {"kept": found.kept[some].astype(bool), "segments": found.game.segments.astype(np.uint16)}
+    rows = [
+        {
+            "label": found.label,
+            "predicted": class_name(found.label),
+            "probability": float(found.probability[place]),
+        }
+        for place in some
+    ]
+    return rows, {
+        "kept": found.kept[some].astype(bool),
+        "segments": found.game.segments.astype(np.uint16),
+    }
 
 
 def _arrays(explained, with_segments=False):
@@ -176,7 +229,9 @@ def _arrays(explained, with_segments=False):
         "weights": np.stack([one.weights for one in found]).astype(np.float32),
         "chosen": np.stack([one.chosen for one in found]),
     }
-    return arrays | ({"segments": found[0].game.segments.astype(np.uint16)} if with_segments else {})
+    return arrays | (
+        {"segments": found[0].game.segments.astype(np.uint16)} if with_segments else {}
+    )
 
 
 def tasks(pictures):
@@ -197,36 +252,98 @@ def tasks(pictures):
     some = [elephant, bear] if profile() == "study" else [elephant]
     settings = lab_settings()
     named = [(name, dataclasses.asdict(setting)) for name, setting in settings.items()]
-    default, base = dataclasses.asdict(settings["default"]), dataclasses.asdict(Setting(num_samples=samples(2000)))
+    default, base = (
+        dataclasses.asdict(settings["default"]),
+        dataclasses.asdict(Setting(num_samples=samples(2000))),
+    )
     fresh = samples(FRESH)
-    longest = {setting.hide_color: setting.num_samples for setting in sorted(settings.values(), key=lambda s: s.num_samples)}
+    longest = {
+        setting.hide_color: setting.num_samples
+        for setting in sorted(settings.values(), key=lambda s: s.num_samples)
+    }
     calls = sum(longest.values()) + 2 * fresh + len(named) * CURVES
-    sizes = {"quick": [60, 120, 240], "full": [250, 500, 1000, 2000, 3000], "study": [250, 500, 1000, 2000, 3000, 5000, 7000]}[profile()]
+    sizes = {
+        "quick": [60, 120, 240],
+        "full": [250, 500, 1000, 2000, 3000],
+        "study": [250, 500, 1000, 2000, 3000, 5000, 7000],
+    }[profile()]
     around = grid(Setting(**base))
-    found = [Task("predictions", measure_predictions, network, path, {}, 1) for network in NETWORKS for path in every]
-    found += [
-        Task("lime_runs", measure_settings, network, path, {"settings": named, "seed": seed, "fresh": fresh}, calls)
-        for network in NETWORKS for path in every for seed in range(counts().seeds)
+    found = [
+        Task("predictions", measure_predictions, network, path, {}, 1)
+        for network in NETWORKS
+        for path in every
     ]
     found += [
-        Task("lime_parameters", measure_parameters, network, path, {"base": base, "seed": seed, "fresh": fresh}, 2 * (base["num_samples"] + fresh) + 10 * CURVES)
-        for network in NETWORKS for path in every for seed in range(counts().seeds)
+        Task(
+            "lime_runs",
+            measure_settings,
+            network,
+            path,
+            {"settings": named, "seed": seed, "fresh": fresh},
+            calls,
+        )
+        for network in NETWORKS
+        for path in every
+        for seed in range(counts().seeds)
     ]
     found += [
-        Task("lime_grid", measure_grid, first, path, {"base": base, "fresh": fresh}, 10 * (base["num_samples"] + fresh) + len(around) * CURVES)
+        Task(
+            "lime_parameters",
+            measure_parameters,
+            network,
+            path,
+            {"base": base, "seed": seed, "fresh": fresh},
+            2 * (base["num_samples"] + fresh) + 10 * CURVES,
+        )
+        for network in NETWORKS
+        for path in every
+        for seed in range(counts().seeds)
+    ]
+    found += [
+        Task(
+            "lime_grid",
+            measure_grid,
+            first,
+            path,
+            {"base": base, "fresh": fresh},
+            10 * (base["num_samples"] + fresh) + len(around) * CURVES,
+        )
         for path in some
     ]
     found += [
         Task(
-            "lime_stability", measure_stability, first, path, {"base": default, "sizes": sizes, "seed": seed, "fresh": fresh},
+            "lime_stability",
+            measure_stability,
+            first,
+            path,
+            {"base": default, "sizes": sizes, "seed": seed, "fresh": fresh},
             sizes[-1] + sizes[2] + 2 * fresh,
         )
-        for path in some for seed in range(counts().stability_seeds)
+        for path in some
+        for seed in range(counts().stability_seeds)
     ]
     changes = [("num_lime_features", [100, 500, 1000, 2000]), ("top_labels", [2, 3])]
     # Most or all of what these two ask was asked for the others.
-    found.append(Task("lime_no_effect", measure_no_effect, first, elephant, {"base": default, "changes": changes}, 1))
-    found.append(Task("lime_perturbed", measure_perturbed, first, elephant, {"base": base, "count": samples(200)}, 1))
+    found.append(
+        Task(
+            "lime_no_effect",
+            measure_no_effect,
+            first,
+            elephant,
+            {"base": default, "changes": changes},
+            1,
+        )
+    )
+    found.append(
+        Task(
+            "lime_perturbed",
+            measure_perturbed,
+            first,
+            elephant,
+            {"base": base, "count": samples(200)},
+            1,
+        )
+    )
     return found
 
 
@@ -252,7 +369,9 @@ def derive(results):
         "lime_stability": by_sampling,
         "lime_parameters": parameters,
         "lime_effects": effects(parameters[~combined]),
-        "lime_recommended": recommend(parameters[combined].rename(columns={"value": "setting"}), runs),
+        "lime_recommended": recommend(
+            parameters[combined].rename(columns={"value": "setting"}), runs
+        ),
         "lime_settings": settings_table(),
         "lime_ranking": rank_settings(runs),
         "lime_agreement": ranking_agreement(runs),
@@ -284,8 +403,12 @@ def with_stability(results, table, by):
             weights[index] = results.array(table, key, "weights")[place]
             chosen[index] = results.array(table, key, "chosen")[place]
     for _, group in rows.groupby(["network", "class", "picture", *by], sort=False):
-        rows.loc[group.index, "jaccard"] = stability(jaccard, [chosen[index] for index in group.index])
-        rows.loc[group.index, "rank_correlation"] = stability(rank_correlation, [weights[index] for index in group.index])
+        rows.loc[group.index, "jaccard"] = stability(
+            jaccard, [chosen[index] for index in group.index]
+        )
+        rows.loc[group.index, "rank_correlation"] = stability(
+            rank_correlation, [weights[index] for index in group.index]
+        )
     return rows[[*(column for column in rows if column != "key"), "key"]]
 
 
@@ -297,5 +420,8 @@ def settings_table():
     pandas.DataFrame
     """
     return pd.DataFrame(
-        [{"setting": name} | {p: str(getattr(setting, p)) for p in LAB_PARAMETERS} for name, setting in LAB_SETTINGS.items()]
+        [
+            {"setting": name} | {p: str(getattr(setting, p)) for p in LAB_PARAMETERS}
+            for name, setting in LAB_SETTINGS.items()
+        ]
     )

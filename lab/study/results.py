@@ -64,7 +64,9 @@ def results_digest(folder):
     """
     finish_swap(folder)
     seen = hashlib.sha256()
-    for path in sorted(path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith(".")):
+    for path in sorted(
+        path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith(".")
+    ):
         seen.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return seen.hexdigest()
 
@@ -117,7 +119,13 @@ class Results:
         """
         path = self._existing(f"{name}.csv")
         # Only an empty field is missing: "None" and "nan" are words.
-        table = pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""], dtype=dict.fromkeys(WORDS, str))
+        table = pd.read_csv(
+            path,
+            float_precision="round_trip",
+            keep_default_na=False,
+            na_values=[""],
+            dtype=dict.fromkeys(WORDS, str),
+        )
         words = [word for word in WORDS if word in table]
         table[words] = table[words].fillna("")
         return table
@@ -146,7 +154,9 @@ class Results:
             self._archives[table] = unpack(self._existing(f"{table}.npz"))
         member = f"{key}/{name}"
         if member not in self._archives[table]:
-            raise MissingResult(f"there is no array {member} in {self._shown(f'{table}.npz')}: make study measures it")
+            raise MissingResult(
+                f"there is no array {member} in {self._shown(f'{table}.npz')}: make study measures it"
+            )
         return self._archives[table][member]
 
     def _existing(self, name):
@@ -204,7 +214,9 @@ def unpack(path):
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
-        raise MissingResult(f"the arrays in {path} cannot be read ({error}): delete the file, make study measures them") from None
+        raise MissingResult(
+            f"the arrays in {path} cannot be read ({error}): delete the file, make study measures them"
+        ) from None
 
 
 def lines(groups):
@@ -271,7 +283,9 @@ class Store:
         table = csv.DictReader(io.StringIO(text, newline=""))
         rows = list(table)
         if not {self._group, *columns} <= set(table.fieldnames or ()):
-            raise ValueError(f"{self.path} is no result of this command and is left as it is: {self.remedy}")
+            raise ValueError(
+                f"{self.path} is no result of this command and is left as it is: {self.remedy}"
+            )
         if rows and (not text.endswith("\n") or None in rows[-1].values()):
             rows.pop()
         groups = {}
@@ -308,7 +322,9 @@ class Store:
             If the rows have other columns than those in the file.
         """
         if self._columns and set(self._columns) != set(rows[0]):
-            raise ValueError(f"{self.path} holds results of another version of the lab, with other columns: {self.remedy}")
+            raise ValueError(
+                f"{self.path} holds results of another version of the lab, with other columns: {self.remedy}"
+            )
         if arrays is not None:
             write_whole(self._beside(name), pack(arrays))
         if self._columns is None:
@@ -338,8 +354,12 @@ class Store:
 
 def _csv(rows, columns):
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([as_text(row[name]) for name in columns] for row in rows)
-    return text.getvalue().encode("utf-8", errors="surrogateescape")  # file names may hold any bytes
+    csv.writer(text, lineterminator="\n").writerows(
+        [as_text(row[name]) for name in columns] for row in rows
+    )
+    return text.getvalue().encode(
+        "utf-8", errors="surrogateescape"
+    )  # file names may hold any bytes
 
 
 def as_text(value):

@@ -61,13 +61,24 @@ def measure(saliency, halves, mask=None):
     return {
         "lowest": float(saliency.min()),
         "highest": float(saliency.max()),
-        "contrast": float("nan") if mask is None else float(saliency[mask].mean() - saliency[~mask].mean()),
+        "contrast": float("nan")
+        if mask is None
+        else float(saliency[mask].mean() - saliency[~mask].mean()),
         "pointing_game": float("nan") if mask is None else pointing_game(saliency, mask),
         "halves": rank_correlation(*halves),
     }
 
 
-def explain(black_box, image, classes, mask=None, progress=None, nb_samples=4000, grid_size=7, preservation_probability=0.5):
+def explain(
+    black_box,
+    image,
+    classes,
+    mask=None,
+    progress=None,
+    nb_samples=4000,
+    grid_size=7,
+    preservation_probability=0.5,
+):
     """RISE maps of several classes by the paper's average, and what is measured on them.
 
     Parameters
@@ -85,15 +96,23 @@ def explain(black_box, image, classes, mask=None, progress=None, nb_samples=4000
     table : pandas.DataFrame
         A row a class: the class, the parameters and the keys of `measure`.
     """
-    parameters = {"grid_size": grid_size, "preservation_probability": preservation_probability, "estimator": "average"}
+    parameters = {
+        "grid_size": grid_size,
+        "preservation_probability": preservation_probability,
+        "estimator": "average",
+    }
     found = estimate(black_box, image, classes, progress, nb_samples=nb_samples, **parameters)
     whole, half = found.saliency, nb_samples // 2
-    first = estimate(black_box, image, classes, outputs=found.outputs, nb_samples=half, **parameters).saliency
+    first = estimate(
+        black_box, image, classes, outputs=found.outputs, nb_samples=half, **parameters
+    ).saliency
     share = half / nb_samples
     second = (whole - share * first) / (1 - share)  # the map is a mean over masks
     about = {"masks": nb_samples, "cells": grid_size, "kept": preservation_probability}
     rows = [
-        {"label": int(label), "predicted": class_name(label)} | about | measure(saliency, halves, mask)
+        {"label": int(label), "predicted": class_name(label)}
+        | about
+        | measure(saliency, halves, mask)
         for label, saliency, *halves in zip(classes, whole, first, second)
     ]
     return whole, pd.DataFrame(rows)
@@ -114,13 +133,22 @@ def measure_steps(network, image, mask, label):
 
 def measure_estimators(network, image, mask, label, calls, reference):
     """The paper's average and the regression with more and more calls, against a long run of other masks, as a task."""
-    [truth] = estimate(network, image, [label], nb_samples=reference, seed=1, estimator="average").saliency
+    [truth] = estimate(
+        network, image, [label], nb_samples=reference, seed=1, estimator="average"
+    ).saliency
     rows, maps, error = [], [], None
     for estimator in ("average", "regression"):
         for n in calls:
             found = estimate(network, image, [label], nb_samples=n, estimator=estimator)
             agreement = rank_correlation(found.saliency[0], truth)
-            rows.append({"estimator": estimator, "calls": n, "rank_correlation": agreement, "reference_masks": reference})
+            rows.append(
+                {
+                    "estimator": estimator,
+                    "calls": n,
+                    "rank_correlation": agreement,
+                    "reference_masks": reference,
+                }
+            )
             maps.append(small(found.saliency[0]))
             error = small(found.standard_error[0])
     return rows, {"maps": np.stack(maps), "reference": small(truth), "standard_error": error}
@@ -128,14 +156,22 @@ def measure_estimators(network, image, mask, label, calls, reference):
 
 def measure_stopping(network, image, mask, label, tolerances, most, reference):
     """After how many calls a tolerance stops, as a task."""
-    [truth] = estimate(network, image, [label], nb_samples=reference, seed=1, estimator="average").saliency
+    [truth] = estimate(
+        network, image, [label], nb_samples=reference, seed=1, estimator="average"
+    ).saliency
     rows, maps = [], []
     for tolerance in tolerances:
-        found = estimate(network, image, [label], nb_samples=most, estimator="regression", tolerance=tolerance)
-        rows.append({
-            "tolerance": tolerance, "calls": found.calls, "relative_error": float(found.relative_error[0]),
-            "rank_correlation": rank_correlation(found.saliency[0], truth),
-        })
+        found = estimate(
+            network, image, [label], nb_samples=most, estimator="regression", tolerance=tolerance
+        )
+        rows.append(
+            {
+                "tolerance": tolerance,
+                "calls": found.calls,
+                "relative_error": float(found.relative_error[0]),
+                "rank_correlation": rank_correlation(found.saliency[0], truth),
+            }
+        )
         maps.append(small(found.saliency[0]))
     return rows, {"maps": np.stack(maps)}
 
@@ -161,20 +197,39 @@ def tasks(pictures):
         arguments = {"classes": list(classes), "masks": masks, "cells": cells, "kept": kept}
         return Task("rise_runs", measure_runs, network, picture, arguments, masks)
 
-    found = [runs(network, elephant, ELEPHANT_CLASSES, masks) for network in NETWORKS for masks in few]
-    found += [runs(first, elephant, ELEPHANT_CLASSES, masks) for masks in growing if masks not in few]
+    found = [
+        runs(network, elephant, ELEPHANT_CLASSES, masks) for network in NETWORKS for masks in few
+    ]
+    found += [
+        runs(first, elephant, ELEPHANT_CLASSES, masks) for masks in growing if masks not in few
+    ]
     found += [runs(network, bear, BEAR_CLASSES, n) for network in NETWORKS]
     found += [runs(first, elephant, [label], n // 2, cells=cells) for cells in (4, 8, 16)]
-    found += [runs(first, elephant, [label], n // 2, kept=kept) for kept in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    found += [
+        runs(first, elephant, [label], n // 2, kept=kept) for kept in (0.1, 0.3, 0.5, 0.7, 0.9)
+    ]
     calls = [n // 16, n // 8, n // 4]
     found.append(Task("rise_steps", measure_steps, first, elephant, {"label": label}, STEPS))
-    found.append(Task(
-        "rise_estimators", measure_estimators, first, elephant, {"label": label, "calls": calls, "reference": n}, n + 2 * calls[-1]
-    ))
-    found.append(Task(
-        "rise_stopping", measure_stopping, first, elephant,
-        {"label": label, "tolerances": [0.2, 0.15, 0.1], "most": n, "reference": n}, n,
-    ))
+    found.append(
+        Task(
+            "rise_estimators",
+            measure_estimators,
+            first,
+            elephant,
+            {"label": label, "calls": calls, "reference": n},
+            n + 2 * calls[-1],
+        )
+    )
+    found.append(
+        Task(
+            "rise_stopping",
+            measure_stopping,
+            first,
+            elephant,
+            {"label": label, "tolerances": [0.2, 0.15, 0.1], "most": n, "reference": n},
+            n,
+        )
+    )
     return found
 
 
@@ -212,13 +267,31 @@ def alike(results):
     longest = runs[runs["masks"] == runs["masks"].max()]
     rows = []
     for (kind, picture), group in longest.groupby(["class", "picture"], sort=False):
-        maps = {(row.network, row.predicted): results.array("rise_runs", row.key, "maps")[row.place].astype(float) for row in group.itertuples()}
+        maps = {
+            (row.network, row.predicted): results.array("rise_runs", row.key, "maps")[
+                row.place
+            ].astype(float)
+            for row in group.itertuples()
+        }
         main = group["predicted"].iloc[0]
         networks = list(dict.fromkeys(group["network"]))
-        pairs = [("networks", (networks[0], main), (network, main), network) for network in networks[1:]]
-        pairs += [("classes", (network, main), (network, other), other) for network, other in maps if other != main]
+        pairs = [
+            ("networks", (networks[0], main), (network, main), network) for network in networks[1:]
+        ]
+        pairs += [
+            ("classes", (network, main), (network, other), other)
+            for network, other in maps
+            if other != main
+        ]
         rows += [
-            {"between": between, "class": kind, "picture": picture, "first": first[0], "second": second, "rank_correlation": rank_correlation(maps[first], maps[one])}
+            {
+                "between": between,
+                "class": kind,
+                "picture": picture,
+                "first": first[0],
+                "second": second,
+                "rank_correlation": rank_correlation(maps[first], maps[one]),
+            }
             for between, first, one, second in pairs
         ]
     return pd.DataFrame(rows)

@@ -21,15 +21,29 @@ LAB_SETTINGS = {
 """The lab's seven settings, by name."""
 
 LAB_PARAMETERS = (
-    "top_labels", "hide_color", "num_lime_features", "num_samples", "num_superpixels", "positive_only", "negative_only", "hide_rest",
+    "top_labels",
+    "hide_color",
+    "num_lime_features",
+    "num_samples",
+    "num_superpixels",
+    "positive_only",
+    "negative_only",
+    "hide_rest",
 )
 """The eight parameters that the lab studies."""
 
 CANDIDATES = "hide_color and num_superpixels"
 """What is combined to find a setting better than the seven: what `around` says to decide something and to cost nothing."""
 
-COLORS = {"black": (0, 0, 0), "mean colour": None, "white": (255, 255, 255), "red": (255, 0, 0), "green": (0, 255, 0),
-          "blue": (0, 0, 255), "blurred picture": "blur"}
+COLORS = {
+    "black": (0, 0, 0),
+    "mean colour": None,
+    "white": (255, 255, 255),
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "blurred picture": "blur",
+}
 """What may hide a superpixel, by name, as values of `hide_color`."""
 
 
@@ -103,7 +117,10 @@ def lab_settings():
     -------
     dict of str to lab.explain.setting.Setting
     """
-    return {name: dataclasses.replace(setting, num_samples=samples(setting.num_samples)) for name, setting in LAB_SETTINGS.items()}
+    return {
+        name: dataclasses.replace(setting, num_samples=samples(setting.num_samples))
+        for name, setting in LAB_SETTINGS.items()
+    }
 
 
 def grid(base):
@@ -119,11 +136,22 @@ def grid(base):
         By parameter and value, as people write it. Under "num_superpixels" the linear model is limited to as
         many superpixels as are shown, so that its fidelity is that of what is shown.
     """
-    found = {("hide_color", name): dataclasses.replace(base, hide_color=color) for name, color in COLORS.items()}
+    found = {
+        ("hide_color", name): dataclasses.replace(base, hide_color=color)
+        for name, color in COLORS.items()
+    }
     for n in (1, 2, 3, 5, 8, 10, 15, 20, 25, 30, 40):
-        found["num_superpixels", str(n)] = dataclasses.replace(base, num_superpixels=n, num_lime_features=n)
-    found |= {("superpixel_size", str(size)): dataclasses.replace(base, superpixel_size=size) for size in (3, 4, 6, 8)}
-    found |= {("kernel_width", str(width)): dataclasses.replace(base, kernel_width=width) for width in (0.1, 0.15, 0.25, 0.5, 1.0)}
+        found["num_superpixels", str(n)] = dataclasses.replace(
+            base, num_superpixels=n, num_lime_features=n
+        )
+    found |= {
+        ("superpixel_size", str(size)): dataclasses.replace(base, superpixel_size=size)
+        for size in (3, 4, 6, 8)
+    }
+    found |= {
+        ("kernel_width", str(width)): dataclasses.replace(base, kernel_width=width)
+        for width in (0.1, 0.15, 0.25, 0.5, 1.0)
+    }
     return found
 
 
@@ -139,21 +167,34 @@ def around(base):
     dict of (str, str) to lab.explain.setting.Setting
         By parameter and value, as people write it. Under `CANDIDATES` the value is of "hide_color" and "num_superpixels".
     """
+
     def alone(parameter, values):
-        return {(parameter, str(value)): dataclasses.replace(base, **{parameter: value}) for value in values}
+        return {
+            (parameter, str(value)): dataclasses.replace(base, **{parameter: value})
+            for value in values
+        }
 
     hidden = {name: COLORS[name] for name in ("black", "mean colour", "white", "blurred picture")}
     found = alone("top_labels", (1, 2, 3))
-    found |= {("hide_color", name): dataclasses.replace(base, hide_color=color) for name, color in hidden.items()}
+    found |= {
+        ("hide_color", name): dataclasses.replace(base, hide_color=color)
+        for name, color in hidden.items()
+    }
     found |= alone("num_lime_features", (10, 20, 100, 1000))
     found |= alone("num_samples", (samples(250), samples(1000), base.num_samples, samples(7000)))
     found |= alone("num_superpixels", (5, 8, 10, 15, 25))
     found |= alone("positive_only", (True, False))
-    found |= {("negative_only", str(only)): dataclasses.replace(base, positive_only=False, negative_only=only) for only in (True, False)}
+    found |= {
+        ("negative_only", str(only)): dataclasses.replace(
+            base, positive_only=False, negative_only=only
+        )
+        for only in (True, False)
+    }
     found |= alone("hide_rest", (True, False))
     return found | {
         (CANDIDATES, f"{name}, {n}"): dataclasses.replace(base, hide_color=color, num_superpixels=n)
-        for name, color in hidden.items() for n in (5, 8, 10, 15)
+        for name, color in hidden.items()
+        for n in (5, 8, 10, 15)
     }
 
 

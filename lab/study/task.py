@@ -52,7 +52,12 @@ class Task(NamedTuple):
         str
             16 hexadecimal digits.
         """
-        identity = {"table": self.table, "weights": weights, "picture": digest, "arguments": self.arguments}
+        identity = {
+            "table": self.table,
+            "weights": weights,
+            "picture": digest,
+            "arguments": self.arguments,
+        }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -29,7 +29,9 @@ def test_pictures_are_those_made_superpixel_by_superpixel(hide_color):
         for superpixel in np.flatnonzero(row == 0):
             expected[segments == superpixel] = game.hidden[segments == superpixel]
         np.testing.assert_array_equal(got, expected)
-    np.testing.assert_array_equal(game.pictures(np.stack([np.zeros(game.n), np.ones(game.n)])), [game.hidden, IMAGE])
+    np.testing.assert_array_equal(
+        game.pictures(np.stack([np.zeros(game.n), np.ones(game.n)])), [game.hidden, IMAGE]
+    )
 
 
 def test_what_hides_a_superpixel():
@@ -38,7 +40,9 @@ def test_what_hides_a_superpixel():
     segments = np.zeros((40, 40), int)
     segments[20:] = 1
     image[20:] += 100
-    hidden = {color: Game(Places(), image, segments, color).hidden for color in ((1, 2, 3), None, "blur")}
+    hidden = {
+        color: Game(Places(), image, segments, color).hidden for color in ((1, 2, 3), None, "blur")
+    }
     assert (hidden[1, 2, 3] == (1, 2, 3)).all()
     # Cut off, not rounded, as by the package.
     np.testing.assert_array_equal(hidden[None][[0, -1], 0], [[5, 10, 15], [105, 110, 115]])
@@ -47,7 +51,10 @@ def test_what_hides_a_superpixel():
 
 
 def test_the_blurred_picture_is_a_gaussians():
-    expected = np.stack([gaussian_filter(IMAGE[..., c].astype(float), 10, mode="nearest") for c in range(3)], axis=-1)
+    expected = np.stack(
+        [gaussian_filter(IMAGE[..., c].astype(float), 10, mode="nearest") for c in range(3)],
+        axis=-1,
+    )
     assert blurred(IMAGE).dtype == np.uint8
     np.testing.assert_allclose(blurred(IMAGE), expected, atol=0.6)
     flat = np.full((40, 40, 3), 77, np.uint8)
@@ -67,7 +74,9 @@ def test_coalitions_are_answered_in_their_order_and_a_chunk_at_a_time():
     seen = []
     answers = game(kept, lambda chunks: (seen.append(chunk) or chunk for chunk in chunks))
     assert drawn == [CHUNK, 30] and len(seen) == 2 and model.calls == CHUNK + 30
-    np.testing.assert_allclose(answers[[0, -1]], Places()(game.pictures(kept[[0, -1]]))[:, [2, 0]], atol=1e-12)
+    np.testing.assert_allclose(
+        answers[[0, -1]], Places()(game.pictures(kept[[0, -1]]))[:, [2, 0]], atol=1e-12
+    )
     value = game.value(kept)
     assert model.calls == CHUNK + 30 and value.dtype == np.float64 and value.shape == (CHUNK + 30,)
     np.testing.assert_array_equal(value, answers[:, 0])
@@ -86,7 +95,14 @@ def test_superpixels_that_are_none(segments, message):
         Game(Places(), IMAGE, segments, None)
 
 
-@pytest.mark.parametrize("image, got", [(IMAGE / 255, "of float64"), (IMAGE[..., 0], r"\(64, 80\) of uint8"), (IMAGE[..., [0, 1, 2, 2]], r"80, 4\)")])
+@pytest.mark.parametrize(
+    "image, got",
+    [
+        (IMAGE / 255, "of float64"),
+        (IMAGE[..., 0], r"\(64, 80\) of uint8"),
+        (IMAGE[..., [0, 1, 2, 2]], r"80, 4\)"),
+    ],
+)
 def test_a_picture_that_is_none(image, got):
     for use in (superpixels, lambda image: Game(Places(), image, superpixels(IMAGE), None)):
         with pytest.raises(ValueError, match=f"image must be .* uint8, got .*{got}"):

@@ -6,7 +6,14 @@ import sklearn.metrics
 from lime.lime_image import LimeImageExplainer
 
 from lab.explain.game import superpixels
-from lab.explain.lime import KEPT_CLASSES, leading_classes, lime_explanation, lime_explanations, locality, perturbations
+from lab.explain.lime import (
+    KEPT_CLASSES,
+    leading_classes,
+    lime_explanation,
+    lime_explanations,
+    locality,
+    perturbations,
+)
 from lab.explain.setting import Setting
 from lab.networks import asking
 from lab.networks.asking import CHUNK
@@ -20,8 +27,14 @@ def image():
 
 def package(image, setting, model):
     """What the `lime` package itself makes of a picture."""
-    return LimeImageExplainer(kernel_width=setting.kernel_width, random_state=setting.seed).explain_instance(
-        image, model, top_labels=setting.top_labels, hide_color=setting.hide_color, num_features=setting.num_lime_features,
+    return LimeImageExplainer(
+        kernel_width=setting.kernel_width, random_state=setting.seed
+    ).explain_instance(
+        image,
+        model,
+        top_labels=setting.top_labels,
+        hide_color=setting.hide_color,
+        num_features=setting.num_lime_features,
         num_samples=setting.num_samples,
     )
 
@@ -44,10 +57,16 @@ def test_weights_are_the_packages_to_the_last_bit(image, setting):
     for label in expected.top_labels:
         assert got.package.local_exp[label] == expected.local_exp[label]
         assert got.package.intercept[label] == expected.intercept[label]
-    assert dict(enumerate(got.weights)) == dict.fromkeys(range(got.game.n), 0) | dict(expected.local_exp[got.label])
+    assert dict(enumerate(got.weights)) == dict.fromkeys(range(got.game.n), 0) | dict(
+        expected.local_exp[got.label]
+    )
     assert got.intercept == expected.intercept[got.label]
     picture, mask = expected.get_image_and_mask(
-        got.label, setting.positive_only, setting.negative_only, setting.hide_rest, setting.num_superpixels
+        got.label,
+        setting.positive_only,
+        setting.negative_only,
+        setting.hide_rest,
+        setting.num_superpixels,
     )
     np.testing.assert_array_equal(got.rendering, picture)
     np.testing.assert_array_equal(got.shown, mask != 0)
@@ -58,7 +77,11 @@ def test_weights_are_the_packages_with_a_thousand_classes():
     expected, got = package(image, setting, model), lime_explanation(model, image, setting)
     assert got.package.top_labels == expected.top_labels
     for label in expected.top_labels:
-        np.testing.assert_allclose(np.array(sorted(got.package.local_exp[label])), np.array(sorted(expected.local_exp[label])), atol=1e-6)
+        np.testing.assert_allclose(
+            np.array(sorted(got.package.local_exp[label])),
+            np.array(sorted(expected.local_exp[label])),
+            atol=1e-6,
+        )
 
 
 def test_a_class_that_is_not_among_the_leading_ones(image):
@@ -67,7 +90,11 @@ def test_a_class_that_is_not_among_the_leading_ones(image):
     everything = package(image, dataclasses.replace(setting, top_labels=4), model)
     got = lime_explanation(model, image, setting, label=last)
     assert got.label == last
-    np.testing.assert_allclose(got.weights[[s for s, _ in everything.local_exp[last]]], [w for _, w in everything.local_exp[last]], atol=1e-6)
+    np.testing.assert_allclose(
+        got.weights[[s for s, _ in everything.local_exp[last]]],
+        [w for _, w in everything.local_exp[last]],
+        atol=1e-6,
+    )
 
 
 def test_the_leading_classes_are_kept_and_the_one_asked_for():
@@ -76,21 +103,33 @@ def test_the_leading_classes_are_kept_and_the_one_asked_for():
     asked = leading_classes(model, image, int(order[-1]))
     assert asked.classes == [*order[:KEPT_CLASSES], order[-1]]
     np.testing.assert_array_equal(asked(image[None]), model(image[None])[:, asked.classes])
-    assert leading_classes(model, image, int(order[3])).classes == leading_classes(model, image).classes == list(order[:KEPT_CLASSES])
+    assert (
+        leading_classes(model, image, int(order[3])).classes
+        == leading_classes(model, image).classes
+        == list(order[:KEPT_CLASSES])
+    )
     weights = lime_explanation(model, image, Setting(num_samples=100), int(order[-1])).weights
-    only = lime_explanation(lambda pictures: model(pictures)[:, order[-1:]], image, Setting(num_samples=100)).weights
+    only = lime_explanation(
+        lambda pictures: model(pictures)[:, order[-1:]], image, Setting(num_samples=100)
+    ).weights
     np.testing.assert_allclose(weights, only, atol=1e-9)
 
 
 def test_what_an_explanation_holds(image):
     got = lime_explanation(Places(), image, Setting(num_samples=300, num_superpixels=4, seed=5))
     np.testing.assert_array_equal(got.kept, perturbations(got.game.n, 300, 5))
-    np.testing.assert_allclose(got.probability, Places()(got.game.pictures(got.kept))[:, got.label], atol=1e-12)
+    np.testing.assert_allclose(
+        got.probability, Places()(got.game.pictures(got.kept))[:, got.label], atol=1e-12
+    )
     assert got.saliency.dtype == np.float32 and got.saliency.shape == image.shape[:2]
     for superpixel, weight in enumerate(got.weights):
         there = got.game.segments == superpixel
-        assert (got.saliency[there] == np.float32(weight)).all() and (got.shown[there] == got.chosen[superpixel]).all()
-    assert set(np.flatnonzero(got.chosen)) == {s for s in np.argsort(-got.weights)[:4] if got.weights[s] > 0}
+        assert (got.saliency[there] == np.float32(weight)).all() and (
+            got.shown[there] == got.chosen[superpixel]
+        ).all()
+    assert set(np.flatnonzero(got.chosen)) == {
+        s for s in np.argsort(-got.weights)[:4] if got.weights[s] > 0
+    }
 
 
 def test_a_linear_model_is_explained_perfectly(image):
@@ -107,7 +146,9 @@ def test_a_linear_model_is_explained_perfectly(image):
     np.testing.assert_allclose(got.weights, truth / 100, atol=1e-4)
     assert got.chosen.sum() == min(15, (truth > 0).sum())
     assert set(np.flatnonzero(got.chosen)) == set(np.argsort(-truth)[: got.chosen.sum()])
-    balanced = lime_explanation(linear, image, Setting(num_samples=3000, sampling="balanced"), label=0)
+    balanced = lime_explanation(
+        linear, image, Setting(num_samples=3000, sampling="balanced"), label=0
+    )
     np.testing.assert_allclose(balanced.weights, truth / 100, atol=1e-3)
 
 
@@ -158,7 +199,9 @@ def test_model_calls_are_shared_between_settings(image):
         np.testing.assert_array_equal(together[name].rendering, apart.rendering)
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"superpixel_size": 8}, {"sampling": "balanced"}, {"hide_color": None}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"superpixel_size": 8}, {"sampling": "balanced"}, {"hide_color": None}]
+)
 def test_what_makes_other_pictures_is_asked_anew(image, change):
     model, setting = Places(), Setting(num_samples=250)
     lime_explanations(model, image, {"a": setting, "b": dataclasses.replace(setting, **change)})
@@ -185,7 +228,9 @@ def test_answers_are_kept_on_disk_and_interrupted_work_goes_on(image, tmp_path, 
     first = lime_explanation(model, image, setting)
     assert model.calls == 1 + 1000
     again = lime_explanation(model, image, setting)
-    shorter = lime_explanation(model, image, dataclasses.replace(setting, num_samples=2 * CHUNK, num_superpixels=4))
+    shorter = lime_explanation(
+        model, image, dataclasses.replace(setting, num_samples=2 * CHUNK, num_superpixels=4)
+    )
     assert model.calls == 1 + 1000
     np.testing.assert_array_equal(first.weights, again.weights)
     np.testing.assert_array_equal(shorter.probability, first.probability[: 2 * CHUNK])

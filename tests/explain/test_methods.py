@@ -32,7 +32,9 @@ class Square(Counting):
 def interacting(images):
     """A score with interactions between places, of which no sample of coalitions tells all."""
     brightness = np.asarray(images, float).mean(axis=3)[:, ::4, ::4] / 100
-    score = np.sin(brightness * np.arange(20)).mean(axis=2).prod(axis=1, where=np.arange(16) < 2) + np.cos(9 * brightness.mean(axis=(1, 2)))
+    score = np.sin(brightness * np.arange(20)).mean(axis=2).prod(
+        axis=1, where=np.arange(16) < 2
+    ) + np.cos(9 * brightness.mean(axis=(1, 2)))
     return np.stack([score, -score], axis=1)
 
 
@@ -40,7 +42,9 @@ def interacting(images):
 def image():
     """Dark tiles and a sparkling red square, which quickshift finds again as a superpixel of its own."""
     rng = np.random.default_rng(3)
-    plain = rng.integers([30, 30, 30], [120, 226, 226], (4, 5, 3)).repeat(16, axis=0).repeat(16, axis=1)
+    plain = (
+        rng.integers([30, 30, 30], [120, 226, 226], (4, 5, 3)).repeat(16, axis=0).repeat(16, axis=1)
+    )
     image = (plain + rng.integers(-10, 10, plain.shape)).astype(np.uint8)
     image[SQUARE] = rng.choice([215, 255], (16, 16, 1)) * np.array([1, 0.1, 0.1])
     return image
@@ -60,7 +64,10 @@ def drawn(n, seed=0):
 
 
 def test_names():
-    assert [*METHODS, *REFERENCES] == list(METHOD_NAMES) and set(COMPARED) == {*ASKING, *BASELINES} < set(METHODS)
+    assert [*METHODS, *REFERENCES] == list(METHOD_NAMES) and set(COMPARED) == {
+        *ASKING,
+        *BASELINES,
+    } < set(METHODS)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -68,12 +75,18 @@ def test_names():
 def test_the_budget_is_never_exceeded_and_nearly_used(image, method, budget):
     model = Square(batch_size=7)
     saliency = explain(method, model, image, 1, budget)
-    assert saliency.shape == image.shape[:2] and saliency.dtype == np.float32 and np.isfinite(saliency).all()
+    assert (
+        saliency.shape == image.shape[:2]
+        and saliency.dtype == np.float32
+        and np.isfinite(saliency).all()
+    )
     assert max(model.batches, default=0) <= 7
     if method in BASELINES:
         assert model.calls == 0
     else:
-        assert (0.8 if method == "nested" and budget < 100 else 0.9) * budget < model.calls <= budget  # two lattices of windows, which come in few sizes
+        assert (
+            (0.8 if method == "nested" and budget < 100 else 0.9) * budget < model.calls <= budget
+        )  # two lattices of windows, which come in few sizes
 
 
 @pytest.mark.parametrize("method", ASKING)
@@ -124,11 +137,15 @@ def test_no_call_is_made_twice(image, monkeypatch, tmp_path, method):
 
 
 def test_lime_is_the_packages_with_its_defaults(image):
-    expected = LimeImageExplainer(random_state=4).explain_instance(image, Square(), labels=(1,), top_labels=None, num_samples=300)
+    expected = LimeImageExplainer(random_state=4).explain_instance(
+        image, Square(), labels=(1,), top_labels=None, num_samples=300
+    )
     weights = np.array([weight for _, weight in sorted(expected.local_exp[1])])
     saliency = explain("lime", Square(), image, 1, 300, seed=4)
     np.testing.assert_allclose(saliency, weights[expected.segments], atol=1e-6)
-    own = lime_explanation(Square(), image, dataclasses.replace(PACKAGE, num_samples=300, seed=4), label=1)
+    own = lime_explanation(
+        Square(), image, dataclasses.replace(PACKAGE, num_samples=300, seed=4), label=1
+    )
     np.testing.assert_allclose(saliency, own.saliency, atol=1e-6)
 
 
@@ -136,7 +153,9 @@ def test_lime_is_the_packages_with_its_defaults(image):
 def test_a_picture_is_explained_as_the_game_of_its_superpixels(image, method):
     game = Game(Asked(Square(), [1]), image, superpixels(image), PACKAGE.hide_color)
     weights = attribute(method, game.value, game.n, 300, seed=2)
-    np.testing.assert_allclose(weights[game.segments], explain(method, Square(), image, 1, 300, seed=2), atol=1e-6)
+    np.testing.assert_allclose(
+        weights[game.segments], explain(method, Square(), image, 1, 300, seed=2), atol=1e-6
+    )
 
 
 def test_another_librarys_answer():
@@ -145,16 +164,42 @@ def test_another_librarys_answer():
     image = ((37 * y + 11 * x * x + 53 * c) % 256).astype(np.uint8)
 
     def predict(images):
-        rough = np.asarray(images, float)[..., 0].reshape(-1, 3, 4, 3, 5).std(axis=(2, 4)).reshape(-1, 9) / 80
+        rough = (
+            np.asarray(images, float)[..., 0]
+            .reshape(-1, 3, 4, 3, 5)
+            .std(axis=(2, 4))
+            .reshape(-1, 9)
+            / 80
+        )
         pairs = (rough * np.roll(rough, 1, axis=1)) @ np.cos(2 * np.arange(9))
         score = rough @ np.sin(np.arange(9) + 1) + pairs + rough[:, ::4].prod(axis=1) - 0.5
         return np.stack([1 / (1 + np.exp(score)), 1 / (1 + np.exp(-score))], axis=1)
 
     game = Game(Asked(predict, [1]), image, y[..., 0] // 4 * 3 + x[..., 0] // 5, PACKAGE.hide_color)
-    lime = [0.205567, 0.072679, 0.017237, -0.105766, -0.237809, -0.089639, 0.167793, 0.132255, 0.115206]
+    lime = [
+        0.205567,
+        0.072679,
+        0.017237,
+        -0.105766,
+        -0.237809,
+        -0.089639,
+        0.167793,
+        0.132255,
+        0.115206,
+    ]
     np.testing.assert_allclose(attribute("lime", game.value, 9, 202), lime, atol=2e-6)
     # All coalitions with Shapley's kernel as weights: a linear regression by Captum, too.
-    kernel_shap = [0.217716, 0.105223, 0.037216, -0.10658, -0.219944, -0.070434, 0.200813, 0.140851, 0.091878]
+    kernel_shap = [
+        0.217716,
+        0.105223,
+        0.037216,
+        -0.10658,
+        -0.219944,
+        -0.070434,
+        0.200813,
+        0.140851,
+        0.091878,
+    ]
     for method in ("shap", "shapley"):
         np.testing.assert_allclose(attribute(method, game.value, 9, 2**9), kernel_shap, atol=2e-6)
 
@@ -163,7 +208,9 @@ def test_another_librarys_answer():
 def test_kernel_shap_with_all_coalitions_is_exact(n):
     value, asked = drawn(n), []
     counted = lambda kept: asked.append(len(kept)) or value(kept)  # noqa: E731
-    np.testing.assert_allclose(attribute("shap", counted, n, 2**n), attribute("shapley", value, n), atol=1e-8)
+    np.testing.assert_allclose(
+        attribute("shap", counted, n, 2**n), attribute("shapley", value, n), atol=1e-8
+    )
     assert sum(asked) <= 2**n
 
 
@@ -179,7 +226,9 @@ def test_kernel_shap_with_all_coalitions_of_superpixels_is_exact():
     game = Game(Asked(model, [0]), image, segments, PACKAGE.hide_color)
     assert 4 <= game.n <= 8
     truth = attribute("shapley", game.value, game.n)
-    np.testing.assert_allclose(explain("shap", model, image, 0, 2**game.n), truth[segments], atol=1e-6)
+    np.testing.assert_allclose(
+        explain("shap", model, image, 0, 2**game.n), truth[segments], atol=1e-6
+    )
     whole, nothing = model(np.stack([image, game.hidden]))[:, 0]
     assert truth.sum() == pytest.approx(whole - nothing)
     assert np.ptp(truth) > 0.01
@@ -218,10 +267,14 @@ def test_exact_shapley_is_the_mean_over_all_orders():
 
 def test_exact_shapley_in_closed_form():
     all_needed = lambda kept: kept[:, :3].prod(axis=1)  # noqa: E731
-    np.testing.assert_allclose(attribute("shapley", all_needed, 12), [1 / 3] * 3 + [0] * 9, atol=1e-12)
+    np.testing.assert_allclose(
+        attribute("shapley", all_needed, 12), [1 / 3] * 3 + [0] * 9, atol=1e-12
+    )
     largest = lambda kept: (kept * [1, 2, 4]).max(axis=1)  # noqa: E731
     # The airport game: each step is shared by those who need it.
-    np.testing.assert_allclose(attribute("shapley", largest, 3), [1 / 3, 1 / 3 + 1 / 2, 1 / 3 + 1 / 2 + 2])
+    np.testing.assert_allclose(
+        attribute("shapley", largest, 3), [1 / 3, 1 / 3 + 1 / 2, 1 / 3 + 1 / 2 + 2]
+    )
 
 
 def test_exact_shapley_refuses_too_many_features():
@@ -231,13 +284,17 @@ def test_exact_shapley_refuses_too_many_features():
 
 def test_a_linear_model_gives_lime_its_weights():
     weights = np.random.default_rng(0).normal(size=12)
-    np.testing.assert_allclose(attribute("lime", lambda kept: 0.5 + kept @ weights, 12, 3000), weights, atol=0.02)
+    np.testing.assert_allclose(
+        attribute("lime", lambda kept: 0.5 + kept @ weights, 12, 3000), weights, atol=0.02
+    )
 
 
 def test_occlusion_on_a_game_is_the_loss_of_each_feature():
     value = drawn(5)
     whole = np.ones((1, 5), int)
-    expected = [value(whole)[0] - value(whole - np.eye(5, dtype=int)[[feature]])[0] for feature in range(5)]
+    expected = [
+        value(whole)[0] - value(whole - np.eye(5, dtype=int)[[feature]])[0] for feature in range(5)
+    ]
     np.testing.assert_allclose(attribute("occlusion", value, 5), expected)
 
 
@@ -272,7 +329,9 @@ def test_windows_cover_every_pixel(shape, most):
 
 @pytest.mark.parametrize("method, estimator", [("rise", "regression"), ("rise_average", "average")])
 def test_rise_is_rises_own(image, method, estimator):
-    expected = Rise(Square(), nb_samples=60, seed=3, estimator=estimator).explain_classes(image, [1])[0]
+    expected = Rise(Square(), nb_samples=60, seed=3, estimator=estimator).explain_classes(
+        image, [1]
+    )[0]
     np.testing.assert_allclose(explain(method, Square(), image, 1, 60, seed=3), expected, atol=1e-6)
 
 
@@ -286,7 +345,9 @@ def test_rise_on_a_game_is_the_mean_value_given_that_a_feature_is_kept():
 def test_baselines():
     image = np.full((40, 60, 3), 100, np.uint8)
     image[:, 30:] = 200
-    centre, edges, noise = (explain(method, None, image, 0, 1) for method in ("centre", "edges", "random"))
+    centre, edges, noise = (
+        explain(method, None, image, 0, 1) for method in ("centre", "edges", "random")
+    )
     assert centre[19:21, 29:31].min() == centre.max()
     np.testing.assert_allclose(centre, centre[::-1, ::-1])
     # A quarter of the picture's width from the middle is one standard deviation.
@@ -307,15 +368,29 @@ def test_baselines():
         ({"budget": 0}, ValueError, "budget must be at least 1, got 0"),
         ({"budget": 1e3}, TypeError, "budget must be an integer"),
         ({"seed": -1}, ValueError, "seed"),
-        ({"method": "lime", "budget": 20}, ValueError, r"at least 21 model calls for lime .*got 20"),
-        ({"method": "shap", "budget": 81}, ValueError, r"at least 82 model calls for shap .*got 81"),
+        (
+            {"method": "lime", "budget": 20},
+            ValueError,
+            r"at least 21 model calls for lime .*got 20",
+        ),
+        (
+            {"method": "shap", "budget": 81},
+            ValueError,
+            r"at least 82 model calls for shap .*got 81",
+        ),
         ({"method": "rise", "budget": 1}, ValueError, "at least 2 model calls for rise"),
         ({"method": "occlusion", "budget": 1}, ValueError, "at least 2 model calls for occlusion"),
     ],
 )
 def test_bad_input_costs_no_call(image, changed, error, message):
     model = Square()
-    arguments = {"method": "occlusion", "black_box": model, "image": image, "label": 1, "budget": 100} | changed
+    arguments = {
+        "method": "occlusion",
+        "black_box": model,
+        "image": image,
+        "label": 1,
+        "budget": 100,
+    } | changed
     with pytest.raises(error, match=message):
         explain(**arguments)
     assert model.calls == 0
@@ -331,7 +406,10 @@ def test_bad_answers(image, method):
         explain(method, lambda images: np.full((len(images), 2), np.nan), image, 0, 100)
 
 
-@pytest.mark.parametrize("method, least", [("lime", 21), ("shap", 82), ("rise", 2), ("rise_average", 1), ("occlusion", 2)])
+@pytest.mark.parametrize(
+    "method, least",
+    [("lime", 21), ("shap", 82), ("rise", 2), ("rise_average", 1), ("occlusion", 2)],
+)
 def test_least_budgets_are_enough(image, method, least):
     model = Square()
     assert np.isfinite(explain(method, model, image, 1, least)).all()

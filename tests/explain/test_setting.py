@@ -11,7 +11,10 @@ from lab.explain.setting import Setting
     "arguments, message",
     [
         ({"positive_only": True, "negative_only": True}, "cannot both be True"),
-        ({"hide_color": (0, 0, 256)}, r"hide_color must be three whole numbers in \[0, 255\].*got \(0, 0, 256\)"),
+        (
+            {"hide_color": (0, 0, 256)},
+            r"hide_color must be three whole numbers in \[0, 255\].*got \(0, 0, 256\)",
+        ),
         ({"hide_color": (0, 0.5, 0)}, "hide_color"),
         ({"hide_color": (0, 0)}, "hide_color"),
         ({"hide_color": 0}, "hide_color"),
@@ -38,11 +41,32 @@ def test_bad_values_are_named(arguments, message):
 
 
 def test_a_colour_is_a_colour_however_it_is_written():
-    assert Setting(hide_color=[1, 2, 3]) == Setting(hide_color=np.array([1, 2, 3])) == Setting(hide_color=(1.0, 2, 3))
-    assert len({Setting(hide_color=[1, 2, 3]), Setting(hide_color=(1, 2, 3)), Setting(hide_color=None), Setting(hide_color="blur")}) == 3
+    assert (
+        Setting(hide_color=[1, 2, 3])
+        == Setting(hide_color=np.array([1, 2, 3]))
+        == Setting(hide_color=(1.0, 2, 3))
+    )
+    assert (
+        len(
+            {
+                Setting(hide_color=[1, 2, 3]),
+                Setting(hide_color=(1, 2, 3)),
+                Setting(hide_color=None),
+                Setting(hide_color="blur"),
+            }
+        )
+        == 3
+    )
 
 
-@pytest.mark.parametrize("setting", [Setting(), Setting(hide_color=None, seed=7), Setting(hide_color="blur", sampling="balanced", kernel_width=0.1)])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting(),
+        Setting(hide_color=None, seed=7),
+        Setting(hide_color="blur", sampling="balanced", kernel_width=0.1),
+    ],
+)
 def test_a_setting_survives_json(setting):
     assert Setting(**json.loads(json.dumps(dataclasses.asdict(setting)))) == setting
 

@@ -17,8 +17,20 @@ def ready(project, monkeypatch):  # noqa: F811
     root = project.parent
     monkeypatch.setattr(archive, "ROOT", root)
     notebook(root, executed=True)
-    for name in ("rise.py", "README.md", "tests/test_rise.py", "data/bear.jpg", ".cache/a", ".venv/b", "lab/room/c.py",
-                 "lab/room/__pycache__/c.pyc", "data/.hidden", "report/results/numbers.npz", "report/results/.numbers.csv.part", "report/quick/results/numbers.csv"):
+    for name in (
+        "rise.py",
+        "README.md",
+        "tests/test_rise.py",
+        "data/bear.jpg",
+        ".cache/a",
+        ".venv/b",
+        "lab/room/c.py",
+        "lab/room/__pycache__/c.pyc",
+        "data/.hidden",
+        "report/results/numbers.npz",
+        "report/results/.numbers.csv.part",
+        "report/quick/results/numbers.csv",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
     drawn(project)
@@ -27,8 +39,18 @@ def ready(project, monkeypatch):  # noqa: F811
 
 
 def notebook(root, executed, outputs=()):
-    cells = [nbformat.v4.new_code_cell(f"{n}", execution_count=n if executed else None, outputs=list(outputs)) for n in (1, 2)]
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("title"), *cells, nbformat.v4.new_code_cell("")]), root / "LIME.ipynb")
+    cells = [
+        nbformat.v4.new_code_cell(
+            f"{n}", execution_count=n if executed else None, outputs=list(outputs)
+        )
+        for n in (1, 2)
+    ]
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_markdown_cell("title"), *cells, nbformat.v4.new_code_cell("")]
+        ),
+        root / "LIME.ipynb",
+    )
 
 
 def refused(*arguments):
@@ -45,8 +67,21 @@ def test_holds_what_is_handed_in_and_nothing_else(ready, capsys):
         assert packed.testzip() is None
         names = {name.removeprefix("doe_jane_LIME_RISE/") for name in packed.namelist()}
     assert names == {
-        "LIME.ipynb", "rise.py", "README.md", "lab/room/c.py", "tests/test_rise.py", "data/bear.jpg", "report/report.pdf", "report/report.png", "report/report.sha256",
-        "report/report.typ", "report/figures/dot.svg", "report/figures/results.sha256", "report/results/a_provenance.csv", "report/results/numbers.csv", "report/results/numbers.npz",
+        "LIME.ipynb",
+        "rise.py",
+        "README.md",
+        "lab/room/c.py",
+        "tests/test_rise.py",
+        "data/bear.jpg",
+        "report/report.pdf",
+        "report/report.png",
+        "report/report.sha256",
+        "report/report.typ",
+        "report/figures/dot.svg",
+        "report/figures/results.sha256",
+        "report/results/a_provenance.csv",
+        "report/results/numbers.csv",
+        "report/results/numbers.npz",
     }
     assert "doe_jane_LIME_RISE.zip (0.0 MB)" in capsys.readouterr().out
 
@@ -62,7 +97,9 @@ def test_same_content_gives_the_same_bytes(ready):
     assert target.read_bytes() == first
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a b", "a/b", ".hidden", "-x", "a\n", "nul\0", "x" * 101, "a.b"])
+@pytest.mark.parametrize(
+    "name", ["", "../up", "a b", "a/b", ".hidden", "-x", "a\n", "nul\0", "x" * 101, "a.b"]
+)
 def test_unsafe_names_are_refused(ready, name):
     assert "NAME" in refused(name)
     assert not (ready / "dist").exists()
@@ -78,7 +115,11 @@ def test_a_notebook_that_was_not_run_is_refused(ready):
 
 
 def test_a_notebook_with_an_error_is_refused(ready):
-    notebook(ready, executed=True, outputs=[nbformat.v4.new_output("error", ename="ValueError", evalue="bad", traceback=[])])
+    notebook(
+        ready,
+        executed=True,
+        outputs=[nbformat.v4.new_output("error", ename="ValueError", evalue="bad", traceback=[])],
+    )
     assert refused("a").startswith("LIME.ipynb: cell 2 holds an error")
 
 
@@ -123,10 +164,27 @@ def test_most_mail_servers_take_it(unpacked):
 
 def test_unpacked_in_an_empty_folder_its_own_tests_pass(unpacked):
     # Some quick ones. Whatever makes modules of this folder visible must not help the unpacked one.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "PYTEST"))
+    }
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "sentences or captions or arrows or same_pdf", "tests/hand_in/test_report.py"],
-        cwd=unpacked[0], env=environment, capture_output=True, text=True,
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-k",
+            "sentences or captions or arrows or same_pdf",
+            "tests/hand_in/test_report.py",
+        ],
+        cwd=unpacked[0],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert ROOT not in unpacked[0].parents

@@ -13,10 +13,15 @@ COMMITTED = ROOT / "report" / "results"
 
 
 def results_are_those_that_come_with_the_lab():
-    return Results(COMMITTED).table("lime_provenance").set_index("name")["value"]["profile"] == "study"
+    return (
+        Results(COMMITTED).table("lime_provenance").set_index("name")["value"]["profile"] == "study"
+    )
 
 
-@pytest.mark.skipif(not results_are_those_that_come_with_the_lab(), reason="make report says which sentences hold for your own results")
+@pytest.mark.skipif(
+    not results_are_those_that_come_with_the_lab(),
+    reason="make report says which sentences hold for your own results",
+)
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_claim_holds_for_the_committed_results(name):
     assert CLAIMS[name](Results(COMMITTED)), sentence(name)
@@ -59,7 +64,11 @@ def test_an_error_in_a_condition_is_no_silent_no(copied, monkeypatch):
 
 def test_where_a_claim_is_stated(tmp_path, monkeypatch):
     (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "report.typ").write_text('Text #claim("one")[One.] and #claim("two")[two].')
+    (tmp_path / "report" / "report.typ").write_text(
+        'Text #claim("one")[One.] and #claim("two")[two].'
+    )
     (tmp_path / "A.ipynb").write_text('"Two. <!-- claim: two -->"')
     monkeypatch.setattr(claims, "ROOT", tmp_path)
-    assert stated() == {"report/report.typ": ["one", "two"], "A.ipynb": ["two"]} and stated_in("two") == ["report/report.typ", "A.ipynb"]
+    assert stated() == {"report/report.typ": ["one", "two"], "A.ipynb": ["two"]} and stated_in(
+        "two"
+    ) == ["report/report.typ", "A.ipynb"]

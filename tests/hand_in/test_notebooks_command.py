@@ -17,7 +17,11 @@ def _notebook(path, *sources):
 
 def test_cells_run_in_order_in_the_notebooks_folder(tmp_path, capfd):
     (tmp_path / "data.txt").write_text("found")
-    path = _notebook(tmp_path / "book.ipynb", "text = open('data.txt').read()", "import sys\nprint(text)\nprint('a warning', file=sys.stderr)")
+    path = _notebook(
+        tmp_path / "book.ipynb",
+        "text = open('data.txt').read()",
+        "import sys\nprint(text)\nprint('a warning', file=sys.stderr)",
+    )
     notebooks.main([str(path)])
     cells = nbformat.read(path, as_version=4).cells
     assert [cell.execution_count for cell in cells] == [1, 2]
@@ -31,16 +35,28 @@ def test_a_failing_notebook_is_left_as_it_was(tmp_path):
     before = path.read_bytes()
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         notebooks.execute(path)
-    with pytest.raises(SystemExit, match="book.ipynb is left as it was, for a cell of it failed: ZeroDivisionError"):
+    with pytest.raises(
+        SystemExit, match="book.ipynb is left as it was, for a cell of it failed: ZeroDivisionError"
+    ):
         notebooks.main([str(path)])
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["book.ipynb"]
 
 
 def test_a_killed_run_leaves_the_notebook_as_it_was(tmp_path):
-    path = _notebook(tmp_path / "book.ipynb", "'before'", "import time; print('sleeping', flush=True); time.sleep(600)")
+    path = _notebook(
+        tmp_path / "book.ipynb",
+        "'before'",
+        "import time; print('sleeping', flush=True); time.sleep(600)",
+    )
     before = path.read_bytes()
-    process = subprocess.Popen([sys.executable, "-m", "lab.hand_in.notebooks", path], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lab.hand_in.notebooks", path],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     for line in process.stderr:
         if "sleeping" in line:
             break
@@ -50,9 +66,13 @@ def test_a_killed_run_leaves_the_notebook_as_it_was(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["book.ipynb"]
 
 
-@pytest.mark.parametrize("arguments, environment, message", [
-    (["no.ipynb"], None, "there is no notebook no.ipynb"), (["LIME.ipynb"], "much", "LAB_PROFILE must be one of quick, full, study, got 'much'"),
-])
+@pytest.mark.parametrize(
+    "arguments, environment, message",
+    [
+        (["no.ipynb"], None, "there is no notebook no.ipynb"),
+        (["LIME.ipynb"], "much", "LAB_PROFILE must be one of quick, full, study, got 'much'"),
+    ],
+)
 def test_bad_input_is_one_line(monkeypatch, arguments, environment, message):
     monkeypatch.chdir(ROOT)
     if environment:

@@ -41,7 +41,9 @@ def project(tmp_path, monkeypatch):
 
 def record(folder, name, **facts):
     facts = {"date": "2020-02-02", "network_1": "One", "picture bear/one": "0123", **facts}
-    pd.DataFrame(facts.items(), columns=["name", "value"]).to_csv(folder / "results" / f"{name}_provenance.csv", index=False)
+    pd.DataFrame(facts.items(), columns=["name", "value"]).to_csv(
+        folder / "results" / f"{name}_provenance.csv", index=False
+    )
     drawn(folder)
 
 
@@ -54,24 +56,48 @@ def test_builds_the_same_pdf_from_the_same_results(project):
     pdf = report.build(project)
     first = pdf.read_bytes()
     assert first.startswith(b"%PDF")
-    assert b"D:20200202" in first or b"2020-02-02" in first  # not today: the day of the measurements
+    assert (
+        b"D:20200202" in first or b"2020-02-02" in first
+    )  # not today: the day of the measurements
     report.build(project)
     assert pdf.read_bytes() == first
-    assert sorted(path.name for path in project.iterdir() if path.name != ".lock") == ["figures", "report.pdf", "report.png", "report.sha256", "report.typ", "results"]
+    assert sorted(path.name for path in project.iterdir() if path.name != ".lock") == [
+        "figures",
+        "report.pdf",
+        "report.png",
+        "report.sha256",
+        "report.typ",
+        "results",
+    ]
     report.check_built(project)
 
 
 @pytest.mark.skipif(not shutil.which("sha256sum"), reason="needs sha256sum")
 def test_digests_are_those_of_sha256sum(project):
     report.build(project)
-    checked = subprocess.run(["sha256sum", "--check", "--strict", "report.sha256"], cwd=project, capture_output=True, text=True)
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", "report.sha256"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+    )
     assert checked.returncode == 0, checked.stderr
     assert set(checked.stdout.splitlines()) == {
-        f"{name}: OK" for name in ("report.pdf", "report.png", "report.typ", "results/numbers.csv", "results/a_provenance.csv", "figures/dot.svg")
+        f"{name}: OK"
+        for name in (
+            "report.pdf",
+            "report.png",
+            "report.typ",
+            "results/numbers.csv",
+            "results/a_provenance.csv",
+            "figures/dot.svg",
+        )
     }
 
 
-@pytest.mark.parametrize("name, command", [("results/numbers.csv", "make study"), ("figures/dot.svg", "make figures")])
+@pytest.mark.parametrize(
+    "name, command", [("results/numbers.csv", "make study"), ("figures/dot.svg", "make figures")]
+)
 def test_what_is_missing_is_named_with_the_command_that_makes_it(project, name, command):
     (project / name).unlink()
     with pytest.raises(OutOfDate, match=rf"^report/{name} is missing: {command} makes it$"):
@@ -79,16 +105,25 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(project, name, 
     assert not (project / "report.pdf").exists()
 
 
-@pytest.mark.parametrize("fact", [
-    {"network_1": "Two"}, {"profile": "quick"}, {"network_1_stands_in_for": "Three"}, {"network_1_weights": "cafe"}, {"picture bear/one": "4567"},
-])
+@pytest.mark.parametrize(
+    "fact",
+    [
+        {"network_1": "Two"},
+        {"profile": "quick"},
+        {"network_1_stands_in_for": "Three"},
+        {"network_1_weights": "cafe"},
+        {"picture bear/one": "4567"},
+    ],
+)
 def test_studies_must_agree_on_what_ran(project, fact):
     (project / "report.typ").write_text(TYP + '// "results/b_provenance.csv"\n')
     facts = {"profile": "full", "network_1_stands_in_for": "", "network_1_weights": "dead"}
     record(project, "a", **facts)
     record(project, "b", **facts | fact)
     [(name, value)] = fact.items()
-    with pytest.raises(OutOfDate, match=f"a_provenance.* says {name} = .*b_provenance.* says '{value}': make study"):
+    with pytest.raises(
+        OutOfDate, match=f"a_provenance.* says {name} = .*b_provenance.* says '{value}': make study"
+    ):
         report.build(project)
 
 
@@ -102,7 +137,10 @@ def test_figures_that_were_drawn_from_other_results_are_found_out(project):
     report.build(project)
     (project / "results" / "numbers.csv").write_text("value\n0.6\n")
     for refuse in (report.build, report.check_built):
-        with pytest.raises(OutOfDate, match="^report/figures was drawn from other results than are there: make figures draws them anew$"):
+        with pytest.raises(
+            OutOfDate,
+            match="^report/figures was drawn from other results than are there: make figures draws them anew$",
+        ):
             refuse(project)
     drawn(project)
     report.build(project)
@@ -111,13 +149,17 @@ def test_figures_that_were_drawn_from_other_results_are_found_out(project):
         report.build(project)
 
 
-@pytest.mark.parametrize("name", ["report.typ", "report.pdf", "report.png", "results/numbers.csv", "figures/dot.svg"])
+@pytest.mark.parametrize(
+    "name", ["report.typ", "report.pdf", "report.png", "results/numbers.csv", "figures/dot.svg"]
+)
 def test_a_pdf_that_does_not_belong_to_what_is_there_is_found_out(project, name):
     report.build(project)
     with open(project / name, "ab") as file:
         file.write(b"\n")
     drawn(project)
-    with pytest.raises(OutOfDate, match=f"report/report.pdf and report/{name} do not belong together: make report"):
+    with pytest.raises(
+        OutOfDate, match=f"report/report.pdf and report/{name} do not belong together: make report"
+    ):
         report.check_built(project)
 
 
@@ -134,7 +176,11 @@ def test_an_error_is_one_line(project, monkeypatch):
     (project / "report.typ").write_text(TYP + "#rows.first().no-such-column\n")
     with pytest.raises(SystemExit) as exit:
         report.main()
-    assert str(exit.value).startswith("report/report.typ: ") and "no-such-column" in str(exit.value) and "\n" not in str(exit.value)
+    assert (
+        str(exit.value).startswith("report/report.typ: ")
+        and "no-such-column" in str(exit.value)
+        and "\n" not in str(exit.value)
+    )
 
 
 DYING = """
@@ -165,9 +211,14 @@ def test_killed_at_any_step_the_pdf_and_its_record_are_whole(project, tmp_path, 
     copies = [shutil.copytree(project, tmp_path / f"{moves}" / "report") for moves in range(5)]
     new = report.build(project).read_bytes()
     killed = [
-        subprocess.Popen([sys.executable, "-c", DYING, copy, str(moves)], cwd=ROOT, stderr=subprocess.PIPE) for moves, copy in enumerate(copies)
+        subprocess.Popen(
+            [sys.executable, "-c", DYING, copy, str(moves)], cwd=ROOT, stderr=subprocess.PIPE
+        )
+        for moves, copy in enumerate(copies)
     ]
-    assert [(process.communicate()[1], process.returncode) for process in killed] == [(b"", -9)] * 4 + [(b"", 0)]  # four moves: the commit and three files
+    assert [(process.communicate()[1], process.returncode) for process in killed] == [
+        (b"", -9)
+    ] * 4 + [(b"", 0)]  # four moves: the commit and three files
     for moves, copy in enumerate(copies):
         monkeypatch.setattr(report, "SOURCE", copy / "report.typ")
         monkeypatch.setattr(report, "SOURCES", [copy / "report.typ"])
@@ -204,16 +255,28 @@ def test_a_changed_comment_makes_nothing_older(copied):
             check = "from lab.files import ROOT; from lab.hand_in import report; report.check_built(ROOT / 'report')"
             subprocess.run([sys.executable, "-c", check], cwd=root, check=True)
         done = subprocess.run(
-            [sys.executable, "-m", "lab.hand_in.report"], cwd=root, env={"LAB_PROFILE": "full"}, capture_output=True, text=True, check=True
+            [sys.executable, "-m", "lab.hand_in.report"],
+            cwd=root,
+            env={"LAB_PROFILE": "full"},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert done.stdout.startswith("Wrote report/report.pdf (")
-        built.append([(copied / f"report.{kind}").read_bytes() for kind in ("pdf", "png", "sha256")])
+        built.append(
+            [(copied / f"report.{kind}").read_bytes() for kind in ("pdf", "png", "sha256")]
+        )
     assert built[0] == built[1]
 
 
 def test_neither_report_nor_archive_loads_what_takes_long():
     script = "import sys; from lab.hand_in import archive, report; print(*{'matplotlib', 'tensorflow', 'keras', 'lime'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() == ""
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == ""
+    )
 
 
 def rewrite(folder, change):
@@ -226,7 +289,9 @@ def rewrite(folder, change):
 def text_of(element):
     """What is written in an element, as typst describes it."""
     if isinstance(element, dict):
-        return {"text": element.get("text", ""), "space": " "}.get(element["func"], "".join(text_of(part) for part in element.values()))
+        return {"text": element.get("text", ""), "space": " "}.get(
+            element["func"], "".join(text_of(part) for part in element.values())
+        )
     return "".join(text_of(part) for part in element) if isinstance(element, list) else ""
 
 
@@ -241,13 +306,18 @@ def test_the_report_has_eight_to_twelve_pages(copied):
 
 
 def test_captions_name_stand_ins_and_only_those(copied):
-    rewrite(copied, lambda name, value: f"Absent {name[8]}" if name.endswith("_stands_in_for") else value)
+    rewrite(
+        copied,
+        lambda name, value: f"Absent {name[8]}" if name.endswith("_stands_in_for") else value,
+    )
     facts = dict(pd.read_csv(copied / "results" / "lime_provenance.csv").to_numpy())
     first, second = facts["network_1"], facts["network_2"]
     marked = captions(copied)
     assert any(f"{first} stands in for Absent 1." in c for c in marked)
     assert any(f"{second} stands in for Absent 2." in c for c in marked)
-    assert any(f"{first} stands in for Absent 1 and {second} stands in for Absent 2." in c for c in marked)
+    assert any(
+        f"{first} stands in for Absent 1 and {second} stands in for Absent 2." in c for c in marked
+    )
     # All but the table of the settings' parameters show a network's answers.
     assert sum("stands in for" not in c for c in marked) == 1
     rewrite(copied, lambda name, value: "" if name.endswith("_stands_in_for") else value)
@@ -259,7 +329,9 @@ def test_numbers_in_sentences_come_from_the_results(copied):
     table = pd.read_csv(path)
     table["probability"] = 0.123
     table.to_csv(path, index=False)
-    assert "probability of 0.12" in text_of(json.loads(typst.query(str(copied / "report.typ"), "<abstract>")))
+    assert "probability of 0.12" in text_of(
+        json.loads(typst.query(str(copied / "report.typ"), "<abstract>"))
+    )
 
 
 def test_arrows_point_to_what_is_better():
@@ -284,9 +356,17 @@ def test_a_sentence_that_is_not_so_is_listed_and_marked(copied, monkeypatch, cap
     report.main()
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("Wrote report/report.pdf")
-    assert [line for line in said if "With 16 masks" in line] == said[1:] and "report/report.typ" in said[1]
+    assert [line for line in said if "With 16 masks" in line] == said[
+        1:
+    ] and "report/report.typ" in said[1]
 
     def notes(names):
-        return len(json.loads(typst.query(str(copied / "report.typ"), "<untrue>", sys_inputs={"marked": json.dumps(names)})))
+        return len(
+            json.loads(
+                typst.query(
+                    str(copied / "report.typ"), "<untrue>", sys_inputs={"marked": json.dumps(names)}
+                )
+            )
+        )
 
     assert notes([marked]) == 1 and notes([]) == 0

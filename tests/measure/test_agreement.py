@@ -19,8 +19,12 @@ def test_stability_is_each_run_with_the_others():
     chosen = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], bool)
     assert agreement.stability(agreement.jaccard, chosen) == pytest.approx([1 / 4, 1 / 4, 0])
     weights = np.random.default_rng(3).normal(size=(4, 9)).round(1)
-    pairs = [scipy.stats.spearmanr(weights[i], weights[j]).statistic for i in range(4) for j in range(i)]
-    assert agreement.stability(agreement.rank_correlation, weights).mean() == pytest.approx(np.mean(pairs))
+    pairs = [
+        scipy.stats.spearmanr(weights[i], weights[j]).statistic for i in range(4) for j in range(i)
+    ]
+    assert agreement.stability(agreement.rank_correlation, weights).mean() == pytest.approx(
+        np.mean(pairs)
+    )
     assert np.isnan(agreement.stability(agreement.jaccard, chosen[:1])).all()
     with pytest.raises(ValueError, match="a row for each run"):
         agreement.stability(agreement.jaccard, chosen[0])
@@ -46,7 +50,9 @@ def test_weighted_r2_is_scikit_learns():
     prediction = truth + rng.normal(size=30)
     expected = sklearn.metrics.r2_score(truth, prediction, sample_weight=weights)
     assert agreement.weighted_r2(truth, prediction, weights) == pytest.approx(expected)
-    assert agreement.weighted_r2(truth, np.full(30, np.average(truth, weights=weights)), weights) == pytest.approx(0)
+    assert agreement.weighted_r2(
+        truth, np.full(30, np.average(truth, weights=weights)), weights
+    ) == pytest.approx(0)
     assert np.isnan(agreement.weighted_r2(np.ones(3), np.zeros(3), np.ones(3)))
     with pytest.raises(ValueError, match="weights must be at least 0"):
         agreement.weighted_r2(truth, prediction, -weights)

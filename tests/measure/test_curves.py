@@ -61,7 +61,9 @@ def test_deletion_of_a_linear_model_in_closed_form(picture, left):
     np.testing.assert_allclose(probability, [0.5, 0, 0])
     assert auc(fraction, probability) == pytest.approx(1 / 8)
     # The reverse order loses the white half last: the area is 1/4 + 1/8.
-    assert auc(*deletion_curve(mean_brightness, picture, 1, -left, 0, steps=2)) == pytest.approx(3 / 8)
+    assert auc(*deletion_curve(mean_brightness, picture, 1, -left, 0, steps=2)) == pytest.approx(
+        3 / 8
+    )
 
 
 def test_insertion_of_a_linear_model_in_closed_form(picture, left):
@@ -96,7 +98,11 @@ def test_steps_take_equal_portions(picture):
 
 def test_each_picture_of_a_curve_is_made_pixel_by_pixel():
     rng = np.random.default_rng(3)
-    image, start, saliency = rng.integers(0, 256, (6, 5, 3), np.uint8), rng.integers(0, 256, (6, 5, 3), np.uint8), rng.normal(size=(6, 5))
+    image, start, saliency = (
+        rng.integers(0, 256, (6, 5, 3), np.uint8),
+        rng.integers(0, 256, (6, 5, 3), np.uint8),
+        rng.normal(size=(6, 5)),
+    )
     seen = []
 
     def watch(images):
@@ -120,7 +126,9 @@ def test_a_curve_refuses_what_makes_no_sense_before_a_call(picture, left):
         deletion_curve(forbidden, picture, 1, left[:3], 0, steps=5)
     with pytest.raises(ValueError, match="finite"):
         deletion_curve(forbidden, picture, 1, left + np.nan, 0, steps=5)
-    with pytest.raises(ValueError, match=r"steps must be from 1 to the number of pixels \(32\), got 50"):
+    with pytest.raises(
+        ValueError, match=r"steps must be from 1 to the number of pixels \(32\), got 50"
+    ):
         deletion_curve(forbidden, picture, 1, left, 0)
 
 
@@ -136,10 +144,19 @@ def test_curves_start_and_end_where_they_should(image):
     assert list(found) == ["deletion_black", "deletion_mean", "insertion"]
     mean = np.broadcast_to(image.mean(axis=(0, 1)).round().astype(np.uint8), image.shape)
     np.testing.assert_array_equal(mean_colour(image), mean[0, 0])
-    whole, black, flat, blur = Box()(np.stack([image, np.zeros_like(image), mean, blurred(image)]))[:, 1]
-    for name, ends in {"deletion_black": (whole, black), "deletion_mean": (whole, flat), "insertion": (blur, whole)}.items():
+    whole, black, flat, blur = Box()(np.stack([image, np.zeros_like(image), mean, blurred(image)]))[
+        :, 1
+    ]
+    for name, ends in {
+        "deletion_black": (whole, black),
+        "deletion_mean": (whole, flat),
+        "insertion": (blur, whole),
+    }.items():
         fraction, probability = found[name]
-        assert found[name].shape == (2, 51) and (np.abs(fraction - np.arange(51) / 50) <= 1 / saliency.size).all()
+        assert (
+            found[name].shape == (2, 51)
+            and (np.abs(fraction - np.arange(51) / 50) <= 1 / saliency.size).all()
+        )
         assert probability[[0, -1]] == pytest.approx(ends)
     halfway = Box()(np.where((saliency > np.median(saliency))[..., None], mean, image)[None])[0, 1]
     assert found["deletion_mean"][1, 25] == pytest.approx(halfway)
@@ -165,7 +182,11 @@ def game(predict, image, segments, hide_color, label=0):
 
 def test_faithfulness_of_the_true_attribution_of_an_additive_model():
     rng = np.random.default_rng(6)
-    image, weights, segments = rng.integers(0, 256, (6, 8, 3), np.uint8), rng.normal(size=(6, 8, 3)), rng.integers(0, 9, (6, 8))
+    image, weights, segments = (
+        rng.integers(0, 256, (6, 8, 3), np.uint8),
+        rng.normal(size=(6, 8, 3)),
+        rng.integers(0, 9, (6, 8)),
+    )
 
     def additive(images):
         return np.einsum("nhwc,hwc->n", images, weights)[:, None] / 1e3
@@ -174,9 +195,13 @@ def test_faithfulness_of_the_true_attribution_of_an_additive_model():
     truth = ((image - np.array(colour)) * weights).sum(axis=2)
     # What a superpixel is worth is the sum over its pixels, the map shows it as their mean.
     area = np.bincount(segments.ravel())[segments]
-    assert faithfulness(game(additive, image, segments, colour), truth * area) == pytest.approx(1, abs=1e-5)
+    assert faithfulness(game(additive, image, segments, colour), truth * area) == pytest.approx(
+        1, abs=1e-5
+    )
     pixels = np.arange(48).reshape(6, 8)
-    assert faithfulness(game(additive, image, pixels, colour), 7 - 2 * truth) == pytest.approx(-1, abs=1e-5)
+    assert faithfulness(game(additive, image, pixels, colour), 7 - 2 * truth) == pytest.approx(
+        -1, abs=1e-5
+    )
 
 
 def test_faithfulness_by_hand():
@@ -189,12 +214,18 @@ def test_faithfulness_by_hand():
     # Each replaced with 2: (4) * 1 * 5 = 20, 5 * 2 * 5 = 50, 5 * 1 * 2 = 10, so that the drops are 5, -25, 15.
     # The saliency's means are 2, 1, 3.
     saliency = np.array([[1, 3, 1, 3]])
-    found = faithfulness(game(product, image, np.array([[0, 0, 1, 2]]), (2, 2, 2), label=1), saliency)
+    found = faithfulness(
+        game(product, image, np.array([[0, 0, 1, 2]]), (2, 2, 2), label=1), saliency
+    )
     assert found == pytest.approx(np.corrcoef([5, -25, 15], [2, 1, 3])[0, 1])
 
 
 def test_faithfulness_is_what_each_superpixel_alone_costs(image):
-    segments, mean, saliency = superpixels(image), mean_colour(image), np.random.default_rng(1).normal(size=(64, 80))
+    segments, mean, saliency = (
+        superpixels(image),
+        mean_colour(image),
+        np.random.default_rng(1).normal(size=(64, 80)),
+    )
     box = Box()
     drops, means = [], []
     for segment in range(segments.max() + 1):
@@ -203,7 +234,9 @@ def test_faithfulness_is_what_each_superpixel_alone_costs(image):
         drops.append(box(image[None])[0, 1] - box(changed[None])[0, 1])
         means.append(saliency[segments == segment].mean())
     play = game(box, image, segments, mean, label=1)
-    assert faithfulness(play, saliency) == pytest.approx(scipy.stats.pearsonr(drops, means).statistic)
+    assert faithfulness(play, saliency) == pytest.approx(
+        scipy.stats.pearsonr(drops, means).statistic
+    )
     # A superpixel's own weight on each of its pixels is faithful, whatever is added to all.
     assert faithfulness(play, np.array(drops)[segments] + 3) == pytest.approx(1)
 
@@ -211,21 +244,33 @@ def test_faithfulness_is_what_each_superpixel_alone_costs(image):
 def test_all_maps_of_a_picture_share_faithfulness_calls(image):
     box = Box()
     play = game(box, image, superpixels(image), mean_colour(image), label=1)
-    first, second = (faithfulness(play, saliency) for saliency in np.random.default_rng(2).normal(size=(2, 64, 80)))
+    first, second = (
+        faithfulness(play, saliency)
+        for saliency in np.random.default_rng(2).normal(size=(2, 64, 80))
+    )
     assert box.calls == play.n + 1 and first != second
 
 
 def test_faithfulness_is_not_a_number_where_nothing_varies(picture):
     sizes = np.array([0, 1, 1, 1, 2, 2, 2, 2]) + np.zeros((4, 1), int)
-    assert np.isnan(faithfulness(game(mean_brightness, picture, sizes, (0, 0, 0), 1), np.full((4, 8), 0.1)))
-    columns, varied = np.arange(8) // 2 + np.zeros((4, 1), int), np.random.default_rng(7).random((4, 8))
-    assert np.isnan(faithfulness(game(mean_brightness, np.zeros_like(picture), columns, (0, 0, 0), 1), varied))
+    assert np.isnan(
+        faithfulness(game(mean_brightness, picture, sizes, (0, 0, 0), 1), np.full((4, 8), 0.1))
+    )
+    columns, varied = (
+        np.arange(8) // 2 + np.zeros((4, 1), int),
+        np.random.default_rng(7).random((4, 8)),
+    )
+    assert np.isnan(
+        faithfulness(game(mean_brightness, np.zeros_like(picture), columns, (0, 0, 0), 1), varied)
+    )
     assert not np.isnan(faithfulness(game(mean_brightness, picture, columns, (0, 0, 0), 1), varied))
 
 
 def test_faithfulness_refuses_what_makes_no_sense_before_a_call(picture):
     play = game(lambda images: pytest.fail("called"), picture, np.zeros((4, 8), int), (0, 0, 0))
-    with pytest.raises(ValueError, match=r"saliency must be of the picture's shape \(4, 8\), got \(3, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"saliency must be of the picture's shape \(4, 8\), got \(3, 8\)"
+    ):
         faithfulness(play, np.zeros((3, 8)))
     with pytest.raises(ValueError, match="finite"):
         faithfulness(play, np.full((4, 8), np.inf))
@@ -240,7 +285,10 @@ def test_other_libraries_values():
 
     def predict(images):
         images = np.asarray(images, np.float32)
-        bright, corner = images.mean(axis=(1, 2, 3)) / 255, images[:, :6, :8, 0].mean(axis=(1, 2)) / 255
+        bright, corner = (
+            images.mean(axis=(1, 2, 3)) / 255,
+            images[:, :6, :8, 0].mean(axis=(1, 2)) / 255,
+        )
         probability = 1 / (1 + np.exp(-3 * bright * corner - corner))
         return np.stack([1 - probability, probability], axis=1)
 

@@ -45,11 +45,18 @@ def test_iou_over_thresholds_by_hand():
     saliency = np.array([[4, 3], [2, 1]], np.uint8)  # unsigned: its negative would wrap around
     mask = np.array([[True, False], [True, False]])
     # Shown: the first; the first two; three, with both hits; all four.
-    np.testing.assert_allclose(overlap.iou_over_thresholds(saliency, mask, [0.25, 0.5, 0.75, 1]), [1 / 2, 1 / 3, 2 / 3, 1 / 2])
+    np.testing.assert_allclose(
+        overlap.iou_over_thresholds(saliency, mask, [0.25, 0.5, 0.75, 1]),
+        [1 / 2, 1 / 3, 2 / 3, 1 / 2],
+    )
     # Half of the pixels are asked for and three are equally salient: all three are shown.
     ties = np.array([[0, 5], [5, 5]])
-    np.testing.assert_allclose(overlap.iou_over_thresholds(ties, mask, [0.25, 0.5, 0.75]), [1 / 4] * 3)
-    np.testing.assert_array_equal(overlap.iou_over_thresholds(saliency, np.zeros((2, 2), bool), [0.5, 1]), [0, 0])
+    np.testing.assert_allclose(
+        overlap.iou_over_thresholds(ties, mask, [0.25, 0.5, 0.75]), [1 / 4] * 3
+    )
+    np.testing.assert_array_equal(
+        overlap.iou_over_thresholds(saliency, np.zeros((2, 2), bool), [0.5, 1]), [0, 0]
+    )
 
 
 def test_iou_over_thresholds_is_iou_at_each():
@@ -75,4 +82,6 @@ def test_other_libraries_values():
     assert overlap.pointing_game(saliency, mask) == 1  # PointingGame
     assert overlap.pointing_game(-saliency, mask) == 0
     at_size_of_object = overlap.iou_over_thresholds(saliency, mask, [mask.mean()])
-    assert at_size_of_object == pytest.approx(0.188679, abs=1e-6)  # a / (2 - a) of a = RelevanceRankAccuracy
+    assert at_size_of_object == pytest.approx(
+        0.188679, abs=1e-6
+    )  # a / (2 - a) of a = RelevanceRankAccuracy

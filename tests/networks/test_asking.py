@@ -56,7 +56,9 @@ def test_every_class_is_answered_in_the_order_asked_for(named):
         np.testing.assert_array_equal(Asked(named(), classes)(PICTURES), expected[:, list(classes)])
 
 
-@pytest.mark.parametrize("size, batches", [(32, [32, 32, 6]), (70, [70]), (100, [70]), (33, [33, 33, 4])])
+@pytest.mark.parametrize(
+    "size, batches", [(32, [32, 32, 6]), (70, [70]), (100, [70]), (33, [33, 33, 4])]
+)
 def test_pictures_are_handed_over_in_batches_of_the_black_box_own_size(size, batches):
     black_box = Colours(batch_size=size)
     Asked(black_box)(PICTURES)
@@ -102,8 +104,13 @@ def test_other_classes_pictures_and_black_boxes_are_other_questions():
             return 1 - super().answer(images)
 
     first = Asked(Named(), [0])(PICTURES)
-    for black_box, classes, pictures in [(Named(), [1], PICTURES), (Named(), None, PICTURES), (Named(), [0], PICTURES[::-1]),
-                                         (Named(), [0], PICTURES.astype(np.float32)), (Other(), [0], PICTURES)]:
+    for black_box, classes, pictures in [
+        (Named(), [1], PICTURES),
+        (Named(), None, PICTURES),
+        (Named(), [0], PICTURES[::-1]),
+        (Named(), [0], PICTURES.astype(np.float32)),
+        (Other(), [0], PICTURES),
+    ]:
         Asked(black_box, classes)(pictures)
         assert black_box.calls == len(pictures)
     np.testing.assert_array_equal(Asked(Other(), [0])(PICTURES), 1 - first)
@@ -117,8 +124,14 @@ def test_nothing_is_written_for_a_black_box_without_a_fingerprint():
     assert other.calls == 70
 
 
-@pytest.mark.parametrize("array", [np.float32([[1.5, -0.0], [1e-30, 3]]), np.arange(6).reshape(2, 3),
-                                   np.random.default_rng(0).random((2, 9000))])
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.float32([[1.5, -0.0], [1e-30, 3]]),
+        np.arange(6).reshape(2, 3),
+        np.random.default_rng(0).random((2, 9000)),
+    ],
+)
 def test_what_comes_back_is_what_was_answered(own_folder, monkeypatch, array):
     black_box = Answering(array)
     black_box.fingerprint = "always the same"
@@ -134,7 +147,10 @@ def test_what_comes_back_is_what_was_answered(own_folder, monkeypatch, array):
 @pytest.mark.parametrize(
     "answer, message",
     [
-        (np.zeros(2), "must answer 2 pictures with numbers of shape (2, n_classes), got float64 of shape (2,)"),
+        (
+            np.zeros(2),
+            "must answer 2 pictures with numbers of shape (2, n_classes), got float64 of shape (2,)",
+        ),
         (np.zeros((3, 4)), "got float64 of shape (3, 4)"),
         (np.zeros((2, 4, 1)), "got float64 of shape (2, 4, 1)"),
         (np.array([["a"], ["b"]]), "got <U1 of shape (2, 1)"),
@@ -205,7 +221,12 @@ print(black_box.calls)
 
 def test_two_processes_share_what_they_keep(own_folder):
     command = [sys.executable, "-c", TWO, str(own_folder)]
-    both = [subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
     assert [process.stdout.readline() for process in both] == ["ready\n"] * 2
     for process in both:  # at the same time
         process.stdin.write("\n")
@@ -213,7 +234,9 @@ def test_two_processes_share_what_they_keep(own_folder):
     for process in both:
         calls, _ = process.communicate(timeout=60)
         assert process.returncode == 0 and 0 <= int(calls) <= 30
-    third = subprocess.run(command, cwd=ROOT, input="\n", capture_output=True, text=True, timeout=60)
+    third = subprocess.run(
+        command, cwd=ROOT, input="\n", capture_output=True, text=True, timeout=60
+    )
     assert third.stdout == "ready\n0\n", third.stderr
 
 
@@ -226,7 +249,12 @@ def test_chunks_are_drawn_one_after_the_other(n):
         return np.broadcast_to(rows[:, None, None, None], (len(rows), 2, 2, 3))
 
     seen = []
-    answers = in_chunks(Colours(), draw, np.arange(n), lambda starts: (seen.append(start) or start for start in starts))
+    answers = in_chunks(
+        Colours(),
+        draw,
+        np.arange(n),
+        lambda starts: (seen.append(start) or start for start in starts),
+    )
     np.testing.assert_allclose(answers, np.repeat(np.arange(n)[:, None], 3, axis=1) / 255)
     assert sum(drawn) == n and max(drawn) <= CHUNK and len(seen) == len(drawn)
 

@@ -85,11 +85,19 @@ def test_randomized_layers_forget(noise):
     black_box.stands_in_for = "ResNet50"
     pictures = np.resize(noise, (2, 227, 227, 3))
     before, fingerprint = black_box(pictures), black_box.fingerprint
-    top, again, other, whole = (black_box.randomized(*arguments) for arguments in ((1,), (1,), (1, 1), (26,)))
+    top, again, other, whole = (
+        black_box.randomized(*arguments) for arguments in ((1,), (1,), (1, 1), (26,))
+    )
     assert black_box.n_layers == whole.n_layers == 26
-    assert (top.name, whole.name) == ("SqueezeNet 1.1, top layer random", "SqueezeNet 1.1, top 26 layers random")
+    assert (top.name, whole.name) == (
+        "SqueezeNet 1.1, top layer random",
+        "SqueezeNet 1.1, top 26 layers random",
+    )
     assert (top.input_size, top.batch_size, top.stands_in_for) == (227, 2, "ResNet50")
-    assert top.fingerprint == again.fingerprint and len({fingerprint, *(b.fingerprint for b in (top, other, whole))}) == 4
+    assert (
+        top.fingerprint == again.fingerprint
+        and len({fingerprint, *(b.fingerprint for b in (top, other, whole))}) == 4
+    )
     answers = {b.fingerprint: b(pictures) for b in (top, other, whole)}
     for one in answers.values():
         np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-5)
@@ -104,10 +112,15 @@ def test_randomizing_cascades_from_the_top_and_keeps_the_numbers():
     same = [np.array_equal(a, b) for a, b in zip(original, three)]
     assert all(same[:-6]) and not any(same[-6:])  # a kernel and a bias each
     assert all(np.array_equal(a, b) for a, b in zip(one[-2:], three[-2:]))
-    assert all(np.array_equal(np.sort(a, axis=None), np.sort(b, axis=None)) for a, b in zip(original, three))
+    assert all(
+        np.array_equal(np.sort(a, axis=None), np.sort(b, axis=None))
+        for a, b in zip(original, three)
+    )
 
 
 @pytest.mark.parametrize("layers", [0, -1, 27, 1.5, True])
 def test_randomizing_no_or_too_many_layers_is_refused(layers):
-    with pytest.raises(ValueError, match=f"from 1 to the 26 layers of SqueezeNet 1.1, got {layers}"):
+    with pytest.raises(
+        ValueError, match=f"from 1 to the 26 layers of SqueezeNet 1.1, got {layers}"
+    ):
         load("squeezenet").randomized(layers)

@@ -18,7 +18,9 @@ def corner():
     x = keras.layers.ZeroPadding2D(((0, SIZE // 2), (0, SIZE // 2)))(convolution(x))
     dense = keras.layers.Dense(1000, activation="softmax")
     network = keras.Model(inputs, dense(keras.layers.GlobalAveragePooling2D()(x)))
-    convolution.set_weights([np.array([[[[1, 0], [0, 1], [0, 0]]]], np.float32), np.zeros(2, np.float32)])
+    convolution.set_weights(
+        [np.array([[[[1, 0], [0, 1], [0, 0]]]], np.float32), np.zeros(2, np.float32)]
+    )
     weights = np.zeros((2, 1000), np.float32)
     weights[0, 1], weights[1, 2] = 20, 20
     dense.set_weights([weights, np.zeros(1000, np.float32)])
@@ -35,7 +37,10 @@ def test_only_what_the_network_sees_is_salient(corner, image, name):
     found = REFERENCES[name](corner, image, 1)
     assert found.shape == (SIZE, SIZE) and found.dtype == np.float32 and np.isfinite(found).all()
     half = SIZE // 2
-    seen, unseen = np.abs(found[: half - 1, : half - 1]).mean(), np.abs(np.r_[found[half + 1 :].ravel(), found[:half, half + 1 :].ravel()]).max()
+    seen, unseen = (
+        np.abs(found[: half - 1, : half - 1]).mean(),
+        np.abs(np.r_[found[half + 1 :].ravel(), found[:half, half + 1 :].ravel()]).max(),
+    )
     assert seen > 0 and unseen < 1e-6 * max(seen, 1)
     np.testing.assert_array_equal(REFERENCES[name](corner, image, 1), found)
 

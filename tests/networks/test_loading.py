@@ -29,7 +29,10 @@ def keras_networks(tmp_path_factory):
     ],
 )
 def test_keras_networks_run_with_weights_from_a_file(keras_networks, name, size, preprocess):
-    file = {"xception": "xception.weights.h5", "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels.keras"}[name]
+    file = {
+        "xception": "xception.weights.h5",
+        "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels.keras",
+    }[name]
     black_box = loading.load(name, weights=keras_networks["folder"] / file)
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
     expected = keras_networks[name](preprocess(images.astype(np.float32)), training=False)
@@ -45,8 +48,13 @@ def test_classroom_folder_comes_before_the_download(keras_networks, monkeypatch,
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("name, fingerprint", [("efficientnet_lite0", "0b801e37df832b4558ff35be36a79df5"),
-                                               ("squeezenet", "e53eecd0ef8595b0bb5822e127299a19")])
+@pytest.mark.parametrize(
+    "name, fingerprint",
+    [
+        ("efficientnet_lite0", "0b801e37df832b4558ff35be36a79df5"),
+        ("squeezenet", "e53eecd0ef8595b0bb5822e127299a19"),
+    ],
+)
 def test_the_networks_are_those_that_committed_results_are_of(name, fingerprint):
     assert loading.load(name).fingerprint == fingerprint
 
@@ -70,19 +78,25 @@ def test_a_file_without_some_layer_gets_one_clear_error(tmp_path):
     keras.applications.ResNet50(weights=None).save_weights(file)
     with h5py.File(file, "a") as content:
         del content["layers/dense"]
-    with pytest.raises(ValueError, match="resnet50.weights.h5 does not hold weights that fit ResNet50"):
+    with pytest.raises(
+        ValueError, match="resnet50.weights.h5 does not hold weights that fit ResNet50"
+    ):
         loading.load("resnet50", weights=file)
 
 
 def test_a_broken_file_gets_one_clear_error(tmp_path, monkeypatch):
     (tmp_path / XCEPTION_FILE).write_bytes(b"half a download")
     monkeypatch.setenv("LAB_WEIGHTS", str(tmp_path))
-    with pytest.raises(ValueError, match=f"{XCEPTION_FILE} does not hold weights that fit Xception"):
+    with pytest.raises(
+        ValueError, match=f"{XCEPTION_FILE} does not hold weights that fit Xception"
+    ):
         loading.load("xception")
 
 
 def _no_network(**_):
-    raise Exception("URL fetch failure on https://example.org: None -- [Errno -2] Name or service not known")
+    raise Exception(
+        "URL fetch failure on https://example.org: None -- [Errno -2] Name or service not known"
+    )
 
 
 def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
@@ -92,12 +106,20 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
         loading.load("xception")
     message = str(caught.value)
     assert message.count("\n") == 0 and message.count(". ") == 0
-    for told in ("Xception", XCEPTION_FILE, "Keras' cache", "Name or service not known", "LAB_WEIGHTS"):
+    for told in (
+        "Xception",
+        XCEPTION_FILE,
+        "Keras' cache",
+        "Name or service not known",
+        "LAB_WEIGHTS",
+    ):
         assert told in message
 
 
-@pytest.mark.parametrize("name, stand_in, wanted", [("xception", "EfficientNet-Lite0", "Xception"),
-                                                    ("resnet50", "SqueezeNet 1.1", "ResNet50")])
+@pytest.mark.parametrize(
+    "name, stand_in, wanted",
+    [("xception", "EfficientNet-Lite0", "Xception"), ("resnet50", "SqueezeNet 1.1", "ResNet50")],
+)
 @pytest.mark.parametrize("mode", ["auto", "offline"])
 def test_a_stand_in_is_announced_once(monkeypatch, capsys, name, stand_in, wanted, mode):
     monkeypatch.setattr(keras.applications, wanted, _no_network)
@@ -110,7 +132,9 @@ def test_a_stand_in_is_announced_once(monkeypatch, capsys, name, stand_in, wante
 
 
 def test_offline_does_not_even_try(monkeypatch):
-    monkeypatch.setattr(keras.applications, "Xception", lambda **_: pytest.fail("tried to load Xception"))
+    monkeypatch.setattr(
+        keras.applications, "Xception", lambda **_: pytest.fail("tried to load Xception")
+    )
     monkeypatch.setenv("LAB_BLACKBOX", "offline")
     assert loading.load_or_stand_in("xception").stands_in_for == "Xception"
 
@@ -119,7 +143,10 @@ def test_offline_does_not_even_try(monkeypatch):
     "call, message",
     [
         (lambda: loading.load("vgg16"), "unknown network 'vgg16'"),
-        (lambda: loading.load("squeezenet", batch_size=0), "batch_size must be a positive integer, got 0"),
+        (
+            lambda: loading.load("squeezenet", batch_size=0),
+            "batch_size must be a positive integer, got 0",
+        ),
         (lambda: loading.load("squeezenet", weights="x.h5"), "takes no weights file, got 'x.h5'"),
         (lambda: loading.load_or_stand_in("squeezenet"), "no network stands in for 'squeezenet'"),
     ],

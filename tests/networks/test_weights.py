@@ -87,7 +87,9 @@ def test_pytorch_strides_and_offsets_are_honoured(tmp_path):
 
 def test_pytorch_tensor_past_its_storage_is_refused(tmp_path):
     path = _torch_file(
-        tmp_path / "net.pth", {"w": _Tensor("0", "FloatStorage", 4, 0, (3, 3), (3, 1))}, {"0": np.zeros(4, "<f4")}
+        tmp_path / "net.pth",
+        {"w": _Tensor("0", "FloatStorage", 4, 0, (3, 3), (3, 1))},
+        {"0": np.zeros(4, "<f4")},
     )
     with pytest.raises(ValueError, match="reaches past its storage"):
         weights.read_pytorch(path, _sha256(path))
@@ -97,7 +99,11 @@ def test_numpy_pickle_round_trip(tmp_path):
     path = tmp_path / "net.pkl"
     layers = {"conv": [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, np.float32)]}
     # As NumPy 1 wrote it: the module had another name then.
-    path.write_bytes(pickle.dumps(layers, protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    path.write_bytes(
+        pickle.dumps(layers, protocol=3).replace(
+            b"numpy._core.multiarray", b"numpy.core.multiarray"
+        )
+    )
     read = weights.read_numpy_pickle(path, _sha256(path))
     np.testing.assert_array_equal(read["conv"][0], layers["conv"][0])
 

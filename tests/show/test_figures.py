@@ -35,7 +35,11 @@ def command(*arguments):
 
 def seen(folder):
     """Contents of a folder's files by their names, but for hidden ones."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".") and path.name != DRAWN_FROM}
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name != DRAWN_FROM
+    }
 
 
 def texts(figure):
@@ -49,7 +53,11 @@ def texts(figure):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Text, "draw", recorded)  # an axis has texts that it does not draw
         FigureCanvasAgg(figure).draw()
-    return [(text, text.get_window_extent()) for text in dict.fromkeys(found) if text.get_visible() and text.get_text().strip()]
+    return [
+        (text, text.get_window_extent())
+        for text in dict.fromkeys(found)
+        if text.get_visible() and text.get_text().strip()
+    ]
 
 
 def test_report_and_readme_show_figures_of_the_catalogue(files):
@@ -68,7 +76,9 @@ def test_a_figure_can_be_read(drawn, name):
     assert title in [text.get_text() for text, _ in read]
     panels = [axes.get_window_extent() for axes in figure.axes if axes.images]
     for number, (text, box) in enumerate(read):
-        assert text.axes is not None or not any(box.padded(-1).overlaps(panel) for panel in panels), text
+        assert text.axes is not None or not any(
+            box.padded(-1).overlaps(panel) for panel in panels
+        ), text
         assert text.get_fontsize() >= NOTE >= 7, text
         assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, text
         assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text
@@ -81,10 +91,18 @@ def test_all_figures_together_are_small(files):
     assert sum(map(len, files.values())) < 3_500_000
 
 
-def test_drawing_again_changes_nothing_and_removes_what_is_no_figure(results, files, tmp_path, monkeypatch, capsys):
+def test_drawing_again_changes_nothing_and_removes_what_is_no_figure(
+    results, files, tmp_path, monkeypatch, capsys
+):
     some = "lime_q1", "lime_recommended", "evaluation_curves"
     (tmp_path / "old_figure.png").write_bytes(b"")
-    first = subprocess.run(command(results.folder, tmp_path, *some), capture_output=True, text=True, check=True, cwd=ROOT)
+    first = subprocess.run(
+        command(results.folder, tmp_path, *some),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
     assert "3 figures" in first.stdout and "4 of them changed" in first.stdout
     assert first.stdout.endswith("[]\n")  # no TensorFlow, no lime
     names = ["evaluation_curves.png", "lime_q1.png", "lime_recommended.svg"]
@@ -99,7 +117,9 @@ def test_drawing_again_changes_nothing_and_removes_what_is_no_figure(results, fi
 
 
 def test_a_missing_result_is_named_in_one_line(tmp_path):
-    ran = subprocess.run(command(tmp_path, tmp_path / "figures"), capture_output=True, text=True, cwd=ROOT)
+    ran = subprocess.run(
+        command(tmp_path, tmp_path / "figures"), capture_output=True, text=True, cwd=ROOT
+    )
     assert ran.returncode == 1 and ran.stderr.count("\n") == 1
     assert re.search(r"no file .*\.csv", ran.stderr) and "make study" in ran.stderr
     assert not (tmp_path / "figures").exists()
@@ -120,7 +140,9 @@ def test_killed_at_any_moment_the_folder_is_whole_and_nothing_runs_on(results, f
     for name, content in before.items():
         (tmp_path / name).write_bytes(content)
     for seed in range(3):
-        process = subprocess.Popen(command(results.folder, tmp_path, *some), cwd=ROOT, start_new_session=True)
+        process = subprocess.Popen(
+            command(results.folder, tmp_path, *some), cwd=ROOT, start_new_session=True
+        )
         time.sleep(random.Random(seed).uniform(0, 4))
         process.kill()
         process.wait()

@@ -16,10 +16,14 @@ def test_saliency_is_clear_below_a_third_and_three_quarters_opaque_at_the_top():
     ground = np.full((60, 80, 3), 200.0)
     pixels = maps.tinted(ground, RAMP, (0, 1)).astype(float)
     assert (pixels[:, RAMP[0] < 1 / 3] == 200).all()
-    np.testing.assert_allclose(pixels[0, -1], 0.25 * 200 + 0.75 * 255 * np.array(style.SALIENCY(1.0)[:3]), atol=1)
+    np.testing.assert_allclose(
+        pixels[0, -1], 0.25 * 200 + 0.75 * 255 * np.array(style.SALIENCY(1.0)[:3]), atol=1
+    )
     # half way between a third and the top: half of the opacity
     middle = maps.tinted(ground, np.full((1, 1), 2 / 3, np.float32), (0, 1))[0, 0]
-    np.testing.assert_allclose(middle, 0.625 * 200 + 0.375 * 255 * np.array(style.SALIENCY(0.5)[:3]), atol=2)
+    np.testing.assert_allclose(
+        middle, 0.625 * 200 + 0.375 * 255 * np.array(style.SALIENCY(0.5)[:3]), atol=2
+    )
 
 
 def test_saliency_scales_to_the_limits_and_stands_a_map_without_a_pattern():
@@ -83,7 +87,9 @@ def test_the_level_of_the_contour_lies_between_values_where_many_are_equal():
 
 
 def test_noise_gets_no_contour():
-    figure = maps.sheet([[maps.saliency(IMAGE, np.random.default_rng(0).random((60, 80)))]], "Noise")
+    figure = maps.sheet(
+        [[maps.saliency(IMAGE, np.random.default_rng(0).random((60, 80)))]], "Noise"
+    )
     assert not axes_of(figure)[0].collections
 
 
@@ -101,7 +107,9 @@ def test_superpixels_are_shown_and_the_rest_is_black():
 def test_superpixels_are_tinted_by_sign_and_outlined_where_the_rest_stays():
     image = np.full((60, 80, 3), 128, np.uint8)
     segments = np.repeat(np.arange(4), 20)[None].repeat(60, axis=0)
-    pixels = maps.superpixels(image, segments, [True, False, True, False], weights=[1, 1, -1, 1], hide_rest=False).pixels.astype(int)
+    pixels = maps.superpixels(
+        image, segments, [True, False, True, False], weights=[1, 1, -1, 1], hide_rest=False
+    ).pixels.astype(int)
     green, untouched, pink = pixels[30, 10], pixels[30, 30], pixels[30, 50]
     assert green[1] > green[0] and green[1] > green[2]
     assert pink[1] < pink[0] and pink[1] < pink[2]
@@ -120,7 +128,9 @@ def test_a_sheet_says_whether_the_scale_is_one_for_all():
     words = lambda panels: " ".join(text.get_text() for text in maps.sheet([panels], "Maps").texts)
     own = words([maps.saliency(IMAGE, RAMP), maps.saliency(IMAGE, 2 * RAMP)])
     assert "own scale" in own and "highest" in own
-    one = words([maps.saliency(IMAGE, RAMP, limits=(0, 2)), maps.saliency(IMAGE, 2 * RAMP, limits=(0, 2))])
+    one = words(
+        [maps.saliency(IMAGE, RAMP, limits=(0, 2)), maps.saliency(IMAGE, 2 * RAMP, limits=(0, 2))]
+    )
     assert "own scale" not in one and "2" in one.split()
     signed = words([maps.weights(IMAGE, RAMP - 0.5, limit=0.5)])
     assert "−0.5" in signed and "+0.5" in signed
@@ -128,12 +138,17 @@ def test_a_sheet_says_whether_the_scale_is_one_for_all():
 
 def test_heads_stand_over_their_columns_and_beside_their_rows():
     panel = maps.photograph(IMAGE, note="0.5")
-    figure = maps.sheet([[panel, panel], [panel, None]], "A title", ["left", "right"], ["upper", "lower"])
+    figure = maps.sheet(
+        [[panel, panel], [panel, None]], "A title", ["left", "right"], ["upper", "lower"]
+    )
     figure.draw_without_rendering()
     where = {text.get_text(): text.get_window_extent() for text in figure.texts if text.get_text()}
     boxes = [axes.get_window_extent() for axes in figure.axes]
     assert len(boxes) == 3
     for name, box in zip(("left", "right"), boxes):
-        assert abs((where[name].x0 + where[name].x1) / 2 - (box.x0 + box.x1) / 2) < 1 and where[name].y0 > box.y1
+        assert (
+            abs((where[name].x0 + where[name].x1) / 2 - (box.x0 + box.x1) / 2) < 1
+            and where[name].y0 > box.y1
+        )
     for name, box in zip(("upper", "lower"), (boxes[0], boxes[2])):
         assert where[name].x1 < box.x0 and box.y0 < (where[name].y0 + where[name].y1) / 2 < box.y1

@@ -30,7 +30,13 @@ def fail(number):
 
 def process_and_threads(network, image, mask, nap):
     time.sleep(nap)
-    return [{"process": os.getpid(), "threads": os.environ["TF_NUM_INTRAOP_THREADS"], "omp": os.environ["OMP_NUM_THREADS"]}], {}
+    return [
+        {
+            "process": os.getpid(),
+            "threads": os.environ["TF_NUM_INTRAOP_THREADS"],
+            "omp": os.environ["OMP_NUM_THREADS"],
+        }
+    ], {}
 
 
 def lacking(network, image, mask):
@@ -69,12 +75,28 @@ def bar():
 
 def test_work_that_fails_or_ends_its_worker_is_reported_and_the_rest_is_done():
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-        with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs=50) as local:
+        with LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            dashboard_address=None,
+            host="127.0.0.1",
+            silence_logs=50,
+        ) as local:
             with Client(local) as client:
-                got = {name: (result, type(error)) for name, result, error in engine.in_parallel(
-                    client, fail, ((str(number), (number,)) for number in range(5)))}
+                got = {
+                    name: (result, type(error))
+                    for name, result, error in engine.in_parallel(
+                        client, fail, ((str(number), (number,)) for number in range(5))
+                    )
+                }
     nothing = type(None)
-    assert got == {"0": (0, nothing), "1": (None, ZeroDivisionError), "2": (None, KilledWorker), "3": (30, nothing), "4": (40, nothing)}
+    assert got == {
+        "0": (0, nothing),
+        "1": (None, ZeroDivisionError),
+        "2": (None, KilledWorker),
+        "3": (30, nothing),
+        "4": (40, nothing),
+    }
 
 
 def test_a_process_each_with_one_thread_and_a_killed_one_is_replaced(monkeypatch, bar, capsys):
@@ -87,17 +109,38 @@ def test_a_process_each_with_one_thread_and_a_killed_one_is_replaced(monkeypatch
             threading.Timer(0.3, os.kill, [rows[0]["process"], signal.SIGKILL]).start()
 
     with engine.cluster(None, 5) as client:
-        assert engine.run(client, (job(str(n), process_and_threads, nap=1 if n > 1 else 0) for n in range(5)), keep, bar) == 0
+        assert (
+            engine.run(
+                client,
+                (job(str(n), process_and_threads, nap=1 if n > 1 else 0) for n in range(5)),
+                keep,
+                bar,
+            )
+            == 0
+        )
         assert len(kept) == 5 and bar.n == 10
         assert {(row["threads"], row["omp"]) for row in kept.values()} == {("1", "1")}
-        assert len({row["process"] for row in kept.values()}) >= 2 and os.getpid() not in {row["process"] for row in kept.values()}
+        assert len({row["process"] for row in kept.values()}) >= 2 and os.getpid() not in {
+            row["process"] for row in kept.values()
+        }
         # What no worker could do ends the whole run.
-        for work, error, message in [(lacking, RuntimeError, "cannot import what it needs.*'lime'"), (other_network, OtherNetwork, "another")]:
+        for work, error, message in [
+            (lacking, RuntimeError, "cannot import what it needs.*'lime'"),
+            (other_network, OtherNetwork, "another"),
+        ]:
             with pytest.raises(error, match=message):
                 engine.run(client, [job("x", work)], keep, bar)
         # What fails otherwise is named and counted.
-        assert engine.run(client, [job("a", rows_of, rows=[]), job("b", rows_of, rows=[{"n": 1}])], keep, bar) == 1
-        assert "failed job a: ValueError: rows_of gave no row\n" in capsys.readouterr().err and kept["b"] == {"n": 1}
+        assert (
+            engine.run(
+                client, [job("a", rows_of, rows=[]), job("b", rows_of, rows=[{"n": 1}])], keep, bar
+            )
+            == 1
+        )
+        assert (
+            "failed job a: ValueError: rows_of gave no row\n" in capsys.readouterr().err
+            and kept["b"] == {"n": 1}
+        )
 
 
 def test_the_bar_moves_while_a_long_job_is_done():
@@ -108,17 +151,52 @@ def test_the_bar_moves_while_a_long_job_is_done():
             self.steps.append(n)
 
     # The first asks less than was estimated, the second more.
-    jobs = [Job(key, key, long, None, None, None, None, {"key": key, "batches": batches}, 100) for key, batches in (("a", [30, 20]), ("b", [90, 90]))]
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs=50) as local, Client(local) as client:
+    jobs = [
+        Job(key, key, long, None, None, None, None, {"key": key, "batches": batches}, 100)
+        for key, batches in (("a", [30, 20]), ("b", [90, 90]))
+    ]
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            dashboard_address=None,
+            host="127.0.0.1",
+            silence_logs=50,
+        ) as local,
+        Client(local) as client,
+    ):
         assert engine.run(client, jobs, lambda *_: None, Bar(), in_calls=True) == 0
     assert Bar.steps == [30, 20, 50, 90, 10, 0]
 
 
 def test_rows_hold_pythons_own_numbers():
-    rows, arrays = perform(rows_of, None, None, None, None, {"rows": [
-        {"a": np.float32(0.1), "b": np.int64(3), "c": np.bool_(True), "d": "x", "e": None, "f": np.array(2.5)}]})
+    rows, arrays = perform(
+        rows_of,
+        None,
+        None,
+        None,
+        None,
+        {
+            "rows": [
+                {
+                    "a": np.float32(0.1),
+                    "b": np.int64(3),
+                    "c": np.bool_(True),
+                    "d": "x",
+                    "e": None,
+                    "f": np.array(2.5),
+                }
+            ]
+        },
+    )
     assert [(type(value), value) for value in rows[0].values()] == [
-        (float, float(np.float32(0.1))), (int, 3), (bool, True), (str, "x"), (type(None), None), (float, 2.5)]
+        (float, float(np.float32(0.1))),
+        (int, 3),
+        (bool, True),
+        (str, "x"),
+        (type(None), None),
+        (float, 2.5),
+    ]
     assert isinstance(arrays["shown"], np.ndarray)
 
 
@@ -127,9 +205,20 @@ def test_a_network_is_asked_and_another_one_refused():
 
     network = loading.load_or_stand_in("resnet50")
     about = engine.describe("resnet50")
-    assert {name: about[name] for name in ("network", "stands_in_for", "weights", "source", "input_size")} == {
-        "network": "SqueezeNet 1.1", "stands_in_for": "ResNet50", "weights": network.fingerprint, "source": network.source, "input_size": 227}
-    image, mask = np.random.default_rng(0).integers(0, 256, (227, 227, 3)).astype(np.uint8), np.eye(227, dtype=bool)
+    assert {
+        name: about[name]
+        for name in ("network", "stands_in_for", "weights", "source", "input_size")
+    } == {
+        "network": "SqueezeNet 1.1",
+        "stands_in_for": "ResNet50",
+        "weights": network.fingerprint,
+        "source": network.source,
+        "input_size": 227,
+    }
+    image, mask = (
+        np.random.default_rng(0).integers(0, 256, (227, 227, 3)).astype(np.uint8),
+        np.eye(227, dtype=bool),
+    )
     [row], _ = perform(looked_at, "resnet50", about["weights"], image, mask, {"label": 17})
     assert row == {"probability": pytest.approx(network(image[None])[0, 17]), "mask": 227}
     with pytest.raises(OtherNetwork, match="SqueezeNet 1.1.*LAB_BLACKBOX"):
@@ -140,17 +229,29 @@ def test_networks_are_those_of_lab_networks():
     from lab.networks import loading
 
     assert list(engine.MODELS) == list(loading._LOADERS)
-    assert [name for name, how in engine.MODELS.items() if how == "load_or_stand_in"] == list(loading._STAND_INS)
+    assert [name for name, how in engine.MODELS.items() if how == "load_or_stand_in"] == list(
+        loading._STAND_INS
+    )
 
 
 def test_a_task_is_what_it_measures(tmp_path):
     task = Task("runs", fail, "xception", tmp_path / "a.png", {"seed": 0, "classes": (1, 2)}, 10)
     key = task.key("w", "d")
     assert re.fullmatch("[0-9a-f]{16}", key)
-    same = [task._replace(work=perform), task._replace(calls=7), task._replace(picture=tmp_path / "b.png"), task._replace(network="resnet50"),
-            task._replace(arguments={"classes": [1, 2], "seed": 0})]
-    others = [(task._replace(table="others"), "w", "d"), (task._replace(arguments={"seed": 1, "classes": (1, 2)}), "w", "d"), (task, "v", "d"),
-              (task, "w", "e"), (task, None, None)]
+    same = [
+        task._replace(work=perform),
+        task._replace(calls=7),
+        task._replace(picture=tmp_path / "b.png"),
+        task._replace(network="resnet50"),
+        task._replace(arguments={"classes": [1, 2], "seed": 0}),
+    ]
+    others = [
+        (task._replace(table="others"), "w", "d"),
+        (task._replace(arguments={"seed": 1, "classes": (1, 2)}), "w", "d"),
+        (task, "v", "d"),
+        (task, "w", "e"),
+        (task, None, None),
+    ]
     assert {other.key("w", "d") for other in same} == {key}
     assert len({key, *(other.key(weights, digest) for other, weights, digest in others)}) == 6
 
@@ -161,7 +262,11 @@ def test_a_picture_or_mask_that_changed_has_another_digest(tmp_path):
         path.parent.mkdir(parents=True)
         Image.new("L", (4, 4)).save(path)
     digests = [picture_digest(picture)]
-    for change in (functools.partial(mask.write_bytes, b"other"), mask.unlink, functools.partial(picture.write_bytes, b"other")):
+    for change in (
+        functools.partial(mask.write_bytes, b"other"),
+        mask.unlink,
+        functools.partial(picture.write_bytes, b"other"),
+    ):
         change()
         digests.append(picture_digest(picture, tmp_path))
     assert len(set(digests)) == 4 and digests[-1] == picture_digest(picture)
@@ -180,7 +285,11 @@ def test_a_cluster_that_is_not_there_is_named_soon(monkeypatch, address):
 
 def test_a_cluster_without_a_worker_is_named(monkeypatch):
     monkeypatch.setattr(engine, "WORKER_PATIENCE", 1)
-    with LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1", silence_logs=50) as empty:
-        with pytest.raises(ConnectionError, match=f"{empty.scheduler_address} has had no worker for 1 seconds"):
+    with LocalCluster(
+        n_workers=0, dashboard_address=None, host="127.0.0.1", silence_logs=50
+    ) as empty:
+        with pytest.raises(
+            ConnectionError, match=f"{empty.scheduler_address} has had no worker for 1 seconds"
+        ):
             with engine.cluster(empty.scheduler_address, 1):
                 pass

@@ -13,7 +13,18 @@ from lab.study.rise import ELEPHANT_CLASSES, derive, estimate, explain, measure,
 from rise import Rise, generate_masks, perturb
 
 NETWORKS = {"xception": Network("First", 64, seed=0), "resnet50": Network("Second", 80, seed=1)}
-COLUMNS = ["label", "predicted", "masks", "cells", "kept", "lowest", "highest", "contrast", "pointing_game", "halves"]
+COLUMNS = [
+    "label",
+    "predicted",
+    "masks",
+    "cells",
+    "kept",
+    "lowest",
+    "highest",
+    "contrast",
+    "pointing_game",
+    "halves",
+]
 IMAGE = tiles(4, 4)
 
 
@@ -44,7 +55,9 @@ def named():
     return Network(fingerprint="a network of this test")
 
 
-@pytest.mark.parametrize("parameters", [{"estimator": "average", "grid_size": 4}, {"estimator": "regression"}])
+@pytest.mark.parametrize(
+    "parameters", [{"estimator": "average", "grid_size": 4}, {"estimator": "regression"}]
+)
 def test_maps_are_rises_own(parameters):
     found = estimate(named(), IMAGE, [386, 3], nb_samples=40, **parameters)
     expected = Rise(named(), nb_samples=40, **parameters).estimate(IMAGE, [386, 3])
@@ -86,7 +99,11 @@ def test_interrupted_work_goes_on():
         estimate(first, IMAGE, [386], nb_samples=100, estimator="average")
     maps = estimate(second, IMAGE, [386], nb_samples=100, estimator="average").saliency
     assert first.calls == 64 and second.calls == 36
-    np.testing.assert_allclose(maps, Rise(Network(), nb_samples=100, estimator="average").explain_classes(IMAGE, [386]), rtol=1e-5)
+    np.testing.assert_allclose(
+        maps,
+        Rise(Network(), nb_samples=100, estimator="average").explain_classes(IMAGE, [386]),
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("n", [64, 51])
@@ -104,9 +121,13 @@ def test_halves_are_the_maps_of_the_two_halves(n):
 def test_measurements_without_a_mask():
     maps, table = explain(Network(), IMAGE, [386, 101], nb_samples=50)
     assert list(table.columns) == COLUMNS
-    assert table["predicted"].tolist() == ["African_elephant", "tusker"] and table["label"].tolist() == [386, 101]
+    assert table["predicted"].tolist() == ["African_elephant", "tusker"] and table[
+        "label"
+    ].tolist() == [386, 101]
     assert table[["contrast", "pointing_game"]].isna().all(axis=None)
-    assert (table["lowest"] == maps.min(axis=(1, 2))).all() and (table["highest"] == maps.max(axis=(1, 2))).all()
+    assert (table["lowest"] == maps.min(axis=(1, 2))).all() and (
+        table["highest"] == maps.max(axis=(1, 2))
+    ).all()
     assert table["halves"].between(-1, 1).all()
 
 
@@ -116,8 +137,11 @@ def test_measurements_with_a_mask(mask):
     assert table["pointing_game"][0] == mask.flat[saliency.argmax()]
     drawn = np.random.default_rng(0).normal(size=(3, 64, 64))
     assert measure(drawn[0], drawn[1:], mask) == {
-        "lowest": drawn[0].min(), "highest": drawn[0].max(), "contrast": pytest.approx(drawn[0][mask].mean() - drawn[0][~mask].mean()),
-        "pointing_game": mask.flat[drawn[0].argmax()], "halves": pytest.approx(rank_correlation(*drawn[1:])),
+        "lowest": drawn[0].min(),
+        "highest": drawn[0].max(),
+        "contrast": pytest.approx(drawn[0][mask].mean() - drawn[0][~mask].mean()),
+        "pointing_game": mask.flat[drawn[0].argmax()],
+        "halves": pytest.approx(rank_correlation(*drawn[1:])),
     }
 
 
@@ -126,7 +150,9 @@ def test_measurements_with_a_mask(mask):
 
 def test_runs(mask):
     rows, arrays = study.measure_runs(Network(), IMAGE, mask, [386, 101], 60, 5, 0.3)
-    maps, table = explain(Network(), IMAGE, [386, 101], mask, nb_samples=60, grid_size=5, preservation_probability=0.3)
+    maps, table = explain(
+        Network(), IMAGE, [386, 101], mask, nb_samples=60, grid_size=5, preservation_probability=0.3
+    )
     assert rows == table.to_dict("records") and [list(row) for row in rows] == [COLUMNS] * 2
     assert all((row["masks"], row["cells"], row["kept"]) == (60, 5, 0.3) for row in rows)
     assert arrays["maps"].shape == (2, 112, 112) and arrays["maps"].dtype == np.float16
@@ -144,24 +170,40 @@ def test_estimators_are_compared_with_other_masks():
     network = named()
     rows, arrays = study.measure_estimators(network, IMAGE, None, 386, [32, 64], 96)
     assert network.calls == 96 + 64 + 64
-    [truth] = Rise(Network(), nb_samples=96, seed=1, estimator="average").explain_classes(IMAGE, [386])
+    [truth] = Rise(Network(), nb_samples=96, seed=1, estimator="average").explain_classes(
+        IMAGE, [386]
+    )
     np.testing.assert_array_equal(arrays["reference"], small(truth))
     assert [(row["estimator"], row["calls"], row["reference_masks"]) for row in rows] == [
         (estimator, n, 96) for estimator in ("average", "regression") for n in (32, 64)
     ]
-    assert arrays["maps"].shape == (4, 112, 112) and {array.dtype for array in arrays.values()} == {np.dtype(np.float16)}
+    assert arrays["maps"].shape == (4, 112, 112) and {array.dtype for array in arrays.values()} == {
+        np.dtype(np.float16)
+    }
     for row, saliency in zip(rows, arrays["maps"], strict=True):
-        found = Rise(Network(), nb_samples=row["calls"], estimator=row["estimator"]).estimate(IMAGE, [386])
+        found = Rise(Network(), nb_samples=row["calls"], estimator=row["estimator"]).estimate(
+            IMAGE, [386]
+        )
         np.testing.assert_allclose(saliency, small(found.saliency[0]), rtol=2e-3)
-        assert row["rank_correlation"] == pytest.approx(rank_correlation(found.saliency[0], truth), abs=1e-3)
-    np.testing.assert_allclose(arrays["standard_error"], small(found.standard_error[0]), rtol=2e-3)  # of the last one
+        assert row["rank_correlation"] == pytest.approx(
+            rank_correlation(found.saliency[0], truth), abs=1e-3
+        )
+    np.testing.assert_allclose(
+        arrays["standard_error"], small(found.standard_error[0]), rtol=2e-3
+    )  # of the last one
 
 
 def test_stopping():
     rows, arrays = study.measure_stopping(Network(), IMAGE, None, 386, [10.0, 1e-6], 260, 64)
-    assert [list(row) for row in rows] == [["tolerance", "calls", "relative_error", "rank_correlation"]] * 2
+    assert [list(row) for row in rows] == [
+        ["tolerance", "calls", "relative_error", "rank_correlation"]
+    ] * 2
     loose, tight = rows
-    assert loose["calls"] < tight["calls"] == 260 and loose["relative_error"] < 10 and tight["relative_error"] > 1e-6
+    assert (
+        loose["calls"] < tight["calls"] == 260
+        and loose["relative_error"] < 10
+        and tight["relative_error"] > 1e-6
+    )
     assert arrays["maps"].shape == (2, 112, 112)
 
 
@@ -176,12 +218,16 @@ def test_every_task_is_another_one_and_can_be_written_down(monkeypatch, tmp_path
     assert len(set(keys)) == len(keys) and all(task.calls > 0 for task in plan)
     for task in plan:
         again = task._replace(arguments=json.loads(json.dumps(task.arguments)))
-        assert again.key(task.network, str(task.picture)) == task.key(task.network, str(task.picture))
+        assert again.key(task.network, str(task.picture)) == task.key(
+            task.network, str(task.picture)
+        )
 
 
 def test_estimated_calls_are_about_those_made(plan):
     for task in plan:
-        network = Network("One", 64, fingerprint=f"{task.table} {task.network} {task.picture} {task.arguments}")
+        network = Network(
+            "One", 64, fingerprint=f"{task.table} {task.network} {task.picture} {task.arguments}"
+        )
         task.work(network, IMAGE, None, **task.arguments)
         assert task.calls / 2 <= network.calls <= 2 * task.calls, task
 
@@ -191,13 +237,20 @@ def test_both_networks_explain_both_animals(results):
     assert list(runs.columns) == ["network", "class", "picture", *COLUMNS, "key"]
     most = runs[runs["masks"] == runs["masks"].max()]
     assert most.groupby(["network", "class"], sort=False)["label"].agg(list).to_dict() == {
-        ("First", "elephant"): [386, 101, 385], ("Second", "elephant"): [386, 101, 385],
-        ("First", "bear"): [295, 294], ("Second", "bear"): [295, 294],
+        ("First", "elephant"): [386, 101, 385],
+        ("Second", "elephant"): [386, 101, 385],
+        ("First", "bear"): [295, 294],
+        ("Second", "bear"): [295, 294],
     }
     assert (runs["predicted"] == runs["label"].map(class_name)).all()
     one = runs[(runs["network"] == "First") & (runs["label"] == ELEPHANT_CLASSES[0])]
     n = most["masks"].iloc[0]
-    assert {2, 8, 16, 32} < set(one["masks"]) and set(one[one["masks"] == n // 2]["cells"]) == {4, 7, 8, 16}
+    assert {2, 8, 16, 32} < set(one["masks"]) and set(one[one["masks"] == n // 2]["cells"]) == {
+        4,
+        7,
+        8,
+        16,
+    }
     assert set(one[one["masks"] == n // 2]["kept"]) == {0.1, 0.3, 0.5, 0.7, 0.9}
     for key, rows in runs.groupby("key"):
         assert results.array("rise_runs", key, "maps").shape == (len(rows), 112, 112)
@@ -206,8 +259,22 @@ def test_both_networks_explain_both_animals(results):
 def test_other_tables_have_their_columns(results):
     where = ["network", "class", "picture"]
     assert list(results.table("rise_steps").columns) == [*where, "mask", "score", "key"]
-    assert list(results.table("rise_estimators").columns) == [*where, "estimator", "calls", "rank_correlation", "reference_masks", "key"]
-    assert list(results.table("rise_stopping").columns) == [*where, "tolerance", "calls", "relative_error", "rank_correlation", "key"]
+    assert list(results.table("rise_estimators").columns) == [
+        *where,
+        "estimator",
+        "calls",
+        "rank_correlation",
+        "reference_masks",
+        "key",
+    ]
+    assert list(results.table("rise_stopping").columns) == [
+        *where,
+        "tolerance",
+        "calls",
+        "relative_error",
+        "rank_correlation",
+        "key",
+    ]
 
 
 def test_how_alike_maps_are(results):
@@ -215,8 +282,15 @@ def test_how_alike_maps_are(results):
     assert list(derived) == ["rise_alike"]
     table = derived["rise_alike"]
     runs = results.table("rise_runs")
-    [between] = table[(table["between"] == "networks") & (table["class"] == "elephant")]["rank_correlation"]
-    maps = [results.array("rise_runs", row.key, "maps")[0].astype(float) for row in runs[(runs["masks"] == 200) & (runs["label"] == 386)].itertuples()]
+    [between] = table[(table["between"] == "networks") & (table["class"] == "elephant")][
+        "rank_correlation"
+    ]
+    maps = [
+        results.array("rise_runs", row.key, "maps")[0].astype(float)
+        for row in runs[(runs["masks"] == 200) & (runs["label"] == 386)].itertuples()
+    ]
     assert between == pytest.approx(rank_correlation(*maps))
     classes = table[table["between"] == "classes"]
-    assert set(zip(classes["first"], classes["second"])) == {(n, c) for n in ("First", "Second") for c in ("tusker", "Indian_elephant", "brown_bear")}
+    assert set(zip(classes["first"], classes["second"])) == {
+        (n, c) for n in ("First", "Second") for c in ("tusker", "Indian_elephant", "brown_bear")
+    }

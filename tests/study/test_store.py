@@ -6,7 +6,17 @@ import pandas as pd
 import pytest
 
 from lab.study import results
-from lab.study.results import MissingResult, Results, Store, figures_folder, lines, pack, results_folder, small, unpack
+from lab.study.results import (
+    MissingResult,
+    Results,
+    Store,
+    figures_folder,
+    lines,
+    pack,
+    results_folder,
+    small,
+    unpack,
+)
 
 REMEDY = "delete it"
 
@@ -15,24 +25,52 @@ REMEDY = "delete it"
 def folder(tmp_path):
     """One table with its arrays; keys and words that look like numbers or like nothing."""
     rows = {
-        key: [{"class": "386", "picture": "01", "value": value, "score": score, "shown": n == 0, "n": n, "key": key} for n in range(2)]
-        for key, value, score in [("12e4567890123456", "None", 0.1 + 0.2), ("0123456789012345", "25", 1 / 3), ("a" * 16, "nan", math.nan)]
+        key: [
+            {
+                "class": "386",
+                "picture": "01",
+                "value": value,
+                "score": score,
+                "shown": n == 0,
+                "n": n,
+                "key": key,
+            }
+            for n in range(2)
+        ]
+        for key, value, score in [
+            ("12e4567890123456", "None", 0.1 + 0.2),
+            ("0123456789012345", "25", 1 / 3),
+            ("a" * 16, "nan", math.nan),
+        ]
     }
     (tmp_path / "runs.csv").write_bytes(lines(rows))
-    (tmp_path / "runs.npz").write_bytes(pack({f"{key}/map": np.full((2, 3), n, np.float16) for n, key in enumerate(rows)}))
+    (tmp_path / "runs.npz").write_bytes(
+        pack({f"{key}/map": np.full((2, 3), n, np.float16) for n, key in enumerate(rows)})
+    )
     return tmp_path
 
 
 def test_a_table_is_read_as_it_was_measured(folder):
     table = Results(folder).table("runs")
-    assert table.key.tolist() == ["12e4567890123456"] * 2 + ["0123456789012345"] * 2 + ["a" * 16] * 2
-    assert table.value.tolist()[::2] == ["None", "25", "nan"] and set(table.picture) == {"01"} and set(table["class"]) == {"386"}
-    assert table.score.tolist()[:4] == [0.1 + 0.2] * 2 + [1 / 3] * 2 and table.score.isna().tolist() == [False] * 4 + [True] * 2
+    assert (
+        table.key.tolist() == ["12e4567890123456"] * 2 + ["0123456789012345"] * 2 + ["a" * 16] * 2
+    )
+    assert (
+        table.value.tolist()[::2] == ["None", "25", "nan"]
+        and set(table.picture) == {"01"}
+        and set(table["class"]) == {"386"}
+    )
+    assert (
+        table.score.tolist()[:4] == [0.1 + 0.2] * 2 + [1 / 3] * 2
+        and table.score.isna().tolist() == [False] * 4 + [True] * 2
+    )
     assert table.shown.dtype == bool and table.n.tolist() == [0, 1] * 3
 
 
 def test_words_that_are_empty_stay_words(tmp_path):
-    pd.DataFrame({"name": ["network_1_stands_in_for", "n"], "value": ["", "7"]}).to_csv(tmp_path / "p.csv", index=False)
+    pd.DataFrame({"name": ["network_1_stands_in_for", "n"], "value": ["", "7"]}).to_csv(
+        tmp_path / "p.csv", index=False
+    )
     assert Results(tmp_path).table("p").value.tolist() == ["", "7"]
 
 
@@ -54,7 +92,9 @@ def test_what_is_missing_is_named(folder, monkeypatch):
     whole = (folder / "runs.npz").read_bytes()
     for damaged in (b"PK no archive", b"", whole[:200], whole[:80] + b"???" + whole[83:]):
         (folder / "runs.npz").write_bytes(damaged)
-        with pytest.raises(MissingResult, match="runs.npz cannot be read.*: delete the file, make study"):
+        with pytest.raises(
+            MissingResult, match="runs.npz cannot be read.*: delete the file, make study"
+        ):
             Results(folder).array("runs", "k", "map")
 
 
@@ -81,7 +121,11 @@ def test_equal_arrays_give_equal_bytes(folder):
 
 def test_the_quick_profile_has_folders_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(results, "ROOT", tmp_path)
-    for name, folder in [("quick", tmp_path / "report" / "quick"), ("full", tmp_path / "report"), ("study", tmp_path / "report")]:
+    for name, folder in [
+        ("quick", tmp_path / "report" / "quick"),
+        ("full", tmp_path / "report"),
+        ("study", tmp_path / "report"),
+    ]:
         monkeypatch.setenv("LAB_PROFILE", name)
         assert results_folder() == folder / "results" and figures_folder() == folder / "figures"
 
@@ -98,7 +142,10 @@ def test_a_map_is_made_small_by_means_of_areas():
 
 
 ROWS = {
-    name: [{"picture": name, "method": method, "score": 0.125 if n else None} for n, method in enumerate(("lime", "rise"))]
+    name: [
+        {"picture": name, "method": method, "score": 0.125 if n else None}
+        for n, method in enumerate(("lime", "rise"))
+    ]
     for name in ('a "b", c.png', "line\nbreak\n.png", "ä.png", "\udce4.png")
 }
 
@@ -115,8 +162,14 @@ def test_what_was_added_is_read_back(store):
     again = Store(store.path, "picture", REMEDY)
     found = again.read(["method", "score"])
     assert list(found) == list(ROWS)
-    assert all(row == {"picture": name, "method": m, "score": s} for name in found for row, m, s in zip(found[name], ("lime", "rise"), ("", "0.125")))
-    again.add("new", [{"score": 1.0, "picture": "new", "method": "shap"}])  # in the file's order of columns
+    assert all(
+        row == {"picture": name, "method": m, "score": s}
+        for name in found
+        for row, m, s in zip(found[name], ("lime", "rise"), ("", "0.125"))
+    )
+    again.add(
+        "new", [{"score": 1.0, "picture": "new", "method": "shap"}]
+    )  # in the file's order of columns
     assert store.path.read_text("utf-8", "surrogateescape").endswith("new,shap,1.0\n")
     again.write(dict(sorted(ROWS.items())))
     assert store.path.read_bytes() == lines(dict(sorted(ROWS.items())))
@@ -132,11 +185,15 @@ def test_wherever_a_crash_cuts_the_file_no_row_is_cut(store):
             try:
                 found = store.read(["method"])
             except ValueError as error:
-                assert cut < len("picture,method,score\n") and "no result of this command and is left as it is: delete it" in str(error)
+                assert cut < len(
+                    "picture,method,score\n"
+                ) and "no result of this command and is left as it is: delete it" in str(error)
                 continue
             rows = [row for rows in found.values() for row in rows]
             expected = [row for rows in ROWS.values() for row in rows][: len(rows)]
-            assert [(row["picture"], row["method"]) for row in rows] == [(row["picture"], row["method"]) for row in expected]
+            assert [(row["picture"], row["method"]) for row in rows] == [
+                (row["picture"], row["method"]) for row in expected
+            ]
             if rows:
                 assert len(whole[:cut]) >= len(lines({"": expected})) > len(whole[:cut]) - 40
             cuts += 1
@@ -145,7 +202,10 @@ def test_wherever_a_crash_cuts_the_file_no_row_is_cut(store):
 
 def test_other_columns_are_refused(store):
     store.add("a", [{"picture": "a", "score": 1}])
-    with pytest.raises(ValueError, match="runs.csv holds results of another version of the lab, with other columns: delete it"):
+    with pytest.raises(
+        ValueError,
+        match="runs.csv holds results of another version of the lab, with other columns: delete it",
+    ):
         store.add("b", [{"picture": "b", "other": 1}])
     assert list(store.read()) == ["a"]
     with pytest.raises(ValueError, match="runs.csv is no result"):
