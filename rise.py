@@ -48,6 +48,7 @@ __all__ = [
     "class_scores",
     "generate_masks",
     "local_explanations",
+    "model_outputs",
     "nested_occlusion",
     "perturb",
     "random_grids",
@@ -428,7 +429,7 @@ class Rise:
         operator = self.operator or class_scores
 
         def score_target(target, perturbed):
-            scores = _array(operator(self.model, perturbed, np.tile(target, (len(perturbed), 1))))
+            scores = np.asarray(operator(self.model, perturbed, np.tile(target, (len(perturbed), 1))))
             if scores.size != len(perturbed):
                 raise ValueError(
                     f"operator must return one score for each of the {len(perturbed)} inputs, "
@@ -498,7 +499,7 @@ class Rise:
             )
         x, classes, outputs = _input_and_classes(x, classes, outputs)
         _check_shape(x.shape, self.grid_size, self.mask_value)
-        return self._run(x, partial(_outputs, self.model), classes, outputs)
+        return self._run(x, partial(model_outputs, self.model), classes, outputs)
 
     def _run(self, x, model, classes, known=_NONE_KNOWN):
         """Explain columns `classes` of ``model(perturbed)``, of which the first rows are known."""
@@ -615,7 +616,7 @@ def class_scores(model, inputs, targets):
     -------
     array, (n,)
     """
-    outputs = _outputs(model, inputs)
+    outputs = model_outputs(model, inputs)
     if outputs.shape != targets.shape:
         raise ValueError(
             f"targets must have the model's {outputs.shape[1]} outputs as columns, "
@@ -624,22 +625,39 @@ def class_scores(model, inputs, targets):
     return (outputs * targets).sum(axis=1)
 
 
-def _outputs(model, inputs):
-    """Outputs of the model as an array (n, n_classes)."""
-    outputs = _array(model(inputs))
+def model_outputs(model, inputs):
+    """Call a model, and check and copy what it returns.
+
+    Parameters
+    ----------
+    model : callable
+        As in `Rise`.
+    inputs : array, (n, ...)
+
+    Returns
+    -------
+    array of float64, (n, n_classes)
+        Memory of its own: a model may return the same buffer at each call.
+
+    Raises
+    ------
+    ValueError
+        If the outputs are not finite numbers of that shape.
+    """
+    outputs = model(inputs)
+    # PyTorch refuses to convert a tensor that tracks gradients.
+    outputs = np.asarray(outputs.detach().cpu() if hasattr(outputs, "detach") else outputs)
+    # bfloat16, which NumPy does not know, is of kind "V".
+    if outputs.dtype.kind not in "buif" and outputs.dtype.name != "bfloat16":
+        raise ValueError(f"model must return numbers, got {outputs.dtype}.")
     if outputs.ndim == 1:
         outputs = outputs[:, np.newaxis]
     if outputs.ndim != 2 or len(outputs) != len(inputs):
         raise ValueError(
-            f"model must return outputs of shape ({len(inputs)}, n_classes) for {len(inputs)} inputs, "
-            f"got shape {outputs.shape}."
+            f"model must return outputs of shape ({len(inputs)}, n_classes) for {len(inputs)} "
+            f"inputs, got shape {outputs.shape}."
         )
-    return outputs
-
-
-def _array(outputs):
-    """NumPy array of what a model returned; PyTorch refuses to convert while it tracks gradients."""
-    return np.asarray(outputs.detach().cpu() if hasattr(outputs, "detach") else outputs)
+    return _finite("model's outputs", outputs.astype(np.float64))
 
 
 # 3. Fewer calls: the same map by a regression on complementary masks.
@@ -923,7 +941,7 @@ def nested_occlusion(
         known = len(outputs)
         for masks in batches:
             outputs.extend(
-                _finite("model's scores", _outputs(model, perturb(x, masks, mask_value)))
+                model_outputs(model, perturb(x, masks, mask_value))
             )
             if max(classes) >= len(outputs[0]):
                 raise ValueError(

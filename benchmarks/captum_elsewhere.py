@@ -30,7 +30,7 @@ from captum.attr import KernelShap, Lime
 from captum.attr._core.lime import get_exp_kernel_similarity_function
 from torch.utils.data import DataLoader, TensorDataset
 
-from lab.explain.game import Game
+from lab.explain.masked_model import MaskedModel
 from lab.explain.lime import perturbations
 from lab.explain.methods import PACKAGE, attribute
 from lab.networks.asking import Asked
@@ -82,7 +82,7 @@ def fed(kept):
 
 def main():
     image, segments, predict = inputs()
-    game = Game(Asked(predict, [1]), image, segments, PACKAGE.hide_color)
+    game = MaskedModel(Asked(predict, [1]), image, segments, PACKAGE.hide_color)
     picture, hidden = (
         torch.from_numpy(pixels[None].astype(np.float32)) for pixels in (image, game.hidden)
     )

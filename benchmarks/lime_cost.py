@@ -26,7 +26,7 @@ from lime.lime_image import LimeImageExplainer
 
 from lab.explain.lime import lime_explanations
 from lab.networks.loading import load
-from lab.pictures import list_pictures, load_image
+from lab.images import list_images, load_image
 from lab.study.settings import LAB_SETTINGS
 
 
@@ -68,7 +68,7 @@ def main():
         default=1.0,
         help="share of each setting's num_samples (default: all)",
     )
-    parser.add_argument("--picture", type=Path, default=list_pictures("African_elephant")[0])
+    parser.add_argument("--picture", type=Path, default=list_images("African_elephant")[0])
     arguments = parser.parse_args()
 
     settings = {

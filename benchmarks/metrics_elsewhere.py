@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import keras
 import tensorflow as tf
 
-from lab.explain.game import Game
+from lab.explain.masked_model import MaskedModel
 from lab.measure.curves import auc, deletion_curve, faithfulness, insertion_curve
 from lab.measure.overlap import iou_over_thresholds, pointing_game
 from lab.networks.asking import Asked
@@ -125,7 +125,7 @@ def main():
         segments[np.argsort(-bright, axis=None)] = np.arange(saliency.size) // step
         grey = np.repeat(gray, 3, axis=2).astype(np.uint8)
         ours = faithfulness(
-            Game(Asked(predict, [1]), grey, segments.reshape(saliency.shape), (0, 0, 0)), bright
+            MaskedModel(Asked(predict, [1]), grey, segments.reshape(saliency.shape), (0, 0, 0)), bright
         )
         other = FaithfulnessEstimate(
             features_in_step=step,

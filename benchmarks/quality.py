@@ -47,7 +47,7 @@ from lab.measure.curves import gains
 from lab.measure.paired import clustered_interval
 from lab.networks.asking import BATCH, Asked
 from lab.networks.classes import class_index
-from lab.pictures import load_image
+from lab.images import load_image
 from lab.show.style import HEAD, NOTE, STYLE, new
 from lab.study.verdict import object_of, objects
 from record import RESULTS, record

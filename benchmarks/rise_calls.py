@@ -41,7 +41,7 @@ from tqdm import tqdm
 
 from lab.measure.agreement import rank_correlation
 from lab.networks.asking import Asked
-from lab.pictures import load_image
+from lab.images import load_image
 from lab.study.verdict import SET
 from record import record
 from rise import Rise, _Regression, average, generate_masks

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lab.explain.names import METHOD_NAMES
 from lab.networks.classes import class_index, class_name
-from lab.pictures import SUFFIXES, load_image, load_mask
+from lab.images import SUFFIXES, load_image, load_mask
 from lab.study import engine
 from lab.study.engine import MODELS, say
 from lab.study.task import Job, picture_digest

@@ -6,7 +6,7 @@ from PIL import Image
 from counting import Counting
 from lab.networks.asking import Asked
 from lab.networks.classes import class_name
-from lab.pictures import load_image, load_mask
+from lab.images import load_image, load_mask
 from lab.study.results import Results, lines, pack
 
 

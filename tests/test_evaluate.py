@@ -17,7 +17,7 @@ from PIL import Image
 from lab import evaluate
 from lab.files import ROOT
 from lab.networks.classes import class_name
-from lab.pictures import load_image, load_mask
+from lab.images import load_image, load_mask
 from lab.study import engine
 from lab.study.results import Store
 

@@ -12,7 +12,7 @@ from lab.evaluate import find_pictures
 from lab.evaluate import main as evaluate
 from lab.networks.classes import class_index, class_name
 from lab.networks.loading import load
-from lab.pictures import DATA, list_pictures, load_image, load_mask
+from lab.images import DATA, list_images, load_image, load_mask
 
 FOLDER = DATA / "evaluation"
 
@@ -148,7 +148,7 @@ def test_the_labs_own_pictures_do_not_include_them():
     with pytest.raises(
         ValueError, match="no pictures of kind 'evaluation'; data/ has 'African_elephant'"
     ):
-        list_pictures("evaluation")
+        list_images("evaluation")
 
 
 def test_evaluating_them_finds_classes_and_masks(tmp_path):

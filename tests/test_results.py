@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.explain.game import Game
+from lab.explain.masked_model import MaskedModel
 from lab.files import ROOT
 from lab.networks import asking
 from lab.networks.loading import load_or_stand_in
-from lab.pictures import list_pictures, load_image, load_mask
+from lab.images import list_images, load_image, load_mask
 from lab.study import evaluation, lime, rise, verdict
 from lab.study.task import picture_digest
 from lab.study.results import Results, small
@@ -59,7 +59,7 @@ def plan(results):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_PROFILE", recorded["profile"])
         few = {"African_elephant": counts().elephants, "black_bear": counts().bears}
-        pictures = {kind: list_pictures(kind)[:n] for kind, n in few.items()}
+        pictures = {kind: list_images(kind)[:n] for kind, n in few.items()}
         tasks = [task for study in STUDIES.values() for task in study.tasks(pictures)]
     return {
         table: [task for task in tasks if task.table == table]
@@ -215,7 +215,7 @@ def test_perturbed_pictures(results, networks, plan):
     rows, key = committed(results, networks, task)
     network, image, _ = inputs(networks, task)
     label = int(rows["label"].iloc[0])
-    game = Game(
+    game = MaskedModel(
         asking.Asked(network, [label]),
         image,
         results.array("lime_perturbed", key, "segments").astype(int),

@@ -15,7 +15,7 @@ FILES = [ROOT / "rise.py", *sorted((ROOT / "lab").rglob("*.py"))]
 
 FLOORS = (
     ("rise",),
-    ("lab", "lab.files", "lab.pictures"),
+    ("lab", "lab.files", "lab.images"),
     ("lab.networks",),
     ("lab.explain",),
     ("lab.measure",),
@@ -80,13 +80,13 @@ def imports(module, path):
 def test_the_rules_see_all_kinds_of_imports(tmp_path):
     file = tmp_path / "lime.py"
     file.write_text(
-        "import lab.files, keras\ndef f():\n    from lab import pictures\n    from .engine import Task\n"
+        "import lab.files, keras\ndef f():\n    from lab import images\n    from .engine import Task\n"
         "    from . import settings\n    from lab.networks.blackbox import tf\n"
     )
     assert [name for name, _ in imports("lab.study.lime", file)] == [
         "lab.files",
         "keras",
-        "lab.pictures",
+        "lab.images",
         "lab.study.engine",
         "lab.study.settings",
         "lab.networks.blackbox",
@@ -128,7 +128,7 @@ def test_only_the_networks_import_tensorflow(module):
             [
                 "rise",
                 "lab.files",
-                "lab.pictures",
+                "lab.images",
                 "lab.networks.asking",
                 "lab.networks.classes",
                 "lab.study.settings",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from lime.lime_image import ImageExplanation, LimeImageExplainer
 
-from lab.explain.game import Game, check_image, superpixels
+from lab.explain.masked_model import MaskedModel, check_image, superpixels
 from lab.explain.setting import Setting
 from lab.networks.asking import Asked
 
@@ -85,7 +85,7 @@ class Lime(NamedTuple):
         The picture as `get_image_and_mask` shows it under the setting.
     kept, probability : (num_samples, n_superpixels) and (num_samples,) arrays
         What the linear model was fitted to: perturbations, and the class's probability in each.
-    game : lab.explain.game.Game
+    game : lab.explain.masked_model.MaskedModel
     package : lime.lime_image.ImageExplanation
         As the package gives it; `top_labels` are the classes explained, the most probable first.
     """
@@ -98,7 +98,7 @@ class Lime(NamedTuple):
     rendering: np.ndarray
     kept: np.ndarray
     probability: np.ndarray
-    game: Game
+    game: MaskedModel
     package: ImageExplanation
 
     @property
@@ -181,7 +181,7 @@ def lime_explanations(black_box, image, settings, label=None, progress=iter):
     for name, setting in sorted(settings.items(), key=lambda item: -item[1].num_samples):
         stream = setting.superpixel_size, setting.hide_color, setting.seed, setting.sampling
         if stream not in asked:
-            game = Game(ask, image, superpixels(image, setting.superpixel_size), setting.hide_color)
+            game = MaskedModel(ask, image, superpixels(image, setting.superpixel_size), setting.hide_color)
             kept = perturbations(game.n, setting.num_samples, setting.seed, setting.sampling)
             asked[stream] = game, kept, game(kept, progress)
         game, kept, answers = asked[stream]

@@ -16,7 +16,7 @@ from skimage.color import rgb2gray
 from skimage.filters import gaussian, sobel
 
 import rise
-from lab.explain.game import Game, blurred, check_image, mean_colour, superpixels
+from lab.explain.masked_model import MaskedModel, blurred, check_image, mean_colour, superpixels
 from lab.explain.lime import locality, perturbations
 from lab.explain.setting import Setting
 from lab.networks.asking import BATCH, Asked, in_chunks
@@ -106,7 +106,7 @@ def explain(method, black_box, image, label, budget, seed=0):
 
 def _by_superpixels(method, black_box, image, label, budget, seed, hide_color=PACKAGE.hide_color):
     segments = superpixels(image, PACKAGE.superpixel_size)
-    game = Game(Asked(black_box, [label]), image, segments, hide_color)
+    game = MaskedModel(Asked(black_box, [label]), image, segments, hide_color)
     return attribute(method, game.value, game.n, budget, seed)[segments]
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lab.explain.game import blurred, mean_colour
+from lab.explain.masked_model import blurred, mean_colour
 from lab.measure.agreement import correlation
 from lab.networks.asking import Asked, in_chunks
 
@@ -23,7 +23,7 @@ def curves(black_box, image, label, saliency, start):
     saliency : (H, W) array
         Finite; higher is more important.
     start : (H, W, 3) uint8 array
-        What insertion starts from, as of `lab.explain.game.blurred`.
+        What insertion starts from, as of `lab.explain.masked_model.blurred`.
 
     Returns
     -------
@@ -225,7 +225,7 @@ def faithfulness(game, saliency):
 
     Parameters
     ----------
-    game : lab.explain.game.Game
+    game : lab.explain.masked_model.MaskedModel
         Of the picture; the class is its model's first one, as with ``Asked(black_box, [label])``.
     saliency : (H, W) array
         Finite; higher is more important.

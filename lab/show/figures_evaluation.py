@@ -228,7 +228,7 @@ def evaluation_differ(results):
 
 
 def _blurred(image):
-    from lab.explain.game import blurred  # takes a second to import
+    from lab.explain.masked_model import blurred  # takes a second to import
 
     return blurred(image)
 

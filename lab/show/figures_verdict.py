@@ -4,7 +4,7 @@ import numpy as np
 
 from lab.explain.names import BASELINES, METHOD_NAMES, REFERENCES
 from lab.measure.paired import GAINS
-from lab.pictures import DATA, load_image, load_mask
+from lab.images import DATA, load_image, load_mask
 from lab.show import charts, maps, reading
 
 SET = DATA / "evaluation"
@@ -171,6 +171,6 @@ def verdict_alone(results):
 
 def _emptied(kind, stem, size):
     """A picture of which the object is blurred away."""
-    from lab.explain.game import blurred_away  # takes a second to import
+    from lab.explain.masked_model import blurred_away  # takes a second to import
 
     return blurred_away(_image(kind, stem, size), load_mask(SET / kind / f"{stem}.jpg", size))

@@ -1,7 +1,7 @@
 """What all figures ask of the results: which networks and pictures there are, and the arrays of a row."""
 
 from lab.networks.classes import class_name
-from lab.pictures import list_pictures, load_image
+from lab.images import list_images, load_image
 from lab.study.results import MissingResult
 
 
@@ -58,7 +58,7 @@ def image(picture, size=None):
     ----------
     picture : (str, str)
     size : int, optional
-        As in `lab.pictures.load_image`.
+        As in `lab.images.load_image`.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def image(picture, size=None):
     """
     kind, stem = picture
     try:
-        path = next(path for path in list_pictures(kind) if path.stem == stem)
+        path = next(path for path in list_images(kind) if path.stem == stem)
     except (StopIteration, ValueError):
         raise MissingResult(
             f"there is no picture {kind}/{stem} in data/, on which the results were measured: make study measures those that there are"

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from lab.files import ROOT, swap_in
-from lab.pictures import list_pictures, load_image, load_mask
+from lab.images import list_images, load_image, load_mask
 from lab.study import engine
 from lab.study.task import Job, Task, picture_digest
 from lab.study.results import MissingResult, Results, Store, lines, pack, results_folder, unpack
@@ -68,7 +68,7 @@ def pictures_of_profile():
         If one of them, or its mask, cannot be read.
     """
     found = {
-        kind: list_pictures(kind)[:number]
+        kind: list_images(kind)[:number]
         for kind, number in (
             ("African_elephant", counts().elephants),
             ("black_bear", counts().bears),

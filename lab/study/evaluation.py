@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from lab.explain.game import Game, blurred, mean_colour, superpixels
+from lab.explain.masked_model import MaskedModel, blurred, mean_colour, superpixels
 from lab.explain.methods import PACKAGE, attribute, explain
 from lab.explain.names import BASELINES, COMPARED, REFERENCES
 from lab.measure.agreement import rank_correlation
@@ -74,7 +74,7 @@ def measure(black_box, image, label, saliency, mask=None):
                 float(over_thresholds.max()),
             )
         overlap["pointing_game"] = pointing_game(saliency, mask)
-    game = Game(Asked(black_box, [label]), image, superpixels(image), mean_colour(image))
+    game = MaskedModel(Asked(black_box, [label]), image, superpixels(image), mean_colour(image))
     along = curves(black_box, image, label, saliency, blurred(image))
     areas = {name: auc(*curve) for name, curve in along.items()}
     return areas | {"faithfulness": faithfulness(game, saliency)} | overlap, along
@@ -213,7 +213,7 @@ def measure_shapley(network, image, mask, most, seeds):
         for s in (superpixels(image, size) for size in (4, 6, 8, 10, 12, 15, 20, 25, 30, 40))
         if s.max() < most
     )
-    game = Game(Asked(network, [label]), image, segments, PACKAGE.hide_color)
+    game = MaskedModel(Asked(network, [label]), image, segments, PACKAGE.hide_color)
     # All coalitions are so few that each is asked about once.
     bits = 2 ** np.arange(game.n)
     answers = game.value(np.arange(2**game.n)[:, None] // bits % 2)

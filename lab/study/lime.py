@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from lab.explain.game import blurred
+from lab.explain.masked_model import blurred
 from lab.explain.lime import lime_explanations, locality, perturbations
 from lab.explain.setting import Setting
 from lab.measure.agreement import jaccard, rank_correlation, stability, weighted_r2

@@ -23,7 +23,7 @@ class Task(NamedTuple):
     network : str or None
         A key of `lab.study.engine.MODELS`, or None where no network is asked; then there is no picture either.
     picture : pathlib.Path or None
-        Its mask is found as `lab.pictures.load_mask` does.
+        Its mask is found as `lab.images.load_mask` does.
     arguments : dict
         Values that JSON can hold.
     calls : int
@@ -100,7 +100,7 @@ def picture_digest(path, root=None):
     path : pathlib.Path
         The picture.
     root : pathlib.Path, optional
-        As in `lab.pictures.load_mask`.
+        As in `lab.images.load_mask`.
 
     Returns
     -------

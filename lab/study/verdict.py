@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from lab.explain.game import blurred_away
+from lab.explain.masked_model import blurred_away
 from lab.explain.methods import explain
 from lab.explain.names import BASELINES, REFERENCES
 from lab.measure.agreement import rank_correlation
@@ -14,7 +14,7 @@ from lab.measure.curves import gains, portions
 from lab.measure.paired import GAINS, clustered_interval, judge, pairs
 from lab.networks.asking import Asked
 from lab.networks.classes import class_index, class_name
-from lab.pictures import DATA, SUFFIXES, load_image, load_mask
+from lab.images import DATA, SUFFIXES, load_image, load_mask
 from lab.study.evaluation import FIFTHS, measure_with_gains
 from lab.study.settings import NETWORKS, counts, samples
 from lab.study.task import Task, picture_digest

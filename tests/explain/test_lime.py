@@ -5,7 +5,7 @@ import pytest
 import sklearn.metrics
 from lime.lime_image import LimeImageExplainer
 
-from lab.explain.game import superpixels
+from lab.explain.masked_model import superpixels
 from lab.explain.lime import (
     KEPT_CLASSES,
     leading_classes,

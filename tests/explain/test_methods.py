@@ -8,7 +8,7 @@ from lime.lime_image import LimeImageExplainer
 
 from cheap import tiles
 from counting import Counting
-from lab.explain.game import Game, superpixels
+from lab.explain.masked_model import MaskedModel, superpixels
 from lab.explain.lime import lime_explanation
 from lab.explain.methods import METHODS, PACKAGE, _windows, attribute, explain
 from lab.explain.names import BASELINES, COMPARED, METHOD_NAMES, REFERENCES
@@ -151,7 +151,7 @@ def test_lime_is_the_packages_with_its_defaults(image):
 
 @pytest.mark.parametrize("method", ["lime", "shap"])
 def test_a_picture_is_explained_as_the_game_of_its_superpixels(image, method):
-    game = Game(Asked(Square(), [1]), image, superpixels(image), PACKAGE.hide_color)
+    game = MaskedModel(Asked(Square(), [1]), image, superpixels(image), PACKAGE.hide_color)
     weights = attribute(method, game.value, game.n, 300, seed=2)
     np.testing.assert_allclose(
         weights[game.segments], explain(method, Square(), image, 1, 300, seed=2), atol=1e-6
@@ -175,7 +175,7 @@ def test_another_librarys_answer():
         score = rough @ np.sin(np.arange(9) + 1) + pairs + rough[:, ::4].prod(axis=1) - 0.5
         return np.stack([1 / (1 + np.exp(score)), 1 / (1 + np.exp(-score))], axis=1)
 
-    game = Game(Asked(predict, [1]), image, y[..., 0] // 4 * 3 + x[..., 0] // 5, PACKAGE.hide_color)
+    game = MaskedModel(Asked(predict, [1]), image, y[..., 0] // 4 * 3 + x[..., 0] // 5, PACKAGE.hide_color)
     lime = [
         0.205567,
         0.072679,
@@ -223,7 +223,7 @@ def test_kernel_shap_with_all_coalitions_of_superpixels_is_exact():
         left, right = grain[:, :30].mean(axis=1), grain[:, 30:].mean(axis=1)
         return np.stack([left * right, 1 - left * right], axis=1)
 
-    game = Game(Asked(model, [0]), image, segments, PACKAGE.hide_color)
+    game = MaskedModel(Asked(model, [0]), image, segments, PACKAGE.hide_color)
     assert 4 <= game.n <= 8
     truth = attribute("shapley", game.value, game.n)
     np.testing.assert_allclose(

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from counting import Counting
-from lab.explain.game import Game, blurred, mean_colour, superpixels
+from lab.explain.masked_model import MaskedModel, blurred, mean_colour, superpixels
 from lab.measure.curves import auc, curves, deletion_curve, faithfulness, insertion_curve
 from lab.networks import asking
 from lab.networks.asking import Asked
@@ -177,7 +177,7 @@ def test_curves_cost_what_they_say_and_repeat_no_call(image, kept_box):
 
 
 def game(predict, image, segments, hide_color, label=0):
-    return Game(Asked(predict, [label]), image, segments, hide_color)
+    return MaskedModel(Asked(predict, [label]), image, segments, hide_color)
 
 
 def test_faithfulness_of_the_true_attribution_of_an_additive_model():

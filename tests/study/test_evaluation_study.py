@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cheap import Network, data_folder, measured, tiles
-from lab.explain.game import Game, blurred, mean_colour, superpixels
+from lab.explain.masked_model import MaskedModel, blurred, mean_colour, superpixels
 from lab.explain.methods import PACKAGE, attribute, explain
 from lab.explain.names import BASELINES, COMPARED
 from lab.measure import axioms
@@ -263,7 +263,7 @@ def test_shapley(rows, columns, n):
         exact["rank_correlation"].iloc[0] == pytest.approx(1)
         and exact["largest_difference"].iloc[0] < 1e-4
     )
-    game = Game(Asked(network, [label]), image, superpixels(image), PACKAGE.hide_color)
+    game = MaskedModel(Asked(network, [label]), image, superpixels(image), PACKAGE.hide_color)
     truth = attribute("shapley", game.value, n)
     by_lime = [attribute("lime", game.value, n, budgets[0], seed) for seed in (0, 1)]
     row = table[(table["method"] == "lime") & (table["calls"] == budgets[0])].iloc[0]

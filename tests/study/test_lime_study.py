@@ -8,7 +8,7 @@ from lime.lime_image import LimeImageExplainer
 from sklearn.metrics import r2_score
 
 from cheap import Network, Places, data_folder, measured, tiles
-from lab.explain.game import blurred, superpixels
+from lab.explain.masked_model import blurred, superpixels
 from lab.explain.lime import lime_explanation, locality
 from lab.explain.setting import Setting
 from lab.measure.agreement import jaccard, rank_correlation
@@ -16,7 +16,7 @@ from lab.measure.measurements import MEASUREMENTS
 from lab.measure.variance import savings
 from lab.networks import asking
 from lab.networks.classes import class_name
-from lab.pictures import load_image
+from lab.images import load_image
 from lab.study import lime
 from lab.study.task import Task
 from lab.study.lime import derive, fidelity, measure, settings_table, tasks, with_stability

@@ -312,7 +312,7 @@ def paths(tmp_path, monkeypatch):
     for [path] in paths.values():
         path.parent.mkdir()
         Image.new("RGB", (9, 9), (200, 200, 200)).save(path)
-    monkeypatch.setattr(command, "list_pictures", paths.get)
+    monkeypatch.setattr(command, "list_images", paths.get)
     monkeypatch.setattr(engine, "describe", describe)
     monkeypatch.setattr(engine, "perform", perform)
 

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.explain.game import blurred, mean_colour
+from lab.explain.masked_model import blurred, mean_colour
 from lab.explain.methods import METHODS as ALL
 from lab.explain.methods import explain
 from lab.explain.names import METHOD_NAMES
 from lab.files import ROOT
 from lab.measure.curves import auc, curves, deletion_curve, gains, insertion_curve
 from lab.networks.loading import load
-from lab.pictures import load_image, load_mask
+from lab.images import load_image, load_mask
 from lab.study.verdict import (
     METHODS,
     SET,

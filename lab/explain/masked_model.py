@@ -11,7 +11,7 @@ from lab.networks.asking import in_chunks
 BLUR_SIGMA = 10  # pixels; at 5, the usual choice for insertion curves, an elephant is still one
 
 
-class Game:
+class MaskedModel:
     """A picture, its superpixels, what hides them, and the model that is asked: what every superpixel method needs.
 
     Calling it with coalitions ``(n, n_superpixels)``, 1 where a superpixel is kept and 0 where it is

@@ -3,7 +3,7 @@ import pytest
 from lime.wrappers.scikit_image import SegmentationAlgorithm
 from scipy.ndimage import gaussian_filter
 
-from lab.explain.game import Game, blurred, superpixels
+from lab.explain.masked_model import MaskedModel, blurred, superpixels
 from lab.networks.asking import CHUNK, Asked
 from cheap import Places, tiles
 
@@ -22,7 +22,7 @@ def test_superpixels_are_the_packages():
 @pytest.mark.parametrize("hide_color", [(9, 0, 255), None, "blur"])
 def test_pictures_are_those_made_superpixel_by_superpixel(hide_color):
     segments = superpixels(IMAGE)
-    game = Game(Places(), IMAGE, segments, hide_color)
+    game = MaskedModel(Places(), IMAGE, segments, hide_color)
     kept = ROWS.integers(0, 2, (7, game.n))
     for row, got in zip(kept, game.pictures(kept), strict=True):
         expected = IMAGE.copy()
@@ -41,7 +41,7 @@ def test_what_hides_a_superpixel():
     segments[20:] = 1
     image[20:] += 100
     hidden = {
-        color: Game(Places(), image, segments, color).hidden for color in ((1, 2, 3), None, "blur")
+        color: MaskedModel(Places(), image, segments, color).hidden for color in ((1, 2, 3), None, "blur")
     }
     assert (hidden[1, 2, 3] == (1, 2, 3)).all()
     # Cut off, not rounded, as by the package.
@@ -64,7 +64,7 @@ def test_the_blurred_picture_is_a_gaussians():
 def test_coalitions_are_answered_in_their_order_and_a_chunk_at_a_time():
     model, drawn = Places(), []
 
-    class Watched(Game):
+    class Watched(MaskedModel):
         def pictures(self, kept):
             drawn.append(len(kept))
             return super().pictures(kept)
@@ -92,7 +92,7 @@ def test_coalitions_are_answered_in_their_order_and_a_chunk_at_a_time():
 )
 def test_superpixels_that_are_none(segments, message):
     with pytest.raises(ValueError, match=message):
-        Game(Places(), IMAGE, segments, None)
+        MaskedModel(Places(), IMAGE, segments, None)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,6 @@ def test_superpixels_that_are_none(segments, message):
     ],
 )
 def test_a_picture_that_is_none(image, got):
-    for use in (superpixels, lambda image: Game(Places(), image, superpixels(IMAGE), None)):
+    for use in (superpixels, lambda image: MaskedModel(Places(), image, superpixels(IMAGE), None)):
         with pytest.raises(ValueError, match=f"image must be .* uint8, got .*{got}"):
             use(image)

@@ -1,4 +1,4 @@
-"""`lab.pictures` against files written here, pixel by pixel, and against the pictures in `data/`."""
+"""`lab.images` against files written here, pixel by pixel, and against the pictures in `data/`."""
 
 import struct
 import zlib
@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from lab import pictures
+from lab import images
 from lab.networks.loading import load
-from lab.pictures import list_pictures, load_image, load_mask
+from lab.images import list_images, load_image, load_mask
 
 KINDS = {"African_elephant": {101, 385, 386}, "black_bear": {294, 295, 297}}
 # By name, so that the tests also pass where someone has added pictures.
@@ -17,7 +17,7 @@ NAMES = {
     "African_elephant": ["elephant_1_dune", "elephant_2_meadow", "elephant_3_slope"],
     "black_bear": ["bear_1_meadow", "bear_2_forest", "bear_3_slope"],
 }
-PICTURES = [(kind, pictures.DATA / kind / f"{name}.jpg") for kind in KINDS for name in NAMES[kind]]
+PICTURES = [(kind, images.DATA / kind / f"{name}.jpg") for kind in KINDS for name in NAMES[kind]]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_list_is_sorted_and_knows_all_endings(data, colours):
     (data / "lion" / "notes.txt").write_text("not a picture")
     (data / "lion" / ".a.jpg").write_bytes(b"what some systems leave beside a file")
     (data / "lion" / "folder.png").mkdir()
-    assert [path.name for path in list_pictures("lion")] == [
+    assert [path.name for path in list_images("lion")] == [
         "a.jpg",
         "b.webp",
         "c.JPEG",
@@ -59,9 +59,9 @@ def test_list_names_unknown_kind_and_empty_folder(data):
     (data / "masks").mkdir()
     for kind in ("zebra", "masks", "", "..", "lion/.."):
         with pytest.raises(ValueError, match="no pictures of kind .*'lion'"):
-            list_pictures(kind)
+            list_images(kind)
     with pytest.raises(ValueError, match="data/lion"):
-        list_pictures("lion")
+        list_images("lion")
 
 
 def test_rgb_is_kept(tmp_path, colours):
@@ -268,13 +268,13 @@ def test_our_pictures_have_masks(kind, path):
     assert mask.shape[0] >= 300 and mask.shape[1] >= 400
     assert 0.05 < mask.mean() < 0.4
     assert not (mask[0].any() or mask[:, 0].any() or mask[:, -1].any())
-    stored = np.asarray(Image.open(pictures.DATA / "masks" / kind / f"{path.stem}.png"))
+    stored = np.asarray(Image.open(images.DATA / "masks" / kind / f"{path.stem}.png"))
     assert set(np.unique(stored)) == {0, 255}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_our_pictures_are_listed_in_order(kind):
-    assert [path.stem for path in list_pictures(kind) if path.stem in NAMES[kind]] == NAMES[kind]
+    assert [path.stem for path in list_images(kind) if path.stem in NAMES[kind]] == NAMES[kind]
 
 
 @pytest.fixture(scope="module", params=["efficientnet_lite0", "squeezenet"])
@@ -289,7 +289,7 @@ def test_networks_know_the_animals(network, kind, path):
 
 @pytest.mark.parametrize("kind, expected", [("African_elephant", 386), ("black_bear", 295)])
 def test_first_picture_is_of_the_very_class(network, kind, expected):
-    first = pictures.DATA / kind / f"{NAMES[kind][0]}.jpg"
+    first = images.DATA / kind / f"{NAMES[kind][0]}.jpg"
     for size in (network.input_size, 299):
         picture = Image.fromarray(load_image(first, size)).resize((network.input_size,) * 2)
         assert network(np.asarray(picture)[None]).argmax() == expected

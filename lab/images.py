@@ -12,7 +12,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP")
 
 
-def list_pictures(kind):
+def list_images(kind):
     """Pictures of one kind, in the order of their file names.
 
     Parameters

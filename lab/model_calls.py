@@ -1,0 +1,74 @@
+"""Model calls: a black box is any callable from images to scores, and all calls go through here."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from rise import model_outputs
+
+BATCH = 32  # images per call of a black box that has no `batch_size`
+CHUNK = 250  # images that are made at once, while the black box works on the ones before
+
+
+def predict(black_box, images, classes=None):
+    """Scores of images, checked, in memory that nobody else holds.
+
+    Parameters
+    ----------
+    black_box : callable
+        From images ``(N, H, W, 3)`` to scores ``(N, n_classes)``. It is called with copies of at
+        most `batch_size` images, its attribute, 32 if it has none.
+    images : (N, H, W, 3) array
+    classes : sequence of int, optional
+        The classes wanted, in this order; by default all.
+
+    Returns
+    -------
+    (N, len(classes)) float64 array
+
+    Raises
+    ------
+    ValueError
+        If the scores are not finite numbers of that shape, or there is no such class.
+    """
+    size = getattr(black_box, "batch_size", BATCH)
+    scores = []
+    for start in range(0, len(images), size):
+        # A copy, since a model may write into its input.
+        outputs = model_outputs(black_box, np.array(images[start : start + size]))
+        for label in () if classes is None else classes:
+            if not 0 <= label < outputs.shape[1]:
+                raise ValueError(
+                    f"a class to explain must be from 0 to {outputs.shape[1] - 1}, got {label}"
+                )
+        scores.append(outputs if classes is None else outputs[:, list(classes)])
+    return np.concatenate(scores)
+
+
+def predict_in_chunks(black_box, make_images, rows, classes=None, progress=iter):
+    """`predict` for images that are made a chunk at a time, so that memory holds at most two.
+
+    Parameters
+    ----------
+    black_box, classes
+        As in `predict`.
+    make_images : callable
+        From n of the rows to images ``(n, H, W, 3)``. It runs in a second thread, one call at a
+        time.
+    rows : sequence or array
+    progress : callable, optional
+        Wraps the iterable of chunks; tqdm fits.
+
+    Returns
+    -------
+    (len(rows), len(classes)) float64 array
+    """
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    scores = []
+    with ThreadPoolExecutor(1) as thread:
+        made = thread.submit(make_images, chunks[0])
+        for _, following in zip(progress(chunks), [*chunks[1:], None]):
+            images = made.result()
+            made = None if following is None else thread.submit(make_images, following)
+            scores.append(predict(black_box, images, classes))
+    return np.concatenate(scores)
