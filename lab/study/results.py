@@ -13,7 +13,6 @@ import pandas as pd
 from PIL import Image
 
 from lab.files import ROOT, finish_swap, write_whole
-from lab.study.settings import profile
 
 DRAWN_FROM = "results.sha256"  # in the folder of figures: the digest of the results that they show
 MAP = 112  # pixels: side length of a map that is kept
@@ -25,29 +24,37 @@ class MissingResult(FileNotFoundError):
     """A table or an array that has not been measured, or is damaged."""
 
 
-def results_folder():
-    """Where the profile's results lie: ``report/results``, or ``report/quick/results`` under the quick profile.
+def results_folder(profile):
+    """The folder of a profile's results: ``report/results``, or under ``report/quick``.
+
+    Parameters
+    ----------
+    profile : lab.study.profile.Profile
 
     Returns
     -------
     pathlib.Path
     """
-    return _report() / "results"
+    return _report(profile) / "results"
 
 
-def figures_folder():
-    """Where the profile's figures lie: ``report/figures``, or ``report/quick/figures`` under the quick profile.
+def figures_folder(profile):
+    """The folder of a profile's figures: ``report/figures``, or under ``report/quick``.
+
+    Parameters
+    ----------
+    profile : lab.study.profile.Profile
 
     Returns
     -------
     pathlib.Path
     """
-    return _report() / "figures"
+    return _report(profile) / "figures"
 
 
-def _report():
+def _report(profile):
     # A test must not replace what the report shows.
-    return ROOT / "report" / ("quick" if profile() == "quick" else "")
+    return ROOT / "report" / ("quick" if profile.name == "quick" else "")
 
 
 def results_digest(folder):
