@@ -12,7 +12,7 @@ from lab.study.results import Results
 
 
 def tiles(rows=4, columns=5, side=16, seed=0):
-    """Noisy tiles of random colours, none black, which quickshift finds as superpixels."""
+    """Noisy tiles of random colours, none black, which quickshift finds again."""
     rng = np.random.default_rng(seed)
     plain = rng.integers(30, 226, (rows, columns, 3)).repeat(side, axis=0).repeat(side, axis=1)
     return (plain + rng.integers(-10, 10, plain.shape)).astype(np.uint8)
@@ -32,7 +32,7 @@ class Places(Counting):
 
 
 class Network(Counting):
-    """What a study uses of a network: a softmax of colours in 4 x 4 places and of products.
+    """A network as studies use it: a softmax of colours in 4 x 4 places and of products.
 
     With `cached`, an image that was predicted before costs no call, as with the
     networks of `lab.networks.loading`.

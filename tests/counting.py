@@ -2,7 +2,7 @@
 
 
 class Counting:
-    """What a subclass's `answer` gives, with the number of calls and the batch sizes."""
+    """The `answer` of a subclass, with the number of calls and the batch sizes."""
 
     def __init__(self, batch_size=32):
         self.batch_size = batch_size

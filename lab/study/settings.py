@@ -18,16 +18,7 @@ LAB_SETTINGS = {
 }
 """The lab's seven settings, by name."""
 
-LAB_PARAMETERS = (
-    "top_labels",
-    "hide_color",
-    "num_lime_features",
-    "num_samples",
-    "num_superpixels",
-    "positive_only",
-    "negative_only",
-    "hide_rest",
-)
+LAB_PARAMETERS = tuple(field.name for field in dataclasses.fields(Setting))[:8]
 """The eight parameters that the lab studies."""
 
 COMBINED = "hide_color and num_superpixels"
@@ -48,16 +39,7 @@ COLORS = {
 
 
 def lab_settings(profile):
-    """`LAB_SETTINGS` with a profile's numbers of samples.
-
-    Parameters
-    ----------
-    profile : lab.study.profile.Profile
-
-    Returns
-    -------
-    dict of str to lab.explain.setting.Setting
-    """
+    """`LAB_SETTINGS` with the numbers of samples of a `lab.study.profile.Profile`."""
     return {
         name: dataclasses.replace(setting, num_samples=profile.samples(setting.num_samples))
         for name, setting in LAB_SETTINGS.items()
