@@ -1,5 +1,6 @@
 """How much the studies measure: the profile that ``LAB_PROFILE`` names."""
 
+import math
 import os
 from typing import NamedTuple
 
@@ -30,20 +31,22 @@ class Profile(NamedTuple):
     bears: int | None
     objects: int | None
 
-    def samples(self, full):
-        """A number of samples, in which what is above 60 is cut to `sample_share`.
+    def samples(self, full, fewest=FEWEST):
+        """A number of samples, where those above `fewest` are cut to `sample_share`.
 
         Parameters
         ----------
         full : int
             The number under the full profile.
+        fewest : int, optional
+            The number that is not cut.
 
         Returns
         -------
         int
             Larger for a larger `full`, if the two differ by a twentieth's inverse, 20.
         """
-        return full if full <= FEWEST else FEWEST + round((full - FEWEST) * self.sample_share)
+        return full if full <= fewest else fewest + math.ceil((full - fewest) * self.sample_share)
 
 
 PROFILES = {
