@@ -183,19 +183,26 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
     total = _TOP + sum(above) + sum(below) + len(rows) * (height + _GAP) + foot
 
     figure = new(total, title)
+    paper = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, total))  # in inches
+    paper.set_axis_off()
     bottom = total - _TOP + _GAP
     for number, row in enumerate(rows):
         bottom -= _GAP + above[number] + height
         if number < len(row_heads):
             at = start - (left - 0.04) / 2, bottom + height / 2
-            _write(figure, *at, row_heads[number], HEAD, va="center", rotation=90)
+            _write(paper, *at, row_heads[number], HEAD, va="center", rotation=90)
         for column, (cell, head) in enumerate(zip(row, heads_of[number], strict=True)):
             x = start + column * (width + _GAP)
-            _write(figure, x + width / 2, bottom + height + 0.06, head, HEAD)
-            _draw(figure, cell, x, bottom, width, height)
+            _write(paper, x + width / 2, bottom + height + 0.06, head, HEAD)
+            if isinstance(cell, Panel):
+                _draw(paper, cell, x, bottom, width, height)
+            elif cell is not None:
+                left_of = 0.34  # the axes: their numbers
+                place = x + left_of, bottom + 0.03, width - left_of - 0.03, height - 0.05
+                cell(figure.add_axes(np.divide(place, (WIDTH, total) * 2)))
         bottom -= below[number]
     for number, scale in enumerate(scales):
-        _draw_scale(figure, *scale, (number + 0.5) / len(scales) * WIDTH)
+        _draw_scale(paper, *scale, (number + 0.5) / len(scales) * WIDTH)
     return figure
 
 
@@ -231,34 +238,25 @@ def _lines(texts):
     return max([0.035 + _LINE * (text.count("\n") + 1) for text in texts if text], default=0)
 
 
-def _write(figure, x, y, text, size=NOTE, **options):
-    """Text at a place in inches, centred on it; larger text is bold."""
-    width, height = figure.get_size_inches()
+def _write(paper, x, y, text, size=NOTE, **options):
+    """Text centred on a place; larger text is bold."""
     options = {"ha": "center", "linespacing": 1.15, **options}
     weight = "normal" if size == NOTE else "bold"
-    figure.text(x / width, y / height, text, fontsize=size, fontweight=weight, **options)
+    paper.text(x, y, text, fontsize=size, fontweight=weight, **options)
 
 
-def _axes(figure, x, y, width, height):
-    """Axes at a place in inches."""
-    total_width, total = figure.get_size_inches()
-    return figure.add_axes((x / total_width, y / total, width / total_width, height / total))
-
-
-def _draw(figure, cell, x, bottom, width, height):
-    """A cell of a sheet at its place in inches, with its note."""
-    if isinstance(cell, Panel):
-        axes = _axes(figure, x, bottom, width, height)
-        axes.imshow(cell.pixels)
-        level = None if cell.contour is None else top_fifth(cell.contour)
-        if level is not None and not _speckled(cell.contour > level):
-            axes.contour(cell.contour, [level], colors="#7f0000", linewidths=0.8)
-        axes.set_axis_off()
-        last_line = bottom - 0.12 - _LINE * cell.note.count("\n")
-        _write(figure, x + width / 2, last_line, cell.note)
-    elif cell is not None:
-        inset = 0.34  # for the numbers of an axis
-        cell(_axes(figure, x + inset, bottom + 0.03, width - inset - 0.03, height - 0.05))
+def _draw(paper, panel, x, bottom, width, height):
+    """A panel in the middle of its place, at its own aspect ratio, with its note."""
+    down, across = panel.pixels.shape[:2]
+    scale = min(width / across, height / down)
+    x, y = x + width / 2, bottom + height / 2
+    extent = np.add([x, x, y, y], scale / 2 * np.array([-across, across, -down, down]))
+    paper.imshow(panel.pixels, extent=extent, aspect="auto")
+    level = None if panel.contour is None else top_fifth(panel.contour)
+    if level is not None and not _speckled(panel.contour > level):
+        line = {"colors": "#7f0000", "linewidths": 0.8}
+        paper.contour(panel.contour, [level], extent=extent, origin="upper", **line)
+    _write(paper, x, bottom - 0.12 - _LINE * panel.note.count("\n"), panel.note)
 
 
 def _speckled(inside):
@@ -267,7 +265,7 @@ def _speckled(inside):
     return borders > 0.06 * inside.size
 
 
-def _draw_scale(figure, panel, label, one, middle):
+def _draw_scale(paper, panel, label, one, middle):
     """The scale of panels like this one, centred on a place in inches."""
     length, height, bottom = 1.7, 0.09, 0.08
     low, high = panel.limits
@@ -278,13 +276,12 @@ def _draw_scale(figure, panel, label, one, middle):
     else:
         pixels = _bytes(255 * SIGNED((line - low) / (high - low))[..., :3])
         ends = (f"{low:.2g}".replace("-", "−"), f"+{high:.2g}") if one else ("against", "for")
-    axes = _axes(figure, middle - length / 2, bottom, length, height)
-    axes.imshow(pixels, aspect="auto")
-    axes.set_axis_off()
+    extent = middle - length / 2, middle + length / 2, bottom, bottom + height
+    paper.imshow(pixels, extent=extent, aspect="auto")
     for end, side, align in zip(ends, (-1, 1), ("right", "left")):
         x = middle + side * (length / 2 + 0.06)
-        _write(figure, x, bottom + height / 2, end, ha=align, va="center")
-    _write(figure, middle, bottom + height + 0.04, label, va="bottom")
+        _write(paper, x, bottom + height / 2, end, ha=align, va="center")
+    _write(paper, middle, bottom + height + 0.04, label, va="bottom")
 
 
 def _bytes(pixels):

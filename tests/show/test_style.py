@@ -50,7 +50,7 @@ def test_an_image_shown_twice_has_the_same_pixels_twice():
         figure = maps.sheet([[maps.photograph(noise)] * columns], "Twice")
         for encode in (lambda f: style.encode(f)[1], lambda f: style.inline(f).data):
             drawn = np.asarray(pixels(encode(figure)))
-            first, second = (axes.get_window_extent() for axes in figure.axes[:2])
+            first, second = (shown.get_window_extent() for shown in figure.axes[0].images[:2])
             left, right, width = (round(x) for x in (first.x0, second.x0, first.width))
             row = drawn[len(drawn) // 2]
             assert (row[left : left + width] == row[right : right + width]).all()
