@@ -181,10 +181,11 @@ def _perform(key, task, fingerprint, image, mask):
     """On a worker: finish a task with the network that has this fingerprint."""
     # A cluster's worker may run several threads. Networks use several cores themselves,
     # and some methods draw from NumPy's global generator, which threads would share.
-    with _one_at_a_time, contextlib.redirect_stdout(io.StringIO()):
+    with _one_at_a_time:
         called, runtime = None, ""
         if task.network is not None:
-            loaded = network(task.network)
+            with contextlib.redirect_stdout(io.StringIO()):  # the command has printed it
+                loaded = network(task.network)
             if loaded.fingerprint != fingerprint:
                 raise OtherNetwork(
                     f"a worker loads {loaded.name} ({loaded.source}) for {task.network}, this "

@@ -186,7 +186,10 @@ def _described(key, task, result):
     if task.network is not None:
         about["network"] = network(task.network).name
         about |= {"class": task.image.parent.name, "picture": task.image.stem}
-    rows = [about | {"place": place} | row | {"key": key} for place, row in enumerate(result.rows)]
+    rows = [
+        about | row | {"place": row.get("place", place), "key": key}
+        for place, row in enumerate(result.rows)
+    ]
     numbers = {"version": task.version, "rows": len(rows), "arrays": len(result.arrays)}
     return Result(rows, result.arrays, {"key": key, "table": task.table} | numbers | result.about)
 
