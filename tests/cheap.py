@@ -32,7 +32,7 @@ class Places(Counting):
 
 
 class Network(Counting):
-    """A network as studies use it: a softmax of colours in 4 x 4 places and of products.
+    """A network as studies use it: a softmax of colours in 4 x 4 places and products.
 
     With `cached`, an image that was predicted before costs no call, as with the
     networks of `lab.networks.loading`.

@@ -53,11 +53,6 @@ def measure_map(black_box, image, label, saliency, mask=None):
     curves : dict of str to (2, 51) array
         As of `lab.measure.curves.deletion_and_insertion`.
 
-    Raises
-    ------
-    ValueError
-        If shapes do not agree, the saliency is not finite, or there is no such class.
-
     Notes
     -----
     A map costs the 153 model calls of its curves. Faithfulness costs one for the image

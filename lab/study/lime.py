@@ -41,16 +41,8 @@ VARIED, SAMPLED = ["parameter", "value"], ["sampling", "num_samples"]  # columns
 def fidelity(explanation, fresh=FRESH):
     """R² of the linear model on samples it was not fitted to: **higher is better**.
 
-    Parameters
-    ----------
-    explanation : lab.explain.lime.Lime
-    fresh : int, optional
-        Number of fresh samples.
-
-    Returns
-    -------
-    float
-        Weighted by locality; at most 1. The samples are those of the next seed.
+    It is weighted by locality and at most 1. The `fresh` samples are those of the next
+    seed for the `lab.explain.lime.Lime`.
     """
     setting, masked_model = explanation.setting, explanation.masked_model
     # The first row is the whole image, which every fit has seen.
@@ -119,22 +111,9 @@ SETTINGS_VERSION = 1
 def settings_task(network, image, mask, settings, fresh, arrays):
     """Explain an image under several settings and measure the explanations.
 
-    Parameters
-    ----------
-    network, image, mask
-        As in `lab.runner.Task`.
-    settings : list of (dict, dict)
-        For each setting the first columns of its row, and the parameters of
-        `lab.explain.setting.Setting`.
-    fresh : int
-        As in `fidelity`.
-    arrays : list of str
-        Of "weights" and "chosen", with a row a setting, and "segments".
-
-    Returns
-    -------
-    rows : list of dict
-    arrays : dict of str to array
+    Each of `settings` has two dicts: the first columns of its row, and the parameters
+    of `lab.explain.setting.Setting`. `arrays` names the arrays to save: "weights" and
+    "chosen", with an entry for each setting, and "segments".
     """
     explanations = _explanations(network, image, settings)
     rows = [

@@ -49,15 +49,8 @@ def lab_settings(profile):
 def grid(base):
     """Settings that differ from one setting in one parameter at a time.
 
-    Parameters
-    ----------
-    base : lab.explain.setting.Setting
-
-    Returns
-    -------
-    dict of (str, str) to lab.explain.setting.Setting
-        By parameter and value. Under "num_superpixels" the linear model has at most as
-        many superpixels as are shown, so that its fidelity is that of what is shown.
+    They are named by parameter and value. Under "num_superpixels" the linear model has
+    at most as many as are shown, so that its fidelity is that of what is shown.
     """
     return {
         **_baselines(base, COLORS),
@@ -75,17 +68,8 @@ def grid(base):
 def around(base, num_samples):
     """Settings that vary each of the lab's eight parameters alone, and two together.
 
-    Parameters
-    ----------
-    base : lab.explain.setting.Setting
-    num_samples : sequence of int
-        The values of this parameter, rising.
-
-    Returns
-    -------
-    dict of (str, str) to lab.explain.setting.Setting
-        By parameter and value. Under `COMBINED` a value names that of "hide_color" and
-        that of "num_superpixels".
+    They are named by parameter and value: under `COMBINED` by the values of both.
+    `num_samples` lists the values of this parameter.
     """
     colors = ("black", "mean colour", "white", "blurred picture")
     either_sign = dataclasses.replace(base, positive_only=False)
@@ -111,17 +95,7 @@ def around(base, num_samples):
 def sampling_settings(sizes, base):
     """Settings that compare LIME's sampling with the balanced one, for several sizes.
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        Numbers of samples: all with LIME's sampling, the first three with the balanced
-        one.
-    base : lab.explain.setting.Setting
-
-    Returns
-    -------
-    dict of (str, int) to lab.explain.setting.Setting
-        By sampling and number of samples.
+    They are named by sampling and size. The balanced one has the first three sizes.
     """
     return {
         (sampling, n): dataclasses.replace(base, sampling=sampling, num_samples=n)
