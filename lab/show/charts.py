@@ -203,7 +203,7 @@ def _signed(number, value):
 
 
 def _legend(figure, axes, columns):
-    """A legend below the axes, unless there is nothing to tell apart."""
+    """A legend below the axes, unless there is only one group."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
         options = {"ncols": columns, "borderpad": 0.2, "columnspacing": 1.5}

@@ -132,14 +132,14 @@ def evaluation_differ(results):
     table = results.table("evaluation_differ")
     most = table.loc[table["share"].idxmax()]
     network, image = most["network"], (most["class"], most["picture"])
-    found = reading.rows(results, "evaluation_differ", network, image, fill="blurred")
+    parts = reading.rows(results, "evaluation_differ", network, image, fill="blurred")
     runs = reading.rows(results, "evaluation_runs", network, image).set_index("method", drop=False)
     regions = results.array("evaluation_differ", most["key"], "regions")
     pixels, squashed = reading.pixels(image), reading.pixels(image, regions.shape[1])
     predicted = f"{reading.class_title(most['label'])} {most['probability']:.2f}"
     panels, without = [maps.photograph(pixels, "image", predicted)], [None]
-    for row, region in zip(found.itertuples(), regions):
-        run = runs.loc[row.method]
+    for row in parts.itertuples():
+        run, region = runs.loc[row.method], regions[row.place % len(regions)]  # for every fill
         panels.append(_panel(results, pixels, run, METHOD_NAMES[row.method]))
         changed = np.where(region[..., None], blurred(squashed), squashed)
         head = f"without what {row.method.upper()} alone marks"

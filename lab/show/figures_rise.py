@@ -47,8 +47,8 @@ def rise_networks(results):
     """Each network's map of the first elephant."""
     image, networks = reading.elephant(results), reading.networks(results)
     pixels, label = reading.pixels(image), _main_class(results, image)
-    found = [_usual(results, one, image, label=label)["map"].iloc[-1] for one in networks]
-    panels = [maps.saliency(pixels, values, note=_range(values)) for values in found]
+    last = [_usual(results, one, image, label=label)["map"].iloc[-1] for one in networks]
+    panels = [maps.saliency(pixels, values, note=_range(values)) for values in last]
     return maps.sheet([panels], "Where does each network look?", networks, label=_LABEL)
 
 
@@ -81,10 +81,12 @@ def rise_estimators(results):
     """Maps of both estimators from more and more calls, and the reference."""
     network, image = reading.networks(results)[0], reading.elephant(results)
     pixels, table = reading.pixels(image), results.table("rise_estimators")
-    found = [reading.array(results, "rise_estimators", row, "maps") for row in table.itertuples()]
+    estimates = [
+        reading.array(results, "rise_estimators", row, "maps") for row in table.itertuples()
+    ]
     reference = results.array("rise_estimators", table["key"].iloc[0], "reference")
-    limits = [float(end([reference, *found])) for end in (np.min, np.max)]
-    panels = [maps.saliency(pixels, one, limits=limits) for one in found]
+    limits = [float(end([reference, *estimates])) for end in (np.min, np.max)]
+    panels = [maps.saliency(pixels, one, limits=limits) for one in estimates]
     notes = [f"rank correlation {_number(value)}" for value in table["rank_correlation"]]
     panels = maps.wrapped(_noted(panels, notes), table["calls"].nunique())
     note = "average, other masks"
@@ -132,8 +134,8 @@ def _usual(results, network, image, **values):
     usual = {"grid_size": 7, "preservation_probability": 0.5, **values}
     runs = reading.rows(results, "rise_runs", network, image, **usual)
     runs = runs.drop_duplicates(["label", "nb_samples"]).sort_values("nb_samples", kind="stable")
-    found = [reading.array(results, "rise_runs", row, "maps") for row in runs.itertuples()]
-    return runs.assign(map=pd.Series(found, runs.index))
+    arrays = [reading.array(results, "rise_runs", row, "maps") for row in runs.itertuples()]
+    return runs.assign(map=pd.Series(arrays, runs.index))
 
 
 def _main_class(results, image):

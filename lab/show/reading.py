@@ -65,10 +65,10 @@ def rows(results, table, network=None, image=None, **values):
         values["network"] = network
     if image is not None:
         values["class"], values["picture"] = image
-    found = results.table(table)
+    selected = results.table(table)
     for column, value in values.items():
-        found = found[found[column] == value]
-    return found
+        selected = selected[selected[column] == value]
+    return selected
 
 
 def array(results, table, row, name):

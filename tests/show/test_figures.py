@@ -50,16 +50,16 @@ def files(folder):
 
 def texts(figure):
     """Every text that a reader sees, with where it is."""
-    found = []
+    drawn = []
 
     def recorded(text, renderer, draw=Text.draw):
-        found.append(text)
+        drawn.append(text)
         draw(text, renderer)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Text, "draw", recorded)  # an axis has texts that it does not draw
         FigureCanvasAgg(figure).draw()
-    shown = [text for text in dict.fromkeys(found) if text.get_visible() and text.get_text()]
+    shown = [text for text in dict.fromkeys(drawn) if text.get_visible() and text.get_text()]
     return [(text, text.get_window_extent()) for text in shown]
 
 
@@ -103,9 +103,9 @@ def test_a_users_configuration_changes_no_figure_and_old_ones_go(results, drawn,
     assert ran.returncode == 0, ran.stderr
     assert re.fullmatch(rf"{len(FIGURES)} figures in .*, drawn in \d+\.\d s\n\n", ran.stdout)
     expected = {f"{name}.{kind}": data for name, (_, (kind, data)) in drawn.items()}
-    found = files(folder)
-    assert sorted(found) == sorted(expected)
-    assert not [name for name, data in found.items() if data != expected[name]]
+    written = files(folder)
+    assert sorted(written) == sorted(expected)
+    assert not [name for name, data in written.items() if data != expected[name]]
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_folder_as_it_is(results, tmp_path, monkeypatch):
