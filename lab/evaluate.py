@@ -1,34 +1,35 @@
-"""``python -m lab.evaluate FOLDER --model xception --methods lime,rise,shap --out results.csv``
-
-Measure the explanations of every picture in a folder, on this machine's cores or on a Dask cluster.
-"""
+"""``python -m lab.evaluate``: explain the images of a folder, measure the explanations."""
 
 import argparse
-import contextlib
 import math
 import os
 import sys
 import tempfile
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
-from distributed import KilledWorker
-from tqdm import tqdm
+import pandas as pd
+from filelock import Timeout
 
 from lab.explain.names import METHOD_NAMES
+from lab.files import lock, write_whole
+from lab.images import SUFFIXES
 from lab.networks.classes import class_index, class_name
-from lab.images import SUFFIXES, load_image, load_mask
-from lab.study import engine
-from lab.study.engine import MODELS, say
-from lab.study.task import Job, picture_digest
-from lab.study.results import Store, as_text
+from lab.runner import MODELS, Task, image_digest, network, run, say
 
+REFUSAL = "and is left as it is: name another file with --out, or delete it"
+ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\\"): r"\\"}
 UNLIKELY = 0.01  # a class less probable than that is not what the network sees
+# Image files that are not read; they are counted, so that nobody takes them for measured.
+UNREAD = ".heic .heif .jxl .jp2 .psd .svg .dng .cr2 .cr3 .nef .arw .raw .eps".split()
 
 
-def find_pictures(folder):
-    """All pictures of a folder and of its sub-folders, but for its masks and what is hidden.
+def find_images(folder):
+    """The images of a folder and its sub-folders, without its masks and hidden files.
 
-    A sub-folder that has masks of classes itself, as ``data/evaluation`` has, is another set of pictures and left out.
+    A sub-folder with masks of classes itself, such as ``data/evaluation``, is a set of
+    images of its own and left out.
 
     Parameters
     ----------
@@ -36,18 +37,20 @@ def find_pictures(folder):
 
     Returns
     -------
-    dict of str to pathlib.Path
-        By their path in `folder`, in its order, with forward slashes.
+    images : dict of str to pathlib.Path
+        By their path in `folder`, sorted, with forward slashes.
+    unread : dict of str to int
+        How many files of other image formats there are, by suffix.
 
     Raises
     ------
     ValueError
-        If there is no such folder, or no picture in it.
+        If there is no such folder, or no image in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
-    pictures, seen = {}, set()
+    images, unread, seen = {}, Counter(), set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:  # a link that leads back up would never end
@@ -61,219 +64,186 @@ def find_pictures(folder):
             and Path(parent, name) != folder / "masks"
             and not any(path.is_dir() for path in Path(parent, name).glob("masks/*"))
         ]
-        for path in (Path(parent, name) for name in files):
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                pictures[path.relative_to(folder).as_posix()] = path
-    if not pictures:
-        raise ValueError(f"no picture in {folder}; expected files ending in {', '.join(SUFFIXES)}")
-    return dict(sorted(pictures.items()))
+        for path in (Path(parent, name) for name in files if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES:
+                images[path.relative_to(folder).as_posix()] = path
+            elif path.suffix.lower() in UNREAD:
+                unread[path.suffix.lower()] += 1
+    if not images:
+        others = f", and not {', '.join(unread)}" if unread else ""
+        raise ValueError(f"no image in {folder}; expected {', '.join(SUFFIXES)}{others}")
+    return dict(sorted(images.items())), unread
 
 
-def recover(store, identity, digests, methods):
-    """The finished pictures of an earlier run; what a crash cut off is removed from the file.
+def escaped(name):
+    r"""A file name without control characters, and as valid UTF-8.
+
+    They and bytes outside UTF-8 are escaped, as ``\x0d`` and ``\udcff``, and a backslash is
+    doubled.
+    """
+    return name.translate(ESCAPES).encode(errors="backslashreplace").decode()
+
+
+def earlier_rows(out, identity, methods, digests):
+    """The rows that an earlier run with the same arguments wrote, by image.
 
     Parameters
     ----------
-    store : lab.study.results.Store
-        By "picture".
+    out : pathlib.Path
+        The file of results. It may be missing or empty.
     identity : dict
-        What each row must say about the network and the arguments.
-    digests : callable
-        From a picture's name to its digest, None if there is no such picture.
+        Values that each row must have.
     methods : sequence of str
-        What a finished picture has a row of.
+        The methods that each image must have a row of.
+    digests : dict of str to str
+        Of the images that are there, by name.
 
     Returns
     -------
-    dict of str to list of dict
-        Rows by picture.
+    dict of str to list of dict of str to str
 
     Raises
     ------
     ValueError
-        If the file holds anything else than this run's results.
+        If the file holds anything else.
     """
-    found = store.read([*identity, "method", "digest"])
-    refusal = f"and is left as it is: {store.remedy}"
+    if not out.exists() or not out.stat().st_size:
+        return {}
+    try:
+        table = pd.read_csv(out, dtype=str, keep_default_na=False)
+        foreign = not {"picture", "method", "digest", *identity} <= set(table)
+    except ValueError:  # no text, or no table
+        foreign = True
+    if foreign:
+        raise ValueError(f"{out} is no result of this command {REFUSAL}")
+
+    def refuse(difference):
+        raise ValueError(f"{out} holds results {difference}, {REFUSAL}")
+
     for name, value in identity.items():
-        for row in (row for rows in found.values() for row in rows):
-            if row[name] != as_text(value):
-                raise ValueError(
-                    f"{store.path} holds results with {name} {row[name] or 'none'}, not {as_text(value) or 'none'}, {refusal}"
-                )
-    done = {picture: {row["method"]: row for row in rows} for picture, rows in found.items()}
-    unfinished = [picture for picture, rows in done.items() if set(rows) != set(methods)]
-    if unfinished and (
-        unfinished != [list(done)[-1]] or not set(done[unfinished[0]]) < set(methods)
-    ):
-        there = ", ".join(done[unfinished[0]])
-        raise ValueError(
-            f"{store.path} holds results of the methods {there}, not {', '.join(methods)}, {refusal}"
-        )
-    for picture in unfinished:
-        del done[picture]
-    for picture, rows in done.items():
-        if digests(picture) not in {row["digest"] for row in rows.values()}:
-            raise ValueError(
-                f"{store.path} holds results of a picture {picture} that is not in this folder, or is another one there, {refusal}"
-            )
-    done = {picture: [rows[method] for method in methods] for picture, rows in done.items()}
-    if store.path.exists():
-        store.write(dict(sorted(done.items())))
-    return done
+        expected = "" if value is None else str(value)
+        for other in set(table[name]) - {expected}:
+            refuse(f"with {name} {other or 'none'}, not {expected or 'none'}")
+    rows = {}
+    for picture, part in table.groupby("picture"):
+        if sorted(part["method"]) != sorted(methods):
+            refuse(f"of the methods {', '.join(part['method'])}, not {', '.join(methods)}")
+        if set(part["digest"]) != {digests.get(picture)}:
+            refuse(f"of an image {picture} that is not in this folder, or is another one there")
+        rows[picture] = part.to_dict("records")
+    return rows
 
 
-def evaluate(client, folder, model, methods, out, budget=1000, seed=0):
-    """Measure every picture of a folder that a file of results does not hold yet.
+def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
+    """Measure every image of a folder, and write the results.
 
     Parameters
     ----------
-    client : dask.distributed.Client
     folder : path-like
-        The class of a picture is the name of the folder that holds it, as `lab.networks.classes.class_index`
-        understands it. Where that is no class, the class that the network predicts is explained.
+        The class of an image is the name of the folder that holds it, as
+        `lab.networks.classes.class_index` understands it. Where that is no class, the
+        class that the network predicts is explained.
     model : str
-        A key of `lab.study.engine.MODELS`.
+        A key of `lab.runner.MODELS`.
     methods : sequence of str
-        Keys of `lab.explain.methods.METHODS`.
+        Keys of `lab.explain.methods.EXPLAINERS`.
     out : path-like
-        The file of results.
+        The file of results. After an interruption it holds what is finished.
     budget : int, optional
         Model calls for each method.
     seed : int, optional
+    scheduler : str, optional
+        As in `lab.runner.run`.
 
     Returns
     -------
-    finished, skipped, failed, unlikely : int
-        Pictures that the file holds now, that could not be read, that could not be measured, and those
-        finished whose class the network gives a probability below `UNLIKELY`.
+    collections.Counter
+        Images by what became of them: "finished", "skipped" (not readable) or "failed";
+        and "unlikely", finished ones whose class has a probability below `UNLIKELY`.
 
     Raises
     ------
     ValueError
-        If the folder holds no picture, or the file something else.
-    lab.study.engine.OtherNetwork
-        If a worker's network is another one.
-    RuntimeError
-        If a worker has not what the lab needs, or cannot load the network.
-    ConnectionError
-        If the cluster is lost.
+        If the folder holds no image, or the file other results.
+    lab.runner.OtherNetwork, RuntimeError, ConnectionError
+        As `lab.runner.run` raises them.
     """
-    from lab.study.evaluation import (
-        measure_with_gains,
-    )  # takes a while, and an argument that is refused should be refused at once
+    from lab.study.evaluation import GAINS_VERSION, gains_task  # takes seconds
 
-    folder = Path(os.path.abspath(folder))
-    store = Store(os.path.abspath(out), "picture", "name another file with --out, or delete it")
-    pictures = find_pictures(folder)
-    labels = _labels(pictures.values())
+    folder, out = Path(os.path.abspath(folder)), Path(os.path.realpath(out))
+    images, _ = find_images(folder)
+    labels = _labels(images.values())
     for parent in (parent for parent, label in labels.items() if label is None):
         say(
-            f"{parent.name} is no class of ImageNet: its pictures are explained for the class that the network predicts"
+            f"{parent.name} is no class of ImageNet: its images are explained for the predicted one"
         )
-    # A folder with the pictures of one class has its masks where the folder of all classes has them.
+    # A folder of one class has its masks where the folder of all classes has them.
     root = folder if (folder / "masks").is_dir() else folder.parent
-    network = engine.describe_on(client, [model])[model]
-    identity = {name: network[name] for name in ("network", "stands_in_for", "weights")} | {
-        "budget": budget,
-        "seed": seed,
-    }
-
-    def digest_of(picture):
-        with contextlib.suppress(KeyError, OSError):
-            return picture_digest(pictures[picture], root)
-
-    done = recover(store, identity, digest_of, methods)
-    digests, skipped = {}, 0
-
-    def jobs():
-        nonlocal skipped
-        for name in [name for name in pictures if name not in done]:
-            path = pictures[name]
-            try:
-                digests[name] = picture_digest(path, root)
-                image, mask = (
-                    load_image(path, network["input_size"]),
-                    load_mask(path, network["input_size"], root),
-                )
-            except (OSError, ValueError) as error:
-                say(f"skipped: {error}")
-                skipped += 1
-                bar.update()
-            else:
-                arguments = {
-                    "label": labels[path.parent],
-                    "methods": methods,
-                    "budget": budget,
-                    "seed": seed,
-                }
-                yield Job(
-                    name,
-                    name,
-                    measure_with_gains,
-                    model,
-                    network["weights"],
-                    image,
-                    mask,
-                    arguments,
-                    1,
-                )
-
-    def keep(name, rows, _):
-        source = "prediction" if labels[pictures[name].parent] is None else "folder"
-        about = {"picture": name, "class_from": source, "digest": digests.pop(name)} | identity
-        done[name] = [_arranged(about | row) for row in rows]
-        store.add(name, done[name])
-
-    with tqdm(
-        total=len(pictures),
-        initial=len(done),
-        unit="picture",
-        desc=network["network"],
-        file=sys.stderr,
-    ) as bar:
-        failed = engine.run(client, jobs(), keep, bar)
-    if done:
-        store.write(
-            dict(sorted(done.items()))
-        )  # in the same order, whichever picture was finished first
-    unlikely = sum(float(rows[0]["probability"]) < UNLIKELY for rows in done.values())
-    return len(done), skipped, failed, unlikely
+    arguments = {"methods": methods, "budget": budget, "seed": seed}
+    black_box = network(model)
+    identity = {"network": black_box.name, "stands_in_for": black_box.stands_in_for}
+    identity |= {"weights": black_box.fingerprint, "budget": budget, "seed": seed}
+    about, tasks, names, counts = {}, {}, {}, Counter()
+    for name, path in images.items():
+        try:
+            digest = image_digest(path, root)
+        except OSError as error:
+            say(f"skipped {path}: {error}")
+            counts["skipped"] += 1
+            continue
+        label = labels[path.parent]
+        task = Task(
+            "evaluate",
+            gains_task,
+            model,
+            path,
+            {"label": label} | arguments,
+            budget * len(methods),
+            GAINS_VERSION,
+        )
+        key = task.key(black_box.fingerprint, digest)
+        tasks[key] = task
+        names.setdefault(key, []).append(escaped(name))  # copies of an image are one task
+        source = "prediction" if label is None else "folder"
+        about[escaped(name)] = {"class_from": source, "digest": digest} | identity
+    digests = {name: row["digest"] for name, row in about.items()}
+    earlier, rows = earlier_rows(out, identity, methods, digests), {}
+    columns = next((list(some[0]) for some in earlier.values()), None)
+    try:
+        for key, state, result in run(tasks, scheduler, root):
+            counts[state] += len(names[key])
+            for name in names[key] if result else ():
+                done = [_arranged({"picture": name} | about[name] | row) for row in result.rows]
+                if list(done[0]) != (columns or list(done[0])):
+                    raise ValueError(f"{out} holds results with other columns, {REFUSAL}")
+                rows[name] = done
+                counts["unlikely"] += done[0]["probability"] < UNLIKELY
+    finally:
+        if rows:
+            every = [row for _, some in sorted((earlier | rows).items()) for row in some]
+            table = pd.DataFrame(every, dtype=object)
+            write_whole(out, table.to_csv(index=False, lineterminator="\n").encode())
+    return counts
 
 
-def _labels(pictures):
-    """The class of each folder that holds pictures, None where its name is no class."""
-    return {
-        folder: class_index(folder.name)
-        for folder in dict.fromkeys(path.parent for path in pictures)
-    }
+def _labels(paths):
+    """The class of each folder that holds images, None where its name is no class."""
+    parents = dict.fromkeys(path.parent for path in paths)
+    return {parent: class_index(parent.name) for parent in parents}
 
 
 def _arranged(row):
-    """What the row is about comes first, how it can be checked last."""
+    """A row with its subject first, and the columns that identify its inputs last."""
     row = row | {"class": class_name(row["label"]), "class_index": row["label"]}
-    first = (
-        "picture",
-        "class",
-        "class_index",
-        "class_from",
-        "network",
-        "stands_in_for",
-        "method",
-        "budget",
-        "seed",
-        "probability",
-    )
-    last = ("seconds", "weights", "digest")
-    said = (*last, "label", "predicted", "calls")  # by other names
-    return {
-        name: row[name]
-        for name in (*first, *(name for name in row if name not in (*first, *said)), *last)
-    }
+    first = "picture class class_index class_from network stands_in_for method budget seed".split()
+    last = "seconds weights digest".split()
+    left_out = "label predicted calls".split()  # they are there under other names
+    middle = [name for name in row if name not in (*first, *last, *left_out)]
+    return {name: row[name] for name in (*first, *middle, *last)}
 
 
 def main(arguments=None):
-    """Do what the command line says, end with how many pictures there are results of.
+    """Run the command line: print how many images there are results of.
 
     Parameters
     ----------
@@ -283,89 +253,63 @@ def main(arguments=None):
     Raises
     ------
     SystemExit
-        With a line that says why, if there is no result of any picture or the work was stopped.
+        With the reason in one line, if there is no result, or the work was stopped.
     """
     options = _options(arguments)
     try:
-        _check(options)
-        with engine.cluster(options.scheduler, len(find_pictures(options.folder))) as client:
-            finished, skipped, failed, unlikely = evaluate(
-                client,
-                options.folder,
-                options.model,
-                options.methods,
-                options.out,
-                options.budget,
-                options.seed,
-            )
+        unread = _check(options)
+        with lock(options.out):
+            counts = evaluate(**vars(options))
     except KeyboardInterrupt:
-        sys.exit("Stopped. The same command goes on where this one stopped.")
-    except (OSError, ValueError, RuntimeError, ImportError, KilledWorker) as error:
+        sys.exit(f"Stopped. {options.out} holds what is finished: the same command goes on.")
+    except Timeout:
+        sys.exit(f"Stopped: another python -m lab.evaluate is writing {options.out}")
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         sys.exit(f"Stopped: {error}")
-    counts = f"{finished} finished, {skipped} skipped that could not be read, {failed} failed"
-    if not finished:
-        sys.exit(f"No picture could be measured: {counts}")
-    if unlikely:
-        counts += f"; {unlikely} explained for a class that the network gives a probability below {UNLIKELY}: such maps explain nothing"
-    print(f"{options.out}: {counts}")
+    summary = f"{counts['finished']} finished, {counts['skipped']} skipped that could not be read, "
+    summary += f"{counts['failed']} failed"
+    if unread:
+        kinds = ", ".join(f"{number} {suffix}" for suffix, number in sorted(unread.items()))
+        summary += f"; image files of formats that are not read: {kinds}"
+    if not counts["finished"]:
+        sys.exit(f"No image could be measured: {summary}")
+    if counts["unlikely"]:
+        summary += (
+            f"; {counts['unlikely']} explained for a class that the network gives a probability "
+            f"below {UNLIKELY}: such maps explain nothing"
+        )
+    print(f"{options.out}: {summary}".encode(errors="backslashreplace").decode())
 
 
 def _options(arguments):
     parser = argparse.ArgumentParser(
         prog="python -m lab.evaluate",
-        description="Explain every picture of a folder and measure the explanations. The class explained is the name of the folder that "
-        "holds the picture, or what the network predicts where that is no class. Interrupted, the same command goes on.",
+        description="Explain every image of a folder and measure the explanations. After an "
+        "interruption, the same command goes on.",
     )
-    parser.add_argument(
-        "folder",
-        type=Path,
-        metavar="FOLDER",
-        help="pictures in sub-folders named by class; masks, if any, in FOLDER/masks",
-    )
-    parser.add_argument("--model", required=True, choices=MODELS)
-    parser.add_argument(
-        "--methods",
-        required=True,
-        help="names as in lab.explain.names, with commas: lime,rise,shap",
-    )
-    parser.add_argument(
-        "--out",
-        required=True,
-        type=Path,
-        metavar="RESULTS.csv",
-        help="a row for each picture and method",
-    )
-    parser.add_argument(
-        "--budget",
-        type=int,
-        default=1000,
-        metavar="CALLS",
-        help="model calls for each explanation (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of what the methods draw (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="of a Dask cluster to work on, tcp://HOST:PORT (default: this machine's cores)",
-    )
+    add = parser.add_argument
+    add("folder", type=Path, metavar="FOLDER", help="images in sub-folders named by class")
+    add("--model", required=True, choices=MODELS)
+    add("--methods", required=True, help=f"with commas, of {', '.join(METHOD_NAMES)}")
+    add("--out", required=True, type=Path, metavar="FILE.csv", help="the results")
+    add("--budget", type=int, default=1000, help="model calls per explanation (%(default)s)")
+    add("--seed", type=int, default=0, help="of the random numbers (%(default)s)")
+    add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
     options.methods = list(dict.fromkeys(options.methods.split(",")))
     return options
 
 
 def _check(options):
-    """Refuse what cannot go well before a process is started."""
-    _labels(find_pictures(options.folder).values())
-    for name, most in (("budget", math.inf), ("seed", 2**32 - 1)):
-        least = 1 if name == "budget" else 0
+    """Refuse what cannot work before a process is started; return what is not read."""
+    images, unread = find_images(options.folder)
+    _labels(images.values())
+    for name, least, most in (("budget", 1, math.inf), ("seed", 0, 2**32 - 1)):
         if not least <= getattr(options, name) <= most:
-            raise ValueError(
-                f"--{name} must be from {least} to {most}, got {getattr(options, name)}"
-            )
-    if options.out.is_dir():
-        raise ValueError(f"--out must name a file, {options.out} is a folder")
+            value = getattr(options, name)
+            raise ValueError(f"--{name} must be from {least} to {most}, got {value}")
+    if options.out.exists() and not options.out.is_file():
+        raise ValueError(f"--out must name a file, {options.out} is none")
     try:
         tempfile.TemporaryFile(dir=options.out.parent).close()
     except OSError as error:
@@ -375,6 +319,7 @@ def _check(options):
     for method in options.methods:
         if method not in METHOD_NAMES:
             raise ValueError(f"--methods must be of {', '.join(METHOD_NAMES)}, got {method!r}")
+    return unread
 
 
 if __name__ == "__main__":

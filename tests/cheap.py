@@ -1,17 +1,18 @@
-"""Pictures, black boxes and results for tests, small and cheap."""
+"""Images, black boxes and results for tests, small and cheap."""
 
 import numpy as np
+import pandas as pd
+from counting import Counting
 from PIL import Image
 
-from counting import Counting
-from lab.networks.asking import Asked
-from lab.networks.classes import class_name
 from lab.images import load_image, load_mask
-from lab.study.results import Results, lines, pack
+from lab.model_calls import predict
+from lab.networks.classes import class_name
+from lab.study.results import Results
 
 
 def tiles(rows=4, columns=5, side=16, seed=0):
-    """Tiles of random colours with some noise, which quickshift finds again as superpixels; no colour is 0."""
+    """Noisy tiles of random colours, none black, which quickshift finds again."""
     rng = np.random.default_rng(seed)
     plain = rng.integers(30, 226, (rows, columns, 3)).repeat(side, axis=0).repeat(side, axis=1)
     return (plain + rng.integers(-10, 10, plain.shape)).astype(np.uint8)
@@ -22,10 +23,8 @@ class Places(Counting):
 
     def answer(self, images):
         x = np.asarray(images, float) / 255
-        left, right = (
-            x[:, :, : x.shape[2] // 2, 0].mean((1, 2)),
-            x[:, 5:30, x.shape[2] // 2 :, 1].mean((1, 2)),
-        )
+        middle = x.shape[2] // 2
+        left, right = x[:, :, :middle, 0].mean((1, 2)), x[:, 5:30, middle:, 1].mean((1, 2))
         scores = np.stack(
             [left + 3 * left * right, right**2, x[..., 2].mean((1, 2)), np.sin(9 * left)], axis=1
         )
@@ -33,63 +32,67 @@ class Places(Counting):
 
 
 class Network(Counting):
-    """What a study asks of a network, with ImageNet's classes: a softmax of colours in 4 x 4 places and of their products."""
+    """A network as studies use it: a softmax of colours in 4 x 4 places and products.
 
+    With `cached`, an image that was predicted before costs no call, as with the
+    networks of `lab.networks.loading`.
+    """
+
+    source = "random numbers"
+    runtime = "NumPy"
     stands_in_for = None
     n_layers = 8
-    alive = [386, 101, 385, 295, 294, 7, 999]  # the classes that it ever sees
+    alive = [386, 101, 385, 295, 294, 7, 999]  # the ImageNet classes with a high probability
 
-    def __init__(self, name="Cheap", input_size=64, seed=0, layers=0, fingerprint=None):
+    def __init__(self, name="Cheap", input_size=64, seed=0, layers=0, cached=False):
         super().__init__()
-        self.name, self.input_size, self.seed, self.fingerprint = (
-            name,
-            input_size,
-            seed,
-            fingerprint,
-        )
+        self.name, self.input_size, self.seed = name, input_size, seed
+        self.cache = {} if cached else None
+        self.fingerprint = f"{name}, seed {seed}"
         weights = np.random.default_rng(seed).normal(size=(96, len(self.alive))).astype(np.float32)
         self.weights = np.random.default_rng(layers).permutation(weights) if layers else weights
+
+    def __call__(self, images):
+        if self.cache is None:
+            return super().__call__(images)
+        keys = [image.tobytes() for image in images]
+        new = {key: place for place, key in enumerate(keys) if key not in self.cache}
+        if new:
+            self.cache |= zip(new, super().__call__(images[list(new.values())]))
+        return np.stack([self.cache[key] for key in keys])
 
     def answer(self, images):
         middles = np.arange(4) * self.input_size // 4 + self.input_size // 8
         places = images[:, middles][:, :, middles].reshape(len(images), 48).astype(np.float32) / 255
-        seen = np.exp(
-            np.concatenate([places, places * np.roll(places, 5, axis=1)], axis=1) @ self.weights
-        )
-        answers = np.full((len(images), 1000), 1e-3, np.float32)
-        answers[:, self.alive] = seen
-        return answers / answers.sum(axis=1, keepdims=True)
+        features = np.concatenate([places, places * np.roll(places, 5, axis=1)], axis=1)
+        scores = np.full((len(images), 1000), 1e-3, np.float32)
+        scores[:, self.alive] = np.exp(features @ self.weights)
+        return scores / scores.sum(axis=1, keepdims=True)
 
     def top(self, image, k=3):
-        probabilities = Asked(self)(image[None])[0]
-        return [
-            (int(i), class_name(i), float(probabilities[i]))
-            for i in np.argsort(-probabilities, kind="stable")[:k]
-        ]
+        [probabilities] = predict(self, image[None])
+        order = np.argsort(-probabilities, kind="stable")[:k]
+        return [(int(i), class_name(i), float(probabilities[i])) for i in order]
 
     def randomized(self, layers, seed=0):
-        fingerprint = self.fingerprint and f"{self.fingerprint}, {layers} random"
-        return Network(
-            f"{self.name}, {layers} random", self.input_size, self.seed, layers, fingerprint
-        )
+        return Network(f"{self.name}, {layers} random", self.input_size, self.seed, layers)
 
 
 def data_folder(folder):
-    """Two pictures of elephants and one of a bear, with masks, as a study takes them: paths by kind."""
-    found = {}
+    """Two images of elephants and one of a bear, with masks: their paths by kind."""
+    images = {}
     for number, name in enumerate(("elephant/first", "elephant/second", "bear/only")):
         path, mask = folder / f"{name}.png", folder / "masks" / f"{name}.png"
         for one in (path, mask):
             one.parent.mkdir(parents=True, exist_ok=True)
         # The first one has eight superpixels, few enough for exact Shapley values.
-        Image.fromarray(
-            tiles(4 if number else 2, 4, 20, seed=number).repeat(1 if number else 2, axis=0)
-        ).save(path)
-        there = np.zeros((80, 80), np.uint8)
-        there[20:60, 20 * number : 20 * number + 40] = 255
-        Image.fromarray(there).save(mask)
-        found.setdefault(path.parent.name, []).append(path)
-    return found
+        pixels = tiles(4 if number else 2, 4, 20, seed=number).repeat(1 if number else 2, axis=0)
+        Image.fromarray(pixels).save(path)
+        inside = np.zeros((80, 80), np.uint8)
+        inside[20:60, 20 * number : 20 * number + 40] = 255
+        Image.fromarray(inside).save(mask)
+        images.setdefault(path.parent.name, []).append(path)
+    return images
 
 
 def measured(tasks, networks, folder):
@@ -97,31 +100,30 @@ def measured(tasks, networks, folder):
 
     Parameters
     ----------
-    tasks : list of lab.study.task.Task
+    tasks : list of lab.runner.Task
     networks : dict of str to callable
     folder : pathlib.Path
+
+    Returns
+    -------
+    lab.study.results.Results
     """
     tables, arrays = {}, {}
-    for task in tasks:
-        network, about, image, mask = networks.get(task.network), {}, None, None
+    for number, task in enumerate(tasks):
+        network, where, image, mask = networks.get(task.network), {}, None, None
         if network is not None:
-            image, mask = (
-                load_image(task.picture, network.input_size),
-                load_mask(task.picture, network.input_size),
-            )
-            about = {
-                "network": network.name,
-                "class": task.picture.parent.name,
-                "picture": task.picture.stem,
-            }
-        rows, found = task.work(network, image, mask, **task.arguments)
-        key = task.key(network and network.name, task.picture and str(task.picture))
-        tables.setdefault(task.table, {})[key] = [about | row | {"key": key} for row in rows]
+            size, path = network.input_size, task.image
+            image, mask = load_image(path, size), load_mask(path, size)
+            where = {"network": network.name, "class": path.parent.name, "picture": path.stem}
+        rows, found = task.function(network, image, mask, **task.arguments)
+        key = f"task {number}"
+        tables.setdefault(task.table, []).extend(
+            where | row | {"key": key, "place": place} for place, row in enumerate(rows)
+        )
         arrays.setdefault(task.table, {}).update(
             {f"{key}/{name}": array for name, array in found.items()}
         )
-    for table, groups in tables.items():
-        (folder / f"{table}.csv").write_bytes(lines(groups))
-        if arrays[table]:
-            (folder / f"{table}.npz").write_bytes(pack(arrays[table]))
+    for table, rows in tables.items():
+        pd.DataFrame(rows).to_csv(folder / f"{table}.csv", index=False)
+        np.savez(folder / f"{table}.npz", **arrays[table])
     return Results(folder)

@@ -1,8 +1,8 @@
-"""Models for tests that count or keep what they are asked, or must not be asked."""
+"""Models for tests that count their calls, record them, or must not be called."""
 
 
 class Counting:
-    """What `answer` of a subclass gives, with the number of calls and the sizes of the batches."""
+    """The `answer` of a subclass, with the number of calls and the batch sizes."""
 
     def __init__(self, batch_size=32):
         self.batch_size = batch_size

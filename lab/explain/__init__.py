@@ -1,1 +1,1 @@
-"""Methods that explain: a model, a picture and a class in, an explanation out."""
+"""Methods that explain: from a model, an image and a class to an explanation."""

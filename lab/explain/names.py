@@ -1,4 +1,4 @@
-"""How people write the methods' names."""
+"""Names of the methods, as figures and tables show them."""
 
 METHOD_NAMES = {
     "lime": "LIME",
@@ -19,10 +19,10 @@ METHOD_NAMES = {
 }
 
 BASELINES = "random", "centre", "edges"
-"""Those that never ask the black box."""
+"""Methods without a model call."""
 
 REFERENCES = "grad_cam", "integrated_gradients", "expected_gradients"
-"""Those that look inside: `lab.networks.gradients`."""
+"""Methods that use gradients: `lab.networks.gradients`."""
 
 COMPARED = "lime", "rise", "rise_average", "shap", "occlusion", *BASELINES
-"""Those whose maps are drawn and looked into one by one; the verdict has variants of them, and references, too."""
+"""Methods whose maps are drawn and studied one by one."""

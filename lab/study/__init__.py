@@ -1,1 +1,9 @@
-"""What the lab measures: which settings, pictures and counts, on which machines, and where the results go."""
+"""What the lab measures: the studies of LIME, of RISE, of all methods, and the verdict.
+
+Each study is a module with two functions. ``tasks(images, profile)`` lists all that it
+measures as `lab.runner.Task`, from the images by kind (dict of str to list of
+pathlib.Path) and a `lab.study.profile.Profile`. ``derive(results)`` computes the tables
+that follow (dict of str to pandas.DataFrame) from the tables of its tasks
+(`lab.study.results.Results`). A version stands above each task's function: raise it
+when a change of the code changes the numbers.
+"""

@@ -1,6 +1,6 @@
-"""The study of methods: their maps under one budget, what is measured on them, and how they do where the answer is known."""
+"""The study of methods: their maps under one budget, and tests with known answers."""
 
-import functools
+import itertools
 import time
 
 import numpy as np
@@ -11,33 +11,33 @@ from lab.explain.methods import PACKAGE, attribute, explain
 from lab.explain.names import BASELINES, COMPARED, REFERENCES
 from lab.measure.agreement import rank_correlation
 from lab.measure.axioms import axioms_table
-from lab.measure.curves import auc, curves, faithfulness, gains, portions
+from lab.measure.curves import auc, deletion_and_insertion, faithfulness, gains, portions
 from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
-from lab.measure.roar import METHODS as DIGIT_METHODS
-from lab.measure.roar import roar
+from lab.measure.roar import ROAR_METHODS, roar
 from lab.measure.sanity import sanity
 from lab.measure.statistics import disagreement, rank_methods, summary
-from lab.networks.asking import Asked
+from lab.model_calls import predict
 from lab.networks.classes import class_name
-from lab.study.task import Task
+from lab.runner import Task
 from lab.study.results import small
-from lab.study.settings import NETWORKS, counts, profile, samples
+from lab.study.settings import NETWORKS
 
-ASKED = tuple(method for method in COMPARED if method not in BASELINES)
-FEWEST = 200  # calls; KernelSHAP needs four for each superpixel
+FEWEST = 200  # model calls of any profile; KernelSHAP needs four for each superpixel
 CURVES = 3 * 51  # model calls for the curves of a map
-DIFFER = "lime", "rise"  # whose regions are held against each other
-FIFTHS = 5  # portions of a picture, of which the most salient one is compared
-ALONE = 50  # about as many superpixels are hidden alone, once for all maps of a picture
+SUPERPIXELS = 50  # model calls for the faithfulness of all maps of an image
+CALLING = [method for method in COMPARED if method not in BASELINES]
+DIFFER = ["lime", "rise"]  # the methods whose most salient regions are compared
+FIFTHS = 5  # portions of an image, of which the most salient one is a region
+SIZES = 4, 6, 8, 10, 12, 15, 20, 25, 30, 40  # of superpixels, for exact Shapley values
 
 
-def measure(black_box, image, label, saliency, mask=None):
-    """Everything that one map of one picture is measured by.
+def measure_map(black_box, image, label, saliency, mask=None):
+    """All measurements of one map.
 
     Parameters
     ----------
     black_box : callable
-        From pictures ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``.
+        From images ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``.
     image : (H, W, 3) uint8 array
     label : int
         The class explained.
@@ -50,133 +50,98 @@ def measure(black_box, image, label, saliency, mask=None):
     -------
     measured : dict of str to float
         Keys of `lab.measure.measurements.MEASUREMENTS`.
-    along : dict of str to (2, 51) array
-        The curves, as `lab.measure.curves.curves` gives them.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not what it should be.
+    curves : dict of str to (2, 51) array
+        As of `lab.measure.curves.deletion_and_insertion`.
 
     Notes
     -----
-    A map costs the 153 calls of its curves. Faithfulness costs one for the picture and one for each
-    superpixel, which then shows the picture's mean colour; all maps of a picture and class share these.
+    A map costs the 153 model calls of its curves. Faithfulness costs one for the image
+    and one for each superpixel, which are the same for all maps of an image.
     """
-    overlap = dict.fromkeys(
-        ("iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"), float("nan")
-    )
+    names = "iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"
+    overlap = dict.fromkeys(names, float("nan"))
     if mask is not None:
         for name, truth in {"iou_mask": mask, "iou_box": bounding_box(mask)}.items():
-            over_thresholds = iou_over_thresholds(saliency, truth)
-            overlap[name], overlap[f"{name}_best"] = (
-                float(over_thresholds.mean()),
-                float(over_thresholds.max()),
-            )
+            values = iou_over_thresholds(saliency, truth)
+            overlap |= {name: float(values.mean()), f"{name}_best": float(values.max())}
         overlap["pointing_game"] = pointing_game(saliency, mask)
-    game = MaskedModel(Asked(black_box, [label]), image, superpixels(image), mean_colour(image))
-    along = curves(black_box, image, label, saliency, blurred(image))
-    areas = {name: auc(*curve) for name, curve in along.items()}
-    return areas | {"faithfulness": faithfulness(game, saliency)} | overlap, along
+    segments, fill = superpixels(image), mean_colour(image)
+    masked_model = MaskedModel(black_box, image, segments, fill, [label])
+    curves = deletion_and_insertion(black_box, image, label, saliency, blurred(image))
+    areas = {name: auc(*curve) for name, curve in curves.items()}
+    return areas | {"faithfulness": faithfulness(masked_model, saliency)} | overlap, curves
 
 
-def measure_methods(network, image, mask, label, methods, budget, seed):
-    """Explain a picture with some methods and measure the explanations.
+def _measured(network, image, mask, label, methods, budget, seed):
+    """For each method its row, its map, the map's curves, and the seconds it took."""
+    label = network.top(image, 1)[0][0] if label is None else label
+    probability = float(predict(network, image[None], [label])[0, 0])
+    about = {"label": int(label), "predicted": class_name(label), "probability": probability}
+    for method in methods:
+        started = time.perf_counter()
+        if method in REFERENCES:
+            from lab.networks import gradients  # imports TensorFlow, which others do without
 
-    Parameters
-    ----------
-    network, image, mask
-        As every task has them, see `lab.study.task.Task`.
-    label : int or None
-        The class to explain; None for the one that the network predicts.
-    methods : sequence of str
-        Keys of `lab.explain.methods.METHODS`, or of `lab.networks.gradients.REFERENCES`.
-    budget : int
-        Model calls for each method.
-    seed : int
+            saliency = gradients.REFERENCES[method](network, image, label)
+        else:
+            saliency = explain(method, network, image, label, budget, seed)
+        seconds = round(time.perf_counter() - started, 2)
+        measured, curves = measure_map(network, image, label, saliency, mask)
+        row = {"method": method} | about | {"calls": budget} | measured
+        yield row, saliency, curves, seconds
 
-    Returns
-    -------
-    rows : list of dict
-        A row a method, ending with the seconds that explaining took.
-    arrays : dict of str to array
-        "maps" and "curves", in the methods' order.
+
+GAINS_VERSION = 1
+
+
+def gains_task(network, image, mask, label, methods, budget, seed):
+    """Explain an image with some methods; measure the maps, their gains and the time.
+
+    The class is the predicted one where `label` is None. Methods are those of
+    `lab.explain.names`, and each has `budget` model calls. A row is about a method;
+    "seconds" is the time that explaining took.
     """
-    found = list(_explained(network, image, mask, label, methods, budget, seed))
-    return [row for row, *_ in found], {
-        "maps": np.stack([small(saliency) for _, saliency, _ in found]),
-        "curves": np.stack(
-            [
-                np.stack([np.stack(pair) for pair in curve.values()]).astype(np.float32)
-                for *_, curve in found
-            ]
-        ),
+    measured = _measured(network, image, mask, label, methods, budget, seed)
+    return [
+        row | gains(network, image, row["label"], saliency, curves) | {"seconds": seconds}
+        for row, saliency, curves, seconds in measured
+    ], {}
+
+
+MAPS_VERSION = 1
+
+
+def maps_task(network, image, mask, methods, budget):
+    """Explain the predicted class with some methods; measure the maps and save them."""
+    rows, maps, curves, _ = zip(*_measured(network, image, mask, None, methods, budget, 0))
+    return list(rows), {
+        "maps": np.stack([small(saliency) for saliency in maps]),
+        "curves": np.array([[*one.values()] for one in curves], np.float32),
     }
 
 
-def measure_with_gains(network, image, mask, label, methods, budget, seed):
-    """`measure_methods` with `lab.measure.curves.gains`, and without arrays, for `lab.evaluate` and the verdict."""
-    found = _explained(network, image, mask, label, methods, budget, seed)
-    return [
-        row | gains(network, image, row["label"], saliency, along) for row, saliency, along in found
-    ], {}
+SANITY_VERSION = 1
 
 
-def _explained(network, image, mask, label, methods, budget, seed):
-    """For each method the row of what is measured, its map, and the curves."""
-    label = network.top(image, 1)[0][0] if label is None else label
-    probability = float(Asked(network, [label])(image[None])[0, 0])
-    for method in methods:
-        started = time.perf_counter()
-        saliency = _saliency(method, network, image, label, budget, seed)
-        seconds = round(time.perf_counter() - started, 2)
-        measured, curve = measure(network, image, label, saliency, mask)
-        about = {
-            "method": method,
-            "label": int(label),
-            "predicted": class_name(label),
-            "probability": probability,
-            "calls": budget,
-        }
-        yield about | measured | {"seconds": seconds}, saliency, curve
+def sanity_task(network, image, mask, methods, budget, layers):
+    """Agreement of each method's map with those of the network with random layers."""
+
+    def explainer(method):
+        return lambda black_box, image, label: explain(method, black_box, image, label, budget)
+
+    explainers = {method: explainer(method) for method in methods}
+    agreement = sanity(explainers, network, image, network.top(image, 1)[0][0], layers)
+    return agreement.drop(columns="network").to_dict("records"), {}
 
 
-def _saliency(method, network, image, label, budget, seed):
-    if method not in REFERENCES:
-        return explain(method, network, image, label, budget, seed)
-    from lab.networks import (
-        gradients,
-    )  # TensorFlow, which who asks for other methods of another network need not have
-
-    return gradients.REFERENCES[method](network, image, label)
+DIFFER_VERSION = 1
 
 
-def measure_maps(network, image, mask, methods, budget):
-    """`measure_methods` for the class that is predicted, as a task: no seconds, which no two runs have in common."""
-    rows, arrays = measure_methods(network, image, mask, None, methods, budget, seed=0)
-    return [
-        {name: value for name, value in row.items() if name != "seconds"} for row in rows
-    ], arrays
+def differ_task(network, image, mask, methods, budget):
+    """Probabilities without, and of, what only one of two methods finds most salient.
 
-
-def measure_sanity(network, image, mask, method, budget, layers):
-    """How alike maps of a network with random layers are, as a task."""
-    label = network.top(image, 1)[0][0]
-    alike = sanity(functools.partial(_map, method, budget), network, image, label, layers)
-    return [
-        {"method": method} | row for row in alike.drop(columns="network").to_dict("records")
-    ], {}
-
-
-def _map(method, budget, black_box, image, label):
-    return explain(method, black_box, image, label, budget)
-
-
-def measure_differ(network, image, mask, methods, budget):
-    """What only one of two methods finds most salient, and what the network says when it is hidden or all that is left, as a task.
-
-    Each method has the same share of the picture, its most salient fifth; of it, what both have in common is left out, so that the two
-    regions have the same size, too.
+    Each method has its most salient fifth of the image. What both have in common is
+    left out, so that both regions have the same size.
     """
     label, name, probability = network.top(image, 1)[0]
     first, second = (
@@ -185,203 +150,114 @@ def measure_differ(network, image, mask, methods, budget):
     regions = np.stack([first & ~second, second & ~first])
     rows = []
     for fill, ground in {"black": np.zeros_like(image), "blurred": blurred(image)}.items():
-        asked = [
-            np.where(kept[..., None], image, ground)
-            for region in regions
-            for kept in (~region, region)
-        ]
-        answers = Asked(network, [label])(np.stack(asked))[:, 0].reshape(2, 2)
-        for method, region, (without, alone) in zip(methods, regions, answers.tolist()):
-            about = {
-                "method": method,
-                "label": int(label),
-                "predicted": name,
-                "probability": float(probability),
-            }
-            rows.append(
-                about
-                | {"share": float(region.mean()), "fill": fill, "without": without, "alone": alone}
-            )
+        shown = [part for region in regions for part in (~region, region)]
+        images = np.stack([np.where(part[..., None], image, ground) for part in shown])
+        probabilities = predict(network, images, [label]).reshape(2, 2).tolist()
+        for method, region, (without, alone) in zip(methods, regions, probabilities):
+            about = {"method": method, "label": label, "predicted": name}
+            about |= {"probability": probability, "share": float(region.mean()), "fill": fill}
+            rows.append(about | {"without": without, "alone": alone})
     return rows, {"regions": regions}
 
 
-def measure_shapley(network, image, mask, most, seeds):
-    """How near methods come to exact Shapley values of a few superpixels, as a task."""
+SHAPLEY_VERSION = 1
+
+
+def shapley_task(network, image, mask, most, seeds):
+    """How close methods come to exact Shapley values of at most `most` superpixels."""
     label = network.top(image, 1)[0][0]
-    segments = next(
-        s
-        for s in (superpixels(image, size) for size in (4, 6, 8, 10, 12, 15, 20, 25, 30, 40))
-        if s.max() < most
-    )
-    game = MaskedModel(Asked(network, [label]), image, segments, PACKAGE.hide_color)
-    # All coalitions are so few that each is asked about once.
-    bits = 2 ** np.arange(game.n)
-    answers = game.value(np.arange(2**game.n)[:, None] // bits % 2)
+    segments = next(s for s in (superpixels(image, size) for size in SIZES) if s.max() < most)
+    masked_model = MaskedModel(network, image, segments, PACKAGE.hide_color, [label])
+    n = masked_model.n
+    # There are so few coalitions that each is predicted once.
+    bits = 2 ** np.arange(n)
+    values = masked_model.value(np.arange(2**n)[:, None] // bits % 2)
 
-    def value(kept):
-        return answers[np.asarray(kept, int) @ bits]
+    def value(coalitions):
+        return values[np.asarray(coalitions, int) @ bits]
 
-    truth = attribute("shapley", value, game.n)
-    rows = []
+    truth, rows = attribute("shapley", value, n), []
     for method in ("shap", "lime", "rise"):
-        for budget in [*(2**k for k in range(6, game.n)), 2**game.n]:
-            found = np.array(
-                [attribute(method, value, game.n, budget, seed) for seed in range(seeds)]
-            )
-            rows.append(
-                {
-                    "superpixels": game.n,
-                    "method": method,
-                    "calls": budget,
-                    "seeds": seeds,
-                    "rank_correlation": float(
-                        np.mean([rank_correlation(one, truth) for one in found])
-                    ),
-                    "largest_difference": float(np.abs(found - truth).max() / np.ptp(truth)),
-                }
-            )
+        for budget in [*(2**k for k in range(6, n)), 2**n]:
+            found = np.array([attribute(method, value, n, budget, seed) for seed in range(seeds)])
+            correlation = np.mean([rank_correlation(one, truth) for one in found])
+            about = {"superpixels": n, "method": method, "calls": budget, "seeds": seeds}
+            difference = np.abs(found - truth).max() / np.ptp(truth)
+            about |= {"rank_correlation": correlation, "largest_difference": difference}
+            rows.append(about)
     return rows, {}
 
 
-def measure_roar(network, image, mask, method, seed, count, n_samples):
-    """Remove and retrain on digits, as a task that asks no network of the lab."""
+ROAR_VERSION = 1
+
+
+def roar_task(network, image, mask, method, seed, count, n_samples):
+    """Remove and retrain on digits; no network of the lab is called."""
     return roar(method, seed, count=count, n_samples=n_samples).to_dict("records"), {}
 
 
-def measure_axioms(network, image, mask, seed):
-    """Violations of axioms on functions whose answers are known, as a task that asks no network."""
+AXIOMS_VERSION = 1
+
+
+def axioms_task(network, image, mask, seed):
+    """Violations of axioms on functions with known answers; no network is called."""
     return axioms_table(seed).to_dict("records"), {}
 
 
-def tasks(pictures):
-    """All that the study of methods measures under the current profile.
-
-    Parameters
-    ----------
-    pictures : dict of str to list of pathlib.Path
-        The profile's, by kind.
-
-    Returns
-    -------
-    list of lab.study.task.Task
-    """
-    every = [path for paths in pictures.values() for path in paths]
-    elephant, bear = (paths[0] for paths in pictures.values())
-    quick = profile() == "quick"
-    budget, few = max(samples(1000), FEWEST), max(samples(250), FEWEST)
-    some = [elephant, bear] if profile() == "study" else [elephant]
+def tasks(images, profile):
+    """All that the study of methods measures, see `lab.study`."""
+    every = [path for paths in images.values() for path in paths]
+    first = [paths[0] for paths in images.values()]  # of each kind
+    quick, some = profile.name == "quick", first if profile.name == "study" else first[:1]
+    budget, fewer = (profile.samples(n, FEWEST) for n in (1000, 250))
     layers = [1, 8] if quick else None
     count, n_samples = (400, 260) if quick else (None, 512)
-    found = [
-        Task(
-            "evaluation_runs",
-            measure_maps,
-            network,
-            path,
-            {"methods": list(COMPARED), "budget": budget},
-            len(ASKED) * budget + len(COMPARED) * CURVES + ALONE,
-        )
-        for network in NETWORKS
-        for path in every
-    ]
-    found += [
-        Task(
-            "evaluation_sanity",
-            measure_sanity,
-            network,
-            path,
-            {"method": method, "budget": few, "layers": layers},
-            (len(layers or range(8)) + 1) * few,
-        )
-        for network in NETWORKS
-        for path in some
-        for method in ASKED
-    ]
-    found += [
-        Task(
-            "evaluation_differ",
-            measure_differ,
-            network,
-            path,
-            {"methods": list(DIFFER), "budget": budget},
-            9,
-        )
-        for network in NETWORKS
-        for path in every
-    ]
-    shapley = {"most": 8 if quick else 12, "seeds": counts().stability_seeds}
-    found.append(
-        Task(
-            "evaluation_shapley",
-            measure_shapley,
-            NETWORKS[0],
-            elephant,
-            shapley,
-            2 ** shapley["most"],
-        )
-    )
-    seeds = range(1 if quick else 3)
-    # What takes no model call is counted as the calls that could be made meanwhile.
-    found += [
-        Task(
-            "evaluation_roar",
-            measure_roar,
-            None,
-            None,
-            {"method": method, "seed": seed, "count": count, "n_samples": n_samples},
-            n_samples,
-        )
-        for seed in seeds
-        for method in DIGIT_METHODS
-    ]
-    found.append(Task("evaluation_axioms", measure_axioms, None, None, {"seed": 0}, 1000))
-    return found
+    plan = []
 
+    def add(table, function, version, where, calls, **arguments):
+        plan.append(Task(f"evaluation_{table}", function, *where, arguments, calls, version))
 
-def with_sanity(results):
-    """The table of maps with each method's mean agreement with the maps of random networks, "sanity".
-
-    Parameters
-    ----------
-    results : lab.study.results.Results
-
-    Returns
-    -------
-    pandas.DataFrame
-        NaN for a picture on which it was not measured.
-
-    Notes
-    -----
-    A baseline, which never asks the network, has 1; a map without any pattern, of which there is no rank
-    correlation, has nothing in common with another.
-    """
-    runs, checked = results.table("evaluation_runs"), results.table("evaluation_sanity")
-    where = ["network", "class", "picture"]
-    alike = (
-        checked.assign(sanity=checked["rank_correlation"].fillna(0).abs())
-        .groupby([*where, "method"], as_index=False)["sanity"]
-        .mean()
-    )
-    known = alike[where].drop_duplicates()
-    baselines = known.merge(pd.DataFrame({"method": BASELINES, "sanity": 1.0}), how="cross")
-    return runs.merge(pd.concat([alike, baselines]), how="left", on=[*where, "method"])
+    for where in itertools.product(NETWORKS, every):
+        calls = len(CALLING) * budget + len(COMPARED) * CURVES + SUPERPIXELS
+        of = {"methods": list(COMPARED), "budget": budget}
+        add("runs", maps_task, MAPS_VERSION, where, calls, **of)
+        of = {"methods": DIFFER, "budget": budget}
+        add("differ", differ_task, DIFFER_VERSION, where, len(DIFFER) * budget + 9, **of)
+    for where in itertools.product(NETWORKS, some):
+        calls = len(CALLING) * (len(layers or range(8)) + 1) * fewer
+        of = {"methods": CALLING, "budget": fewer, "layers": layers}
+        add("sanity", sanity_task, SANITY_VERSION, where, calls, **of)
+    of = {"most": 8 if quick else 12, "seeds": profile.stability_seeds}
+    where = NETWORKS[0], first[0]
+    add("shapley", shapley_task, SHAPLEY_VERSION, where, 2 ** of["most"], **of)
+    # Work without a model call counts as the calls that take as long.
+    for seed, method in itertools.product(range(1 if quick else 3), ROAR_METHODS):
+        of = {"method": method, "seed": seed, "count": count, "n_samples": n_samples}
+        add("roar", roar_task, ROAR_VERSION, (None, None), n_samples, **of)
+    add("axioms", axioms_task, AXIOMS_VERSION, (None, None), 1000, seed=0)
+    return plan
 
 
 def derive(results):
-    """The tables that follow from what was measured.
-
-    Parameters
-    ----------
-    results : lab.study.results.Results
-        With the tables of `tasks`.
-
-    Returns
-    -------
-    dict of str to pandas.DataFrame
-    """
+    """Means, ranks and disagreement of the methods by each measurement."""
     table = with_sanity(results)
     return {
         "evaluation_summary": summary(table),
         "evaluation_ranks": rank_methods(table),
         "evaluation_disagreement": disagreement(table),
     }
+
+
+def with_sanity(results):
+    """The table of maps with "sanity", the mean agreement with maps of random networks.
+
+    A baseline, which makes no model call, has 1. A constant map, which has no rank
+    correlation, agrees with no other. NaN where nothing was measured.
+    """
+    runs, checked = results.table("evaluation_runs"), results.table("evaluation_sanity")
+    where = ["network", "class", "picture"]
+    sizes = checked.assign(sanity=checked["rank_correlation"].fillna(0).abs())
+    agreement = sizes.groupby([*where, "method"], as_index=False)["sanity"].mean()
+    known = agreement[where].drop_duplicates()
+    baselines = known.merge(pd.DataFrame({"method": BASELINES, "sanity": 1.0}), how="cross")
+    return runs.merge(pd.concat([agreement, baselines]), how="left", on=[*where, "method"])

@@ -1,169 +1,108 @@
-"""The study of RISE: what its parameters do to a map, classes that were not predicted, and the same map from fewer calls."""
+"""The study of RISE: its parameters, classes not predicted, and fewer model calls."""
+
+import functools
 
 import numpy as np
 import pandas as pd
 
-import rise
 from lab.measure.agreement import rank_correlation
 from lab.measure.overlap import pointing_game
-from lab.networks.asking import Asked
+from lab.model_calls import predict
 from lab.networks.classes import class_name
-from lab.study.task import Task
+from lab.runner import Task
 from lab.study.results import small
-from lab.study.settings import NETWORKS, samples
+from lab.study.settings import NETWORKS
+from rise import Rise, generate_masks, perturb
 
 ELEPHANT_CLASSES = 386, 101, 385  # African_elephant, tusker, Indian_elephant
 BEAR_CLASSES = 295, 294  # American_black_bear, brown_bear
 STEPS = 32  # masks of which the first figure shows some
+STOPPING = 1000  # masks that the quick profile has for tolerances: none stops before 200
 
 
-def estimate(black_box, image, classes, progress=None, outputs=None, **parameters):
-    """RISE maps of several classes of one picture; no model call is made twice.
+def estimate(black_box, image, classes, outputs=None, **parameters):
+    """The `rise.Explanation` of some classes; `parameters` are those of `rise.Rise`.
 
-    Parameters
-    ----------
-    black_box : callable
-        From pictures ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``.
-    image : (H, W, 3) uint8 array
-    classes : sequence of int
-        Class indices to explain, whether they were predicted or not.
-    progress : callable, optional
-        Wraps the iterable of batches.
-    outputs : (n, len(classes)) array, optional
-        Those of an earlier explanation of the same classes with the same masks, which are not asked about again.
-    **parameters
-        Of `rise.Rise`, but for the model.
-
-    Returns
-    -------
-    rise.Explanation
+    `outputs` are those of an earlier one of the same classes with the same masks.
     """
-    explainer = rise.Rise(Asked(black_box, classes), progress=progress, **parameters)
-    return explainer.estimate(image, range(len(classes)), outputs)
+    model = functools.partial(predict, black_box, classes=list(classes))
+    return Rise(model, **parameters).estimate(image, range(len(classes)), outputs)
 
 
-def measure(saliency, halves, mask=None):
-    """Everything that one map by RISE is measured by.
-
-    Parameters
-    ----------
-    saliency : (H, W) array
-    halves : two (H, W) arrays
-        The maps of either half of the masks.
-    mask : (H, W) bool array, optional
-        Where the object is. Without it, contrast and pointing game are NaN.
-
-    Returns
-    -------
-    dict of str to float
-        The map's range, and keys of `lab.measure.measurements.MEASUREMENTS`.
-    """
-    return {
-        "lowest": float(saliency.min()),
-        "highest": float(saliency.max()),
-        "contrast": float("nan")
-        if mask is None
-        else float(saliency[mask].mean() - saliency[~mask].mean()),
-        "pointing_game": float("nan") if mask is None else pointing_game(saliency, mask),
-        "halves": rank_correlation(*halves),
-    }
+RUNS_VERSION = 1
 
 
-def explain(
-    black_box,
-    image,
-    classes,
-    mask=None,
-    progress=None,
-    nb_samples=4000,
-    grid_size=7,
-    preservation_probability=0.5,
-):
-    """RISE maps of several classes by the paper's average, and what is measured on them.
-
-    Parameters
-    ----------
-    black_box, image, classes, progress
-        As in `estimate`.
-    mask : (H, W) bool array, optional
-        Where the object is.
-    nb_samples, grid_size, preservation_probability
-        As in `rise.Rise`; `nb_samples` at least 2, `grid_size` one number.
-
-    Returns
-    -------
-    maps : (len(classes), H, W) float32 array
-    table : pandas.DataFrame
-        A row a class: the class, the parameters and the keys of `measure`.
-    """
+def runs_task(network, image, mask, classes, nb_samples, grid_size, preservation_probability):
+    """Maps of several classes by the paper's average, measured."""
     parameters = {
+        "nb_samples": nb_samples,
         "grid_size": grid_size,
         "preservation_probability": preservation_probability,
-        "estimator": "average",
     }
-    found = estimate(black_box, image, classes, progress, nb_samples=nb_samples, **parameters)
-    whole, half = found.saliency, nb_samples // 2
-    first = estimate(
-        black_box, image, classes, outputs=found.outputs, nb_samples=half, **parameters
-    ).saliency
+    average = functools.partial(estimate, network, image, classes, estimator="average")
+    whole, half = average(**parameters), nb_samples // 2
+    first = average(whole.outputs, **parameters | {"nb_samples": half}).saliency
     share = half / nb_samples
-    second = (whole - share * first) / (1 - share)  # the map is a mean over masks
-    about = {"masks": nb_samples, "cells": grid_size, "kept": preservation_probability}
+    second = (whole.saliency - share * first) / (1 - share)  # the map is a mean over masks
     rows = [
-        {"label": int(label), "predicted": class_name(label)}
-        | about
-        | measure(saliency, halves, mask)
-        for label, saliency, *halves in zip(classes, whole, first, second)
+        {"label": label, "predicted": class_name(label)}
+        | parameters
+        | {"lowest": float(saliency.min()), "highest": float(saliency.max())}
+        | _overlap(saliency, mask)
+        | {"halves": rank_correlation(*halves)}
+        for label, saliency, *halves in zip(classes, whole.saliency, first, second)
     ]
-    return whole, pd.DataFrame(rows)
+    return rows, {"maps": np.stack([small(saliency) for saliency in whole.saliency])}
 
 
-def measure_runs(network, image, mask, classes, masks, cells, kept):
-    """Maps of several classes with one choice of RISE's parameters, as a task."""
-    maps, table = explain(network, image, classes, mask, None, masks, cells, kept)
-    return table.to_dict("records"), {"maps": np.stack([small(saliency) for saliency in maps])}
+def _overlap(saliency, mask):
+    if mask is None:
+        return {"contrast": float("nan"), "pointing_game": float("nan")}
+    contrast = float(saliency[mask].mean() - saliency[~mask].mean())
+    return {"contrast": contrast, "pointing_game": pointing_game(saliency, mask)}
 
 
-def measure_steps(network, image, mask, label):
-    """The scores of the first masked pictures, as a task."""
-    perturbed = rise.perturb(image, rise.generate_masks(0, STEPS, image.shape))
-    scores = Asked(network, [label])(perturbed)[:, 0]
+STEPS_VERSION = 1
+
+
+def steps_task(network, image, mask, label):
+    """The scores of the first masked images."""
+    perturbed = perturb(image, generate_masks(0, STEPS, image.shape))
+    scores = predict(network, perturbed, [label])[:, 0]
     return [{"mask": number, "score": float(score)} for number, score in enumerate(scores)], {}
 
 
-def measure_estimators(network, image, mask, label, calls, reference):
-    """The paper's average and the regression with more and more calls, against a long run of other masks, as a task."""
-    [truth] = estimate(
-        network, image, [label], nb_samples=reference, seed=1, estimator="average"
-    ).saliency
-    rows, maps, error = [], [], None
+ESTIMATORS_VERSION = 1
+
+
+def estimators_task(network, image, mask, label, calls, reference):
+    """The average and the regression with more and more calls against a long run.
+
+    The long run, of the average, has `reference` masks, and other ones.
+    """
+    truth, rows, maps = _reference(network, image, label, reference), [], []
     for estimator in ("average", "regression"):
         for n in calls:
             found = estimate(network, image, [label], nb_samples=n, estimator=estimator)
-            agreement = rank_correlation(found.saliency[0], truth)
-            rows.append(
-                {
-                    "estimator": estimator,
-                    "calls": n,
-                    "rank_correlation": agreement,
-                    "reference_masks": reference,
-                }
-            )
-            maps.append(small(found.saliency[0]))
-            error = small(found.standard_error[0])
-    return rows, {"maps": np.stack(maps), "reference": small(truth), "standard_error": error}
+            [saliency], [error] = found.saliency, found.standard_error
+            agreement = {
+                "rank_correlation": rank_correlation(saliency, truth),
+                "reference_masks": reference,
+            }
+            rows.append({"estimator": estimator, "calls": n} | agreement)
+            maps.append(small(saliency))
+    arrays = {"maps": np.stack(maps), "reference": small(truth), "standard_error": small(error)}
+    return rows, arrays
 
 
-def measure_stopping(network, image, mask, label, tolerances, most, reference):
-    """After how many calls a tolerance stops, as a task."""
-    [truth] = estimate(
-        network, image, [label], nb_samples=reference, seed=1, estimator="average"
-    ).saliency
-    rows, maps = [], []
+STOPPING_VERSION = 1
+
+
+def stopping_task(network, image, mask, label, tolerances, most, reference):
+    """The number of calls after which a tolerance stops the regression."""
+    truth, rows, maps = _reference(network, image, label, reference), [], []
     for tolerance in tolerances:
-        found = estimate(
-            network, image, [label], nb_samples=most, estimator="regression", tolerance=tolerance
-        )
+        found = estimate(network, image, [label], nb_samples=most, tolerance=tolerance)
         rows.append(
             {
                 "tolerance": tolerance,
@@ -176,122 +115,67 @@ def measure_stopping(network, image, mask, label, tolerances, most, reference):
     return rows, {"maps": np.stack(maps)}
 
 
-def tasks(pictures):
-    """All that the study of RISE measures under the current profile.
+def _reference(network, image, label, nb_samples):
+    masks = {"nb_samples": nb_samples, "seed": 1}
+    return estimate(network, image, [label], estimator="average", **masks).saliency[0]
 
-    Parameters
-    ----------
-    pictures : dict of str to list of pathlib.Path
-        The profile's, by kind.
 
-    Returns
-    -------
-    list of lab.study.task.Task
-    """
-    elephant, bear = (paths[0] for paths in pictures.values())
-    first, n, label = NETWORKS[0], samples(4000), ELEPHANT_CLASSES[0]
-    few = [16, samples(200), samples(2000), n]
-    growing = [2, 8, 32, n // 10, n // 4]
+def tasks(images, profile):
+    """All that the study of RISE measures, see `lab.study`."""
+    elephant, bear = (paths[0] for paths in images.values())
+    first, label = NETWORKS[0], ELEPHANT_CLASSES[0]
+    n, half = profile.samples(4000), profile.samples(2000)
 
-    def runs(network, picture, classes, masks, cells=7, kept=0.5):
-        arguments = {"classes": list(classes), "masks": masks, "cells": cells, "kept": kept}
-        return Task("rise_runs", measure_runs, network, picture, arguments, masks)
+    def runs(network, image, classes, nb_samples, grid_size=7, p=0.5):
+        arguments = {"classes": list(classes), "nb_samples": nb_samples}
+        arguments |= {"grid_size": grid_size, "preservation_probability": p}
+        return Task("rise_runs", runs_task, network, image, arguments, nb_samples, RUNS_VERSION)
 
-    found = [
-        runs(network, elephant, ELEPHANT_CLASSES, masks) for network in NETWORKS for masks in few
-    ]
-    found += [
-        runs(first, elephant, ELEPHANT_CLASSES, masks) for masks in growing if masks not in few
-    ]
-    found += [runs(network, bear, BEAR_CLASSES, n) for network in NETWORKS]
-    found += [runs(first, elephant, [label], n // 2, cells=cells) for cells in (4, 8, 16)]
-    found += [
-        runs(first, elephant, [label], n // 2, kept=kept) for kept in (0.1, 0.3, 0.5, 0.7, 0.9)
-    ]
-    calls = [n // 16, n // 8, n // 4]
-    found.append(Task("rise_steps", measure_steps, first, elephant, {"label": label}, STEPS))
-    found.append(
-        Task(
-            "rise_estimators",
-            measure_estimators,
-            first,
-            elephant,
-            {"label": label, "calls": calls, "reference": n},
-            n + 2 * calls[-1],
-        )
-    )
-    found.append(
-        Task(
-            "rise_stopping",
-            measure_stopping,
-            first,
-            elephant,
-            {"label": label, "tolerances": [0.2, 0.15, 0.1], "most": n, "reference": n},
-            n,
-        )
-    )
-    return found
+    few = [16, profile.samples(200), half, n]
+    growing = [2, 8, 32, profile.samples(400), profile.samples(1000)]
+    plan = [runs(network, elephant, ELEPHANT_CLASSES, m) for network in NETWORKS for m in few]
+    plan += [runs(first, elephant, ELEPHANT_CLASSES, m) for m in growing]
+    plan += [runs(network, bear, BEAR_CLASSES, n) for network in NETWORKS]
+    plan += [runs(first, elephant, [label], half, grid_size=cells) for cells in (4, 8, 16)]
+    plan += [runs(first, elephant, [label], half, p=p) for p in (0.1, 0.3, 0.5, 0.7, 0.9)]
+
+    calls = [profile.samples(m) for m in (250, 500, 1000)]
+    most = profile.samples(4000, STOPPING)
+    steps, estimators = {"label": label}, {"label": label, "calls": calls, "reference": n}
+    stopping = {"label": label, "tolerances": [0.2, 0.15, 0.1], "most": most, "reference": n}
+    for name, function, arguments, made, version in (
+        ("steps", steps_task, steps, STEPS, STEPS_VERSION),
+        ("estimators", estimators_task, estimators, n + 2 * calls[-1], ESTIMATORS_VERSION),
+        ("stopping", stopping_task, stopping, n + most, STOPPING_VERSION),
+    ):
+        plan += [Task(f"rise_{name}", function, first, elephant, arguments, made, version)]
+    return plan
 
 
 def derive(results):
-    """The tables that follow from what was measured.
+    """The agreement of the longest runs' maps between networks, and between classes.
 
-    Parameters
-    ----------
-    results : lab.study.results.Results
-        With the tables of `tasks`.
-
-    Returns
-    -------
-    dict of str to pandas.DataFrame
-        "rise_alike".
-    """
-    return {"rise_alike": alike(results)}
-
-
-def alike(results):
-    """How alike the longest runs' maps are between networks, and between the classes of one network.
-
-    Parameters
-    ----------
-    results : lab.study.results.Results
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each two maps of a picture: "between" ("networks" or "classes"), "class" and "picture", "first" and "second"
-        (networks, or a network and its other class) and "rank_correlation".
+    A row of "rise_agreement" is about two maps of an image: "first" and "second" are
+    two networks, or a network and another of its classes.
     """
     runs = results.table("rise_runs")
-    runs = runs.assign(place=runs.groupby("key", sort=False).cumcount())
-    longest = runs[runs["masks"] == runs["masks"].max()]
+    longest = runs[runs["nb_samples"] == runs["nb_samples"].max()]
     rows = []
     for (kind, picture), group in longest.groupby(["class", "picture"], sort=False):
         maps = {
-            (row.network, row.predicted): results.array("rise_runs", row.key, "maps")[
-                row.place
-            ].astype(float)
+            (row.network, row.predicted): results.array("rise_runs", row.key, "maps")[row.place]
             for row in group.itertuples()
         }
-        main = group["predicted"].iloc[0]
-        networks = list(dict.fromkeys(group["network"]))
-        pairs = [
-            ("networks", (networks[0], main), (network, main), network) for network in networks[1:]
-        ]
+        main, networks = group["predicted"].iloc[0], list(dict.fromkeys(group["network"]))
+        pairs = [("networks", networks[0], other, (other, main)) for other in networks[1:]]
         pairs += [
-            ("classes", (network, main), (network, other), other)
+            ("classes", network, other, (network, other))
             for network, other in maps
             if other != main
         ]
-        rows += [
-            {
-                "between": between,
-                "class": kind,
-                "picture": picture,
-                "first": first[0],
-                "second": second,
-                "rank_correlation": rank_correlation(maps[first], maps[one]),
-            }
-            for between, first, one, second in pairs
-        ]
-    return pd.DataFrame(rows)
+        for between, network, second, other in pairs:
+            about = {"between": between, "class": kind, "picture": picture}
+            agreement = rank_correlation(maps[network, main], maps[other])
+            about |= {"first": network, "second": second, "rank_correlation": agreement}
+            rows.append(about)
+    return {"rise_agreement": pd.DataFrame(rows)}

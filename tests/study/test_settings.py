@@ -1,155 +1,178 @@
+"""The settings of LIME, and what the studies plan under each profile."""
+
 import dataclasses
+import itertools
 import json
 
 import pytest
+from cheap import data_folder
 
 from lab.explain.setting import Setting
-from lab.study import settings
+from lab.study import evaluation, lime, rise, verdict
+from lab.study.profile import PROFILES
 from lab.study.settings import (
     COLORS,
+    COMBINED,
     LAB_PARAMETERS,
     LAB_SETTINGS,
-    counts,
+    around,
     grid,
     lab_settings,
-    profile,
-    remedy,
-    samples,
+    sampling_settings,
 )
 
+STUDIES = lime, rise, evaluation, verdict
+profiles = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 
-def test_lab_settings_are_the_assignments():
-    assert list(LAB_SETTINGS) == ["default", "0", "1", "2", "3", "4", "5"]
-    assert [s.num_samples for s in LAB_SETTINGS.values()] == [
-        5000,
-        2000,
-        5000,
-        3000,
-        3000,
-        7000,
-        3000,
-    ]
-    assert [s.num_superpixels for s in LAB_SETTINGS.values()] == [15, 8, 15, 10, 10, 10, 25]
-    assert [s.num_lime_features for s in LAB_SETTINGS.values()] == [
-        100000,
-        500,
-        2000,
-        100,
-        100,
-        1000,
-        500,
-    ]
-    assert [s.hide_color for s in LAB_SETTINGS.values()] == [
-        (0, 0, 0),
-        (0, 0, 0),
-        None,
-        None,
-        (0, 0, 0),
-        (0, 0, 0),
-        None,
-    ]
-    for setting in LAB_SETTINGS.values():
-        assert (
-            setting.top_labels,
-            setting.positive_only,
-            setting.negative_only,
-            setting.hide_rest,
-        ) == (1, True, False, True)
-        assert (
-            dataclasses.replace(
-                setting, **{name: getattr(Setting(), name) for name in LAB_PARAMETERS}
-            )
-            == Setting()
+
+def plan(folder, profile, *studies):
+    images = data_folder(folder)
+    return [task for study in studies or STUDIES for task in study.tasks(images, profile)]
+
+
+def changed(setting, base):
+    """The parameters in which a setting differs from another."""
+    fields = dataclasses.asdict(base)
+    return {name for name, value in dataclasses.asdict(setting).items() if value != fields[name]}
+
+
+def test_lab_settings_are_those_of_the_assignment():
+    table = [
+        (
+            setting.hide_color,
+            setting.num_lime_features,
+            setting.num_samples,
+            setting.num_superpixels,
         )
-
-
-def test_full_is_the_default(monkeypatch):
-    monkeypatch.delenv("LAB_PROFILE")
-    assert profile() == "full" and samples(4000) == 4000
-
-
-def test_quick_cuts_counts(monkeypatch):
-    monkeypatch.setenv("LAB_PROFILE", "quick")
-    assert [samples(n) for n in (4000, 200, 16)] == [200, 60, 16]
-    for name, setting in lab_settings().items():
-        assert setting == dataclasses.replace(
-            LAB_SETTINGS[name], num_samples=samples(LAB_SETTINGS[name].num_samples)
-        )
-
-
-@pytest.mark.parametrize("name", ["full", "study"])
-def test_other_profiles_measure_the_lab_as_it_is(monkeypatch, name):
-    monkeypatch.setenv("LAB_PROFILE", name)
-    assert lab_settings() == LAB_SETTINGS and list(lab_settings()) == list(LAB_SETTINGS)
-
-
-def test_a_study_measures_more_than_full_and_full_more_than_quick(monkeypatch):
-    measured = {}
-    for name in ("quick", "full", "study"):
-        monkeypatch.setenv("LAB_PROFILE", name)
-        measured[name] = counts()
-    quick, full, study = measured.values()
-    assert quick.samples < full.samples == study.samples == 1
-    assert (
-        quick.seeds <= full.seeds < study.seeds
-        and quick.stability_seeds <= full.stability_seeds < study.stability_seeds
-    )
-    assert study.elephants is None and study.bears is None
-    assert quick.elephants >= 2 and quick.bears >= 1  # two of a class, and one of another
-
-
-def test_an_unknown_profile_is_named(monkeypatch):
-    monkeypatch.setenv("LAB_PROFILE", "fast")
-    for ask in (profile, counts, lambda: samples(10), settings.lab_settings):
-        with pytest.raises(
-            ValueError, match="LAB_PROFILE must be one of quick, full, study, got 'fast'"
-        ):
-            ask()
+        for setting in LAB_SETTINGS.values()
+    ]
+    assert dict(zip(LAB_SETTINGS, table)) == {
+        "default": ((0, 0, 0), 100_000, 5000, 15),
+        "0": ((0, 0, 0), 500, 2000, 8),
+        "1": (None, 2000, 5000, 15),
+        "2": (None, 100, 3000, 10),
+        "3": ((0, 0, 0), 100, 3000, 10),
+        "4": ((0, 0, 0), 1000, 7000, 10),
+        "5": (None, 500, 3000, 25),
+    }
+    names = {"hide_color", "num_lime_features", "num_samples", "num_superpixels"}
+    assert all(changed(setting, Setting()) <= names for setting in LAB_SETTINGS.values())
+    assert set(LAB_PARAMETERS) == names | {
+        "top_labels",
+        "positive_only",
+        "negative_only",
+        "hide_rest",
+    }
 
 
 @pytest.mark.parametrize(
     "base",
-    [
-        Setting(num_samples=2000),
-        Setting(hide_color=None, num_samples=100, num_superpixels=3, seed=2),
-    ],
+    [Setting(num_samples=2000), Setting(hide_color=None, num_samples=100, num_superpixels=3)],
 )
 def test_the_grid_varies_one_parameter_at_a_time(base):
     varied = {}
     for (parameter, value), setting in grid(base).items():
-        differing = {
-            field.name
-            for field in dataclasses.fields(Setting)
-            if getattr(setting, field.name) != getattr(base, field.name)
-        }
         got = getattr(setting, parameter)
         assert got == COLORS[value] if parameter == "hide_color" else str(got) == value
-        assert differing <= (
-            {parameter, "num_lime_features"} if parameter == "num_superpixels" else {parameter}
-        )
+        also = {"num_lime_features"} if parameter == "num_superpixels" else set()
+        assert changed(setting, base) <= {parameter} | also
         varied.setdefault(parameter, []).append(got)
     assert list(varied) == ["hide_color", "num_superpixels", "superpixel_size", "kernel_width"]
-    assert varied["hide_color"] == list(COLORS.values()) and len(set(varied["hide_color"])) == 7
-    for parameter in ("num_superpixels", "superpixel_size", "kernel_width"):
-        assert (
-            varied[parameter] == sorted(set(varied[parameter]))
-            and getattr(Setting(), parameter) in varied[parameter]
-        )
-    for setting in grid(base).values():
-        assert Setting(**json.loads(json.dumps(dataclasses.asdict(setting)))) == setting
+    assert varied.pop("hide_color") == list(COLORS.values())
+    for parameter, values in varied.items():
+        assert values == sorted(set(values)) and getattr(Setting(), parameter) in values
 
 
-def test_the_remedy_differs_in_sampling_and_number_only():
+def test_around_varies_each_parameter_of_the_lab_alone_and_two_together():
+    base, varied = Setting(num_samples=2000), {}
+    for (parameter, value), setting in around(base, [250, 1000]).items():
+        varied.setdefault(parameter, []).append(value)
+        if parameter == COMBINED:
+            assert changed(setting, base) <= {"hide_color", "num_superpixels"}
+            name, _, n = value.rpartition(", ")
+            assert (setting.hide_color, setting.num_superpixels) == (COLORS[name], int(n))
+        elif parameter == "negative_only":  # LIME refuses both signs' "only" together
+            assert not setting.positive_only and str(setting.negative_only) == value
+        else:
+            assert changed(setting, base) <= {parameter}
+    assert set(varied) == {*LAB_PARAMETERS, COMBINED} and len(varied[COMBINED]) == 16
+    assert varied["num_samples"] == ["250", "1000"]
+
+
+def test_sampling_settings_differ_in_sampling_and_number_only():
     base = Setting(hide_color=None, seed=3)
-    found = remedy([100, 200, 400, 800], base)
-    assert list(found) == [
-        ("lime", 100),
-        ("lime", 200),
-        ("lime", 400),
-        ("lime", 800),
-        ("balanced", 100),
-        ("balanced", 200),
-        ("balanced", 400),
-    ]
-    for (sampling, n), setting in found.items():
+    settings = sampling_settings([100, 200, 400, 800], base)
+    several = [("lime", n) for n in (100, 200, 400, 800)]
+    assert list(settings) == [*several, *(("balanced", n) for n in (100, 200, 400))]
+    for (sampling, n), setting in settings.items():
         assert setting == dataclasses.replace(base, sampling=sampling, num_samples=n)
+
+
+@pytest.mark.parametrize("name", ["full", "study"])
+def test_larger_profiles_measure_the_lab_as_it_is(name):
+    assert lab_settings(PROFILES[name]) == LAB_SETTINGS
+
+
+@profiles
+def test_counts_rise_and_differ(tmp_path, profile):
+    by_table = {}
+    for task in plan(tmp_path, profile):
+        by_table.setdefault(task.table, []).append(task.arguments)
+
+    def samples(table, **columns):
+        settings = by_table[table][0]["settings"]
+        return [s["num_samples"] for about, s in settings if columns.items() <= about.items()]
+
+    masks = {}
+    for task in by_table["rise_runs"]:
+        series = tuple(task["classes"]), task["grid_size"], task["preservation_probability"]
+        masks.setdefault(series, set()).add(task["nb_samples"])
+    small = by_table["verdict_small"][0]["budgets"]
+    estimators, [stopping] = by_table["rise_estimators"][0], by_table["rise_stopping"]
+    lists = [
+        samples("lime_stability", sampling="lime"),
+        samples("lime_stability", sampling="balanced"),
+        samples("lime_parameters", parameter="num_samples"),
+        [60, by_table["lime_runs"][0]["fresh"]],
+        [2, 8, 16, 32, *sorted(n for n in masks[(386, 101, 385), 7, 0.5] if n > 32)],
+        [*estimators["calls"], estimators["reference"]],
+        [by_table[f"evaluation_{table}"][0]["budget"] for table in ("sanity", "runs")],
+        sorted(n for method, n in small if method == "nested"),
+        sorted(n for method, n in small if method == "rise_average"),
+        [by_table["verdict_few"][0]["budgets"][0][1], small[0][1]],
+        [small[0][1], by_table["verdict_runs"][0]["budget"]],
+    ]
+    assert list(map(len, lists))[:6] == [7 if profile.name == "study" else 5, 3, 4, 2, 9, 4]
+    for counts in lists:
+        assert all(first < second for first, second in itertools.pairwise(counts)), counts
+    # A tolerance cannot stop before 200 calls: with so few more, all rows were equal.
+    assert stopping["most"] >= 1000
+    full = [setting.num_samples for setting in LAB_SETTINGS.values()]
+    cut = [setting.num_samples for setting in lab_settings(profile).values()]
+    assert len(set(zip(full, cut))) == len(set(cut)) == len(set(full))
+
+
+@profiles
+def test_every_task_is_another_one_and_survives_json(tmp_path, profile):
+    tasks = plan(tmp_path, profile)
+    identities = {
+        json.dumps([task.table, task.network, str(task.image), task.arguments], sort_keys=True)
+        for task in tasks
+    }
+    assert len(identities) == len(tasks)
+    for task in tasks:
+        assert task.calls > 0 and isinstance(task.version, int)
+        assert (task.network is None) == (task.image is None)
+        settings = json.loads(json.dumps(task.arguments)).get("settings", [])
+        assert all(Setting(**parameters) for _, parameters in settings)
+
+
+def test_the_environment_changes_no_plan(tmp_path, monkeypatch):
+    before = plan(tmp_path, PROFILES["full"])
+    monkeypatch.setenv("LAB_PROFILE", "study")
+    assert plan(tmp_path, PROFILES["full"]) == before
+
+
+def test_the_quick_profile_takes_minutes_not_hours(tmp_path):
+    calls = sum(task.calls for task in plan(tmp_path, PROFILES["quick"], lime, rise, evaluation))
+    assert calls < 70_000

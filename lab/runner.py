@@ -1,0 +1,373 @@
+"""The runner: finish tasks with processes of this machine or of a Dask cluster.
+
+A finished task is saved in ``.cache/tasks`` under a digest of what it measures. So an
+interrupted command goes on where it stopped, and nothing is measured twice.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import io
+import json
+import logging
+import platform
+import signal
+import sys
+import threading
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import distributed
+import numpy as np
+from dask.system import CPU_COUNT
+from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
+from distributed.comm import CommClosedError, connect
+from distributed.security import Security
+from distributed.system import MEMORY_LIMIT
+from tqdm import tqdm
+
+from lab.files import ROOT, pack, write_whole
+from lab.images import load_image, load_mask
+
+MODELS = {
+    "xception": "load_or_stand_in",
+    "resnet50": "load_or_stand_in",
+    "efficientnet_lite0": "load",
+    "squeezenet": "load",
+}
+"""The function of `lab.networks.loading` that loads each network."""
+
+PACKAGES = "numpy", "tensorflow", "keras", "openvino", "lime", "shap", "scikit-image"
+MEMO = ROOT / ".cache" / "tasks"
+MEMORY = 2 * 2**30  # bytes for a process with a network and its batches
+SCHEDULER_PATIENCE = 10  # seconds that a cluster's scheduler has to answer
+WORKER_PATIENCE = 60  # seconds that it has to show a first worker
+CALLS = "model calls"  # the topic under which workers report their model calls
+
+_one_at_a_time = threading.Lock()
+
+
+class OtherNetwork(RuntimeError):
+    """A worker loads another network than the rest of the results is about."""
+
+
+class Task(NamedTuple):
+    """One piece of work, which gives some rows of a table.
+
+    Attributes
+    ----------
+    table : str
+        The table of its rows.
+    function : callable
+        Of a module: ``function(network, image, mask, **arguments)`` returns rows (list
+        of dict, at least one) and arrays (dict of str to array). `image` is a uint8 array
+        in the network's input size, `mask` a bool array, None if it has none.
+    network : str or None
+        A key of `MODELS`; None where no network is called, and then there is no image.
+    image : pathlib.Path or None
+        Its mask is found as `lab.images.load_mask` does.
+    arguments : dict
+        Values that JSON can hold.
+    calls : int
+        About how many model calls it takes.
+    version : int
+        Version of `function`, declared beside it and raised when its numbers change.
+    """
+
+    table: str
+    function: Callable
+    network: str | None
+    image: Path | None
+    arguments: dict
+    calls: int
+    version: int
+
+    def key(self, fingerprint, digest):
+        """Digest of what is measured, from the network's and `image_digest`."""
+        about = [self.table, self.version, fingerprint, digest, self.arguments]
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+
+    def __str__(self):
+        parts = [self.table, self.network, self.image, *self.arguments.values()]
+        return ", ".join(str(part) for part in parts if isinstance(part, (str, int, float, Path)))
+
+
+class Result(NamedTuple):
+    """Rows and arrays of a finished task, and its date, runtime and package versions."""
+
+    rows: list
+    arrays: dict
+    about: dict
+
+
+def image_digest(path, root=None):
+    """Digest of the files of an image and its mask: 16 hexadecimal digits.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    root : pathlib.Path, optional
+        As in `lab.images.load_mask`.
+    """
+    root = path.parent.parent if root is None else root
+    mask = root / "masks" / path.relative_to(root).with_suffix(".png")
+    digest = hashlib.sha256()
+    for file in [path, mask] if mask.exists() else [path]:
+        if not file.is_file():  # a named pipe, for one, has no end
+            raise OSError(f"{file} is not a regular file")
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _saved(key):
+    """A finished task's result; None if it is not saved, or its file is damaged."""
+    try:
+        with np.load(MEMO / f"{key}.npz", allow_pickle=False) as archive:
+            arrays = dict(archive)
+        saved = json.loads(arrays.pop("result").item())
+        return Result(saved["rows"], arrays, saved["about"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def _save(key, result):
+    text = json.dumps({"rows": result.rows, "about": result.about})
+    try:
+        write_whole(MEMO / f"{key}.npz", pack(result.arrays | {"result": np.array(text)}))
+    except OSError as error:
+        _say_once(f"{MEMO} cannot be written ({error.strerror}): interrupted work starts again")
+
+
+@functools.cache
+def network(model):
+    """A network of this process, loaded once.
+
+    Parameters
+    ----------
+    model : str
+        A key of `MODELS`.
+
+    Returns
+    -------
+    lab.networks.blackbox.BlackBox
+    """
+    from lab.networks import loading  # a task without a network needs none of it
+
+    return getattr(loading, MODELS[model])(model)
+
+
+class _Reporting:
+    """A worker's network, which reports its calls, so that the progress bar moves."""
+
+    def __init__(self, network, key):
+        self._network, self._key = network, key
+
+    def __getattr__(self, name):
+        return getattr(self._network, name)
+
+    def __call__(self, images):
+        get_worker().log_event(CALLS, (self._key, len(images)))
+        return self._network(images)
+
+
+def _perform(key, task, fingerprint, image, mask):
+    """On a worker: finish a task with the network that has this fingerprint."""
+    # A cluster's worker may run several threads. Networks use several cores themselves,
+    # and some methods draw from NumPy's global generator, which threads would share.
+    with _one_at_a_time:
+        called, runtime = None, ""
+        if task.network is not None:
+            with contextlib.redirect_stdout(io.StringIO()):  # the command has printed it
+                loaded = network(task.network)
+            if loaded.fingerprint != fingerprint:
+                raise OtherNetwork(
+                    f"a worker loads {loaded.name} ({loaded.source}) for {task.network}, this "
+                    "command other weights: set LAB_BLACKBOX and LAB_WEIGHTS alike on all machines"
+                )
+            called, runtime = _Reporting(loaded, key), getattr(loaded, "runtime", "")
+        rows, arrays = task.function(called, image, mask, **task.arguments)
+    rows = json.loads(json.dumps(rows, default=lambda number: number.item()))  # NumPy's numbers
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    if not rows or any(array.dtype.hasobject for array in arrays.values()):
+        raise ValueError(f"{task.function.__name__} must return rows, and arrays of numbers")
+    about = {"date": datetime.date.today().isoformat(), "runtime": runtime}
+    about["python"] = platform.python_version()
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            about[package] = importlib.metadata.version(package)
+    return Result(rows, arrays, about)
+
+
+def run(tasks, scheduler=None, root=None):
+    """Finish tasks, those with the most calls first, and save their results.
+
+    No more tasks are handed over than there are threads, so memory holds few images. When
+    a worker ends, its task is tried again.
+
+    Parameters
+    ----------
+    tasks : dict of str to Task
+        By key.
+    scheduler : str, optional
+        Address of a Dask cluster. By default each core of this machine gets a process.
+    root : pathlib.Path, optional
+        As in `lab.images.load_mask`.
+
+    Yields
+    ------
+    key : str
+    state : {"finished", "skipped", "failed"}
+        A task is skipped if its image cannot be read. The reasons are printed.
+    result : Result or None
+
+    Raises
+    ------
+    OtherNetwork
+        If a worker's network is another one than this process loads.
+    RuntimeError
+        If a worker cannot import what it needs.
+    ConnectionError
+        If there is no scheduler or no worker, or the scheduler is lost.
+    """
+    missing = {}
+    for key, task in tasks.items():
+        if result := _saved(key):
+            yield key, "finished", result
+        else:
+            missing[key] = task
+    if missing:
+        with _cluster(scheduler, len(missing)) as client:
+            try:
+                yield from _run(missing, client, root)
+            except CommClosedError:
+                raise ConnectionError(
+                    "the scheduler is gone. Start it and its workers again; the same command "
+                    "then goes on"
+                ) from None
+
+
+def _run(tasks, client, root):
+    waiting = sorted(tasks, key=lambda key: tasks[key].calls)
+    running, seen, futures = {}, Counter(), as_completed()
+
+    def move(event):
+        key, calls = event[1]
+        if key in running.values():
+            seen[key] += calls
+            bar.update(calls)
+
+    total = sum(task.calls for task in tasks.values())
+    with tqdm(total=total, desc=f"{len(tasks)} tasks", unit="call", unit_scale=True) as bar:
+        client.subscribe_topic(CALLS, move)
+        while waiting or running:
+            threads = max(1, sum(client.nthreads().values()))
+            while waiting and len(running) < threads:
+                key = waiting.pop()
+                try:
+                    inputs = _inputs(tasks[key], root)
+                except Exception as error:  # whatever a reader of damaged files raises
+                    say(f"skipped {tasks[key].image}: {error}")
+                    bar.update(tasks[key].calls)
+                    yield key, "skipped", None
+                    continue
+                future = client.submit(_perform, key, tasks[key], *inputs, pure=False)
+                running[future] = key
+                futures.add(future)
+            if not running:
+                continue
+            future = next(futures)
+            if future.cancelled():
+                raise CommClosedError
+            key, error = running.pop(future), future.exception()
+            bar.update(tasks[key].calls - seen[key])  # the declared number is an estimate
+            if error:
+                _raise_if_unfit(error)
+                killed = isinstance(error, KilledWorker)
+                reason = "its worker ended each time" if killed else repr(error)
+                say(f"failed {tasks[key]}: {reason}")
+                yield key, "failed", None
+            else:
+                _save(key, future.result())
+                yield key, "finished", future.result()
+
+
+def _inputs(task, root):
+    if task.network is None:
+        return None, None, None
+    loaded = network(task.network)
+    size = loaded.input_size
+    return loaded.fingerprint, load_image(task.image, size), load_mask(task.image, size, root)
+
+
+def _raise_if_unfit(error):
+    """Stop at a fault of a worker that all other tasks would meet, too."""
+    if isinstance(error, OtherNetwork):
+        raise error
+    for cause in (error, error.__cause__):
+        if isinstance(cause, ImportError):
+            raise RuntimeError(
+                f"a worker cannot import what it needs ({cause}): start it in this project's "
+                "folder, with its requirements installed"
+            ) from None
+
+
+def say(line):
+    """Print a line to the standard error, above the progress bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+_say_once = functools.cache(say)
+
+
+async def _greet(scheduler):
+    arguments = Security().get_connection_args("client")
+    comm = await connect(scheduler, timeout=SCHEDULER_PATIENCE, **arguments)
+    await comm.close()
+
+
+@contextlib.contextmanager
+def _cluster(scheduler, n_tasks):
+    """A client of the cluster at an address, or of processes of this machine.
+
+    SIGTERM then ends the command as Ctrl-C does.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("distributed", "distributed.client"):  # the lab prints what matters itself
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if scheduler is None:
+        variables = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
+        # The processes inherit that Ctrl-C is ignored: it is for this one.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        local = LocalCluster(
+            n_workers=max(1, min(CPU_COUNT, MEMORY_LIMIT // MEMORY, n_tasks)),
+            threads_per_worker=1,
+            memory_limit=None,
+            env=dict.fromkeys(variables, "1"),
+            silence_logs=logging.CRITICAL,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        )
+        signal.signal(signal.SIGINT, handler)
+        with local, Client(local) as client:
+            yield client
+        return
+    try:
+        # Before there is a client, which waits for ever for an answer of another service.
+        asyncio.run(_greet(scheduler))
+    except Exception as error:
+        raise ConnectionError(f"there is no Dask scheduler at {scheduler}: {error}") from None
+    with Client(scheduler, timeout=SCHEDULER_PATIENCE) as client:
+        try:
+            client.wait_for_workers(1, timeout=WORKER_PATIENCE)
+        except distributed.TimeoutError:  # on Python 3.10 not the built-in one
+            raise ConnectionError(
+                f"the scheduler at {scheduler} has had no worker for {WORKER_PATIENCE} seconds"
+            ) from None
+        yield client

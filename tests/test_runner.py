@@ -1,0 +1,316 @@
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import dask
+import numpy as np
+import pytest
+from dask.distributed import LocalCluster
+from PIL import Image
+
+from counting import Counting
+from lab import runner
+from lab.files import ROOT
+from lab.runner import OtherNetwork, Result, Task, image_digest, run
+
+# Workers import what follows from this file.
+
+
+def echo(network, image, mask, number, nap=0):
+    time.sleep(nap)
+    variables = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"
+    about = {"process": os.getpid(), "threads": [os.environ.get(name) for name in variables]}
+    return [{"number": number} | about], {"square": np.full(2, number**2)}
+
+
+def raising(network, image, mask, kind):
+    raise {"zero": ZeroDivisionError, "import": ModuleNotFoundError, "network": OtherNetwork}[kind](
+        "No module named 'lime'"
+    )
+
+
+def killing(network, image, mask):
+    os._exit(1)
+
+
+def killed_once(network, image, mask, flag):
+    if not os.path.exists(flag):
+        open(flag, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [{"process": os.getpid()}], {}
+
+
+def returning(network, image, mask, rows, objects=False):
+    return rows, {"shown": np.array([{}]) if objects else [1, 2]}
+
+
+def numbers(network, image, mask):
+    values = np.float32(0.1), np.int64(3), np.bool_(True), "ä", None, np.array(2.5), math.nan, 1 / 3
+    return [dict(zip("abcdefgh", values))], {"map": np.eye(2, dtype=np.float16)}
+
+
+def calling(network, image, mask, batches):
+    called = [network(image[None].repeat(batch, axis=0)).mean() for batch in batches]
+    time.sleep(0.5)  # events of model calls take another way than the result
+    return [{"mean": called[0], "size": len(image), "mask": mask is not None}], {}
+
+
+class Brightness(Counting):
+    """In place of a network."""
+
+    name, fingerprint, source, stands_in_for, input_size = "Cheap", "w", "code", None, 20
+
+    def answer(self, images):
+        return images.mean((1, 2, 3))[:, None] + np.zeros(1000)
+
+
+def task(function, calls=10, image=None, **arguments):
+    return Task("runs", function, image and "squeezenet", image, arguments, calls, 1)
+
+
+def outcomes(tasks, **options):
+    """What `run` yields: states, and results of what is finished."""
+    found = {key: (state, result) for key, state, result in run(tasks, **options)}
+    states = {key: state for key, (state, _) in found.items()}
+    return states, {key: result for key, (_, result) in found.items() if result}
+
+
+@pytest.fixture(autouse=True)
+def memo(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "MEMO", tmp_path / "memo")
+    monkeypatch.setattr(runner, "CPU_COUNT", 2)
+    return tmp_path / "memo"
+
+
+@pytest.fixture(scope="module")
+def threads():
+    """A cluster whose workers are threads of this process: they see what a test patches."""
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address=None,
+        silence_logs=50,
+    ) as local:
+        yield local.scheduler_address
+
+
+def test_processes_of_one_thread_finish_tasks_and_a_killed_one_is_replaced(tmp_path, capsys):
+    tasks = {str(n): task(echo, number=n, nap=0.7) for n in range(6)}
+    tasks["killed"] = task(killed_once, calls=20, flag=str(tmp_path / "flag"))
+    states, results = outcomes(tasks)
+    assert states == dict.fromkeys(tasks, "finished")
+    rows = [results[str(n)].rows[0] for n in range(6)]
+    assert [row["number"] for row in rows] == [*range(6)]
+    assert all(row["threads"] == ["1", "1"] for row in rows)
+    processes = {row["process"] for row in rows}
+    assert len(processes) == 2 and os.getpid() not in processes
+    assert results["3"].arrays["square"].tolist() == [9, 9]
+
+
+def test_what_fails_is_named_and_the_rest_is_done_and_not_done_again(capsys, monkeypatch):
+    tasks = {
+        "a": task(echo, number=1),
+        "b": task(raising, kind="zero"),
+        "c": task(killing),
+        "d": task(returning, rows=[]),
+        "e": task(returning, rows=[{"n": 1}], objects=True),
+        "f": task(echo, number=2),
+    }
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        states, results = outcomes(tasks)
+    assert states == dict.fromkeys("af", "finished") | dict.fromkeys("bcde", "failed")
+    errors = capsys.readouterr().err
+    assert "failed runs, zero: ZeroDivisionError(" in errors
+    assert "failed runs: its worker ended each time" in errors
+    assert errors.count("returning must return rows, and arrays of numbers") == 2
+    monkeypatch.setattr(runner, "_cluster", lambda *_: pytest.fail("a process was started"))
+    again = outcomes({key: tasks[key] for key in "af"})[1]
+    assert [again[key].rows for key in "af"] == [results[key].rows for key in "af"]
+
+
+@pytest.mark.parametrize(
+    "kind, error, message",
+    [
+        ("import", RuntimeError, "a worker cannot import what it needs .*'lime'.*requirements"),
+        ("network", OtherNetwork, "lime"),
+    ],
+)
+def test_what_no_worker_can_do_ends_the_run(threads, kind, error, message):
+    with pytest.raises(error, match=message):
+        outcomes({"x": task(raising, kind=kind)}, scheduler=threads)
+
+
+def test_saved_results_are_exact_and_damaged_ones_are_measured_again(threads, memo):
+    states, results = outcomes({"n": task(numbers)}, scheduler=threads)
+    [row] = results["n"].rows
+    expected = [float(np.float32(0.1)), 3, True, "ä", None, 2.5]
+    assert [(type(value), value) for value in row.values()][:6] == [
+        (type(value), value) for value in expected
+    ]
+    assert math.isnan(row["g"]) and row["h"] == 1 / 3
+    assert results["n"].about["numpy"] == np.__version__
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", results["n"].about["date"])
+    saved = runner._saved("n")
+    assert repr(saved) == repr(results["n"]) and saved.arrays["map"].dtype == np.float16
+    whole = (memo / "n.npz").read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 3] ^= 255
+    for damaged in (*(whole[:cut] for cut in range(0, len(whole), 7)), flipped, b"\0" * 99):
+        (memo / "n.npz").write_bytes(damaged)
+        assert runner._saved("n") is None
+    np.savez(memo / "n.npz", result=np.array([{}], dtype=object))
+    assert runner._saved("n") is None
+    assert outcomes({"n": task(numbers)}, scheduler=threads)[0] == {"n": "finished"}
+    assert (memo / "n.npz").read_bytes() == whole
+
+
+def test_without_a_memo_work_goes_on_and_a_line_says_so(threads, memo, capsys):
+    memo.touch()  # so that it cannot be a folder
+    states, results = outcomes({str(n): task(echo, number=n) for n in range(3)}, scheduler=threads)
+    assert set(states.values()) == {"finished"} and len(results) == 3
+    assert capsys.readouterr().err.count(f"{memo} cannot be written") == 1
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    monkeypatch.setattr(runner, "network", lambda model: Brightness())
+
+
+def test_images_come_as_arrays_and_unreadable_ones_are_skipped(threads, cheap, tmp_path, capsys):
+    images = [tmp_path / "bear" / f"{n}.png" for n in range(4)]
+    images[0].parent.mkdir()
+    for image, brightness in zip(images, (10, 200)):
+        Image.new("RGB", (30, 40), (brightness,) * 3).save(image)
+    images[2].write_bytes(b"\x89PNG")
+    (tmp_path / "masks" / "bear").mkdir(parents=True)
+    Image.new("L", (30, 40)).save(tmp_path / "masks" / "bear" / "1.png")
+    tasks = {image.stem: task(calling, image=image, batches=[2]) for image in images}
+    states, results = outcomes(tasks, scheduler=threads)
+    assert states == dict(zip("0123", ["finished"] * 2 + ["skipped"] * 2))
+    assert results["0"].rows == [{"mean": 10, "size": 20, "mask": False}]
+    assert results["1"].rows == [{"mean": 200, "size": 20, "mask": True}]
+    errors = capsys.readouterr().err
+    assert f"skipped {images[2]}" in errors and f"skipped {images[3]}" in errors
+
+
+def test_another_network_on_a_worker_is_refused(threads, cheap, tmp_path, monkeypatch):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    inputs = runner._inputs
+    monkeypatch.setattr(runner, "_inputs", lambda *args: ("other", *inputs(*args)[1:]))
+    with pytest.raises(OtherNetwork, match="loads Cheap.*LAB_BLACKBOX and LAB_WEIGHTS"):
+        outcomes({"x": task(calling, image=tmp_path / "a.png", batches=[1])}, scheduler=threads)
+
+
+def test_the_bar_moves_with_model_calls(threads, cheap, tmp_path, monkeypatch):
+    class Bar(runner.tqdm):
+        steps = []
+
+        def update(self, n=1):
+            self.steps.append(n)
+
+    monkeypatch.setattr(runner, "tqdm", Bar)
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    fewer = task(calling, 100, tmp_path / "a.png", batches=[30, 20])
+    more = task(calling, 90, tmp_path / "a.png", batches=[70, 40])
+    for one, expected in ((fewer, [30, 20, 50]), (more, [70, 40, -20])):
+        Bar.steps = []
+        outcomes({str(expected): one}, scheduler=threads)
+        assert Bar.steps == expected
+
+
+def test_a_key_is_what_is_measured(tmp_path):
+    whole = task(echo, image=tmp_path / "a.png", seed=0, classes=(1, 2))
+    key = whole.key("w", "d")
+    assert re.fullmatch("[0-9a-f]{16}", key)
+    same = [
+        whole._replace(function=numbers, calls=7, image=tmp_path / "b.png", network="resnet50"),
+        whole._replace(arguments={"classes": [1, 2], "seed": 0}),
+    ]
+    others = [
+        (whole._replace(table="others"), "w", "d"),
+        (whole._replace(version=2), "w", "d"),
+        (whole._replace(arguments={"seed": 1, "classes": (1, 2)}), "w", "d"),
+        (whole, "v", "d"),
+        (whole, "w", "e"),
+        (whole, None, None),
+    ]
+    assert {other.key("w", "d") for other in same} == {key}
+    assert len({key, *(other.key(*about) for other, *about in others)}) == 7
+
+
+def test_an_image_or_mask_that_changed_has_another_digest(tmp_path):
+    image, mask = tmp_path / "bear" / "0.png", tmp_path / "masks" / "bear" / "0.png"
+    digests = []
+    for path, content in [(image, b"a"), (mask, b"b"), (mask, b"c"), (image, b"d")]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        digests.append(image_digest(image))
+    assert len(set(digests)) == 4 and digests[-1] == image_digest(image, tmp_path)
+    for path in (mask, image):
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(OSError, match=f"{path} is not a regular file"):
+            image_digest(image)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tls://127.0.0.1:9"])
+def test_a_scheduler_that_is_not_there_is_named_soon(monkeypatch, address):
+    monkeypatch.setattr(runner, "SCHEDULER_PATIENCE", 1)
+    started = time.monotonic()
+    with pytest.raises(ConnectionError, match=f"no Dask scheduler at {address}"):
+        outcomes({"x": task(echo, number=1)}, scheduler=address)
+    assert time.monotonic() - started < 5
+
+
+def test_a_scheduler_without_a_worker_or_that_ends_is_named(monkeypatch, tmp_path):
+    known = tmp_path / "scheduler.json"
+    options = ["--no-dashboard", "--scheduler-file", str(known)]
+    command = [sys.executable, "-m", "dask"]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    started = []
+
+    def start(*arguments):
+        environment = os.environ | {"PYTHONPATH": path}
+        process = subprocess.Popen(
+            [*command, *arguments, *options], env=environment, stderr=subprocess.DEVNULL
+        )
+        started.append(process)
+
+    try:
+        start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        deadline = time.monotonic() + 60
+        while not known.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        address = re.search(r"tcp://[\d.:]+", known.read_text())[0]
+        monkeypatch.setattr(runner, "WORKER_PATIENCE", 1)
+        with pytest.raises(ConnectionError, match=f"{address} has had no worker for 1 seconds"):
+            outcomes({"x": task(echo, number=1)}, scheduler=address)
+        monkeypatch.setattr(runner, "WORKER_PATIENCE", 60)
+        start("worker", "--nthreads", "1", "--no-nanny")
+        done = []
+        with pytest.raises(ConnectionError, match="Start it and its workers again"):
+            tasks = {str(n): task(echo, number=n, nap=0.2) for n in range(50)}
+            for key, _, _ in run(tasks, scheduler=address):
+                done.append(key)
+                if len(done) == 2:
+                    started[0].kill()
+        assert 2 <= len(done) < 50 and all(isinstance(runner._saved(key), Result) for key in done)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_a_worker_starts_without_heavy_packages():
+    heavy = "tensorflow", "keras", "matplotlib", "sklearn", "shap", "skimage", "pandas"
+    code = f"import sys, lab.runner; print(*sys.modules.keys() & set({heavy}))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert loaded.stdout.strip() == "", loaded.stdout
