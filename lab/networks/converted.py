@@ -43,7 +43,7 @@ def convert(network, preprocess, name, input_size):
 
     function = keras_networks.traced(network, preprocess, input_size)
     frozen = convert_to_constants.convert_variables_to_constants_v2(function)
-    # openvino.convert_model needs no file, but sends statistics of its use to its makers.
+    # OpenVINO reads a frozen graph from a file only.
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "graph.pb")
         file.write_bytes(frozen.graph.as_graph_def().SerializeToString())
@@ -109,13 +109,11 @@ def write(folder, model, about):
     openvino.Model, dict
         As read back, which takes less memory, or the same if that fails.
     """
-    import openvino
-
     beside = None
     try:
         FOLDER.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".part-", dir=FOLDER))
-        openvino.save_model(model, beside / "network.xml", compress_to_fp16=False)
+        runtime.import_openvino().save_model(model, beside / "network.xml", compress_to_fp16=False)
         (beside / "about.json").write_text(json.dumps(about | {"sha256": _digest(beside, about)}))
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         os.rename(beside, folder)

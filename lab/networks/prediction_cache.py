@@ -48,7 +48,7 @@ class PredictionCache:
         return np.stack([entries[key] for key in keys])
 
     def _key(self, image):
-        key = xxh3_128(f"{self._identity} {image.dtype.str} {image.shape}")
+        key = xxh3_128(f"{self._identity} {image.dtype.str} {image.shape}".encode())
         key.update(np.ascontiguousarray(image))
         return key.digest()
 

@@ -3,6 +3,7 @@
 import functools
 import importlib.metadata
 import os
+import sys
 import threading
 
 import numpy as np
@@ -46,7 +47,7 @@ def _has_gpu():
 @functools.cache  # one line is enough
 def _has_openvino():
     try:
-        import openvino  # noqa: F401
+        import_openvino()
     except ImportError as error:
         print(f"Predictions are made with TensorFlow, without OpenVINO: {error}", flush=True)
         return False
@@ -78,12 +79,23 @@ def n_threads():
     return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
 
 
+def import_openvino():
+    """The module openvino, imported without its telemetry."""
+    # It would send an event to its makers at each import.
+    blocked = "openvino_telemetry"
+    sys.modules.setdefault(blocked, None)
+    try:
+        import openvino
+    finally:
+        if sys.modules[blocked] is None:
+            del sys.modules[blocked]
+    return openvino
+
+
 @functools.cache
 def openvino_core():
-    """OpenVINO, with one set of threads for all networks of a process."""
-    import openvino
-
-    return openvino.Core()
+    """OpenVINO's core: one for all networks of a process."""
+    return import_openvino().Core()
 
 
 class OpenVino:
@@ -100,8 +112,6 @@ class OpenVino:
     """
 
     def __init__(self, model):
-        from openvino import AsyncInferQueue
-
         threads = n_threads()
         options = {
             "PERFORMANCE_HINT": "THROUGHPUT",
@@ -112,7 +122,7 @@ class OpenVino:
         }
         compiled = openvino_core().compile_model(model, "CPU", options)
         # A stream that becomes free finds its next image waiting.
-        self._queue = AsyncInferQueue(compiled, 2 * threads)
+        self._queue = import_openvino().AsyncInferQueue(compiled, 2 * threads)
         self._queue.set_callback(_store)
         self._lock = threading.Lock()
         self._n_classes = compiled.output(0).shape[1]
