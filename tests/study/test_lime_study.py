@@ -19,7 +19,7 @@ from lab.runner import Task
 from lab.study import lime
 from lab.study.lime import derive, fidelity, measure_lime, settings_table, tasks, with_stability
 from lab.study.profile import PROFILES
-from lab.study.settings import LAB_PARAMETERS, LAB_SETTINGS, grid, sampling_settings
+from lab.study.settings import LAB_PARAMETERS, LAB_SETTINGS, sampling_settings
 
 NETWORKS = {"xception": Network("First", 64, seed=0), "resnet50": Network("Second", 80, seed=1)}
 WHERE = ["network", "class", "picture"]
@@ -134,15 +134,6 @@ def test_what_is_shown_and_the_object(image, mask):
     assert model.calls == 0
 
 
-def test_more_samples_flatter_less(image):
-    gaps = []
-    for n in (100, 3000):
-        settings = [Setting(num_samples=n, seed=seed) for seed in range(3)]
-        found = [measure_lime(Places(), lime_explanation(Places(), image, s)) for s in settings]
-        gaps.append(np.mean([one["r2_fit"] - one["r2_fresh"] for one in found]))
-    assert gaps[0] > gaps[1]
-
-
 # Tasks
 
 
@@ -251,18 +242,6 @@ def test_every_network_explains_every_image(results):
         for name in ("weights", "chosen"):
             assert results.array("lime_runs", key, name).shape == (len(rows), n)
         assert results.array("lime_runs", key, "segments").max() == n - 1
-
-
-def test_the_grid_on_an_image(results):
-    table = results.table("lime_grid")
-    assert list(zip(table["parameter"], table["value"])) == list(grid(Setting()))
-    table = table.set_index(["parameter", "value"])
-    shown = table["shown"]["num_superpixels"]
-    assert shown.is_monotonic_increasing and shown["1"] < shown["5"]
-    assert table["r2_fresh"]["kernel_width"].nunique() == 5
-    assert table["r2_fresh"]["hide_color"].nunique() == 7
-    superpixels = table["superpixels"]["superpixel_size"]
-    assert superpixels["8"] < superpixels["3"]
 
 
 def test_perturbed_images_have_the_probabilities_of_their_rows(plan, results):
