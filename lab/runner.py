@@ -64,15 +64,13 @@ class Task(NamedTuple):
     Attributes
     ----------
     table : str
-        The table of its rows.
     function : callable
-        Of a module: ``function(network, image, mask, **arguments)`` returns rows (list
-        of dict, at least one) and arrays (dict of str to array). `image` is a uint8 array
-        in the network's input size, `mask` a bool array, None if it has none.
+        Of a module: ``function(network, image, mask, **arguments)`` returns rows (at
+        least one, list of dict) and arrays (dict of str to array). `image` is a uint8
+        array in the network's input size, `mask` a bool array or None.
     network : str or None
         A key of `MODELS`; None where no network is called, and then there is no image.
     image : pathlib.Path or None
-        Its mask is found as `lab.images.load_mask` does.
     arguments : dict
         Values that JSON can hold.
     calls : int
@@ -100,7 +98,7 @@ class Task(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Rows and arrays of a finished task, and its date, runtime and package versions."""
+    """Rows and arrays of a finished task; its date, runtime and package versions."""
 
     rows: list
     arrays: dict
@@ -108,13 +106,12 @@ class Result(NamedTuple):
 
 
 def image_digest(path, root=None):
-    """Digest of the files of an image and its mask: 16 hexadecimal digits.
+    """Digest of the files of an image and its mask; `root` is that of `load_mask`.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-    root : pathlib.Path, optional
-        As in `lab.images.load_mask`.
+    Raises
+    ------
+    OSError
+        If one of them is not a regular file, or cannot be read.
     """
     root = path.parent.parent if root is None else root
     mask = root / "masks" / path.relative_to(root).with_suffix(".png")
@@ -147,24 +144,14 @@ def _save(key, result):
 
 @functools.cache
 def network(model):
-    """A network of this process, loaded once.
-
-    Parameters
-    ----------
-    model : str
-        A key of `MODELS`.
-
-    Returns
-    -------
-    lab.networks.blackbox.BlackBox
-    """
+    """The `lab.networks.blackbox.BlackBox` of a key of `MODELS`, loaded once."""
     from lab.networks import loading  # a task without a network needs none of it
 
     return getattr(loading, MODELS[model])(model)
 
 
 class _Reporting:
-    """A worker's network, which reports its calls, so that the progress bar moves."""
+    """A worker's network that reports its calls, so that the progress bar moves."""
 
     def __init__(self, network, key):
         self._network, self._key = network, key
@@ -208,8 +195,8 @@ def _perform(key, task, fingerprint, image, mask):
 def run(tasks, scheduler=None, root=None):
     """Finish tasks, those with the most calls first, and save their results.
 
-    No more tasks are handed over than there are threads, so memory holds few images. When
-    a worker ends, its task is tried again.
+    No more tasks are handed over than there are threads, so memory holds few images. A
+    task whose worker ends is tried again.
 
     Parameters
     ----------
@@ -254,7 +241,7 @@ def run(tasks, scheduler=None, root=None):
 
 
 def _run(tasks, client, root):
-    waiting = sorted(tasks, key=lambda key: tasks[key].calls)
+    waiting = sorted(reversed(tasks), key=lambda key: tasks[key].calls)  # the last one first
     running, seen, futures = {}, Counter(), as_completed()
 
     def move(event):
@@ -294,8 +281,9 @@ def _run(tasks, client, root):
                 say(f"failed {tasks[key]}: {reason}")
                 yield key, "failed", None
             else:
-                _save(key, future.result())
-                yield key, "finished", future.result()
+                result = future.result()
+                _save(key, result)
+                yield key, "finished", result
 
 
 def _inputs(task, root):
@@ -326,12 +314,6 @@ def say(line):
 _say_once = functools.cache(say)
 
 
-async def _greet(scheduler):
-    arguments = Security().get_connection_args("client")
-    comm = await connect(scheduler, timeout=SCHEDULER_PATIENCE, **arguments)
-    await comm.close()
-
-
 @contextlib.contextmanager
 def _cluster(scheduler, n_tasks):
     """A client of the cluster at an address, or of processes of this machine.
@@ -359,8 +341,9 @@ def _cluster(scheduler, n_tasks):
             yield client
         return
     try:
-        # Before there is a client, which waits for ever for an answer of another service.
-        asyncio.run(_greet(scheduler))
+        # A client itself would wait for ever where another service listens.
+        options = Security().get_connection_args("client")
+        asyncio.run(connect(scheduler, timeout=SCHEDULER_PATIENCE, **options)).abort()
     except Exception as error:
         raise ConnectionError(f"there is no Dask scheduler at {scheduler}: {error}") from None
     with Client(scheduler, timeout=SCHEDULER_PATIENCE) as client:
