@@ -101,9 +101,10 @@ def verdict_small(results):
 def verdict_alone(results):
     """Two methods' most salient fifths alone, where they differ most."""
     case = results.table("verdict_example").iloc[0]
-    table = reading.rows(results, "verdict_alone", key=case["key"])
-    regions = results.array("verdict_alone", case["key"], "regions")
-    size, path = regions.shape[1], _path(case["class"], case["picture"])
+    image = case["class"], case["picture"]
+    table = reading.rows(results, "verdict_alone", case["network"], image)
+    regions = results.array("verdict_alone", table["key"].iloc[0], "regions")
+    size, path = regions.shape[1], _path(*image)
     pixels, squashed = load_image(path), load_image(path, size)
     hosts = [_path(*host.split("/")) for host in case["hosts"].split(",")]
     hosts = [blurred_away(load_image(host, size), load_mask(host, size)) for host in hosts]
