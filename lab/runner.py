@@ -34,7 +34,7 @@ from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
 from lab.files import ROOT, pack, write_whole
-from lab.images import load_image, load_mask
+from lab.images import find_mask, load_image, load_mask
 
 MODELS = {
     "xception": "load_or_stand_in",
@@ -113,10 +113,8 @@ def image_digest(path, root=None):
     OSError
         If one of them is not a regular file, or cannot be read.
     """
-    root = path.parent.parent if root is None else root
-    mask = root / "masks" / path.relative_to(root).with_suffix(".png")
     digest = hashlib.sha256()
-    for file in [path, mask] if mask.exists() else [path]:
+    for file in filter(None, (path, find_mask(path, root))):
         if not file.is_file():  # a named pipe, for one, has no end
             raise OSError(f"{file} is not a regular file")
         digest.update(file.read_bytes())

@@ -266,7 +266,7 @@ def test_bad_scores_are_named(image, method):
         explain(method, Square(), image, 2, 100)
     for scores, message in [
         (np.full((100, 2), np.nan), "finite"),
-        (np.full((100, 2), "high"), "must return numbers"),
+        (np.full((100, 2), "high"), "must be finite numbers"),
         (np.zeros((100, 2, 2)), "n_classes"),
     ]:
         with pytest.raises(ValueError, match=message):
