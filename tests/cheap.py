@@ -115,13 +115,13 @@ def measured(tasks, networks, folder):
             size, path = network.input_size, task.image
             image, mask = load_image(path, size), load_mask(path, size)
             where = {"network": network.name, "class": path.parent.name, "picture": path.stem}
-        rows, found = task.function(network, image, mask, **task.arguments)
+        rows, own = task.function(network, image, mask, **task.arguments)
         key = f"task {number}"
         tables.setdefault(task.table, []).extend(
             where | row | {"key": key, "place": place} for place, row in enumerate(rows)
         )
         arrays.setdefault(task.table, {}).update(
-            {f"{key}/{name}": array for name, array in found.items()}
+            {f"{key}/{name}": array for name, array in own.items()}
         )
     for table, rows in tables.items():
         pd.DataFrame(rows).to_csv(folder / f"{table}.csv", index=False)

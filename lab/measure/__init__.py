@@ -1,1 +1,1 @@
-"""How good explanations are: arrays in, numbers out."""
+"""How good explanations are: arrays and tables in, numbers out."""

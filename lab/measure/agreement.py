@@ -1,4 +1,7 @@
-"""How well two explanations agree, and a surrogate with the model that it stands for."""
+"""How well two explanations agree, and a surrogate model with the black box.
+
+All functions raise a ValueError where the shapes of their arguments differ.
+"""
 
 import itertools
 
@@ -7,163 +10,144 @@ from scipy.stats import rankdata
 
 
 def jaccard(first, second):
-    """Jaccard index of two selections: **higher is better** where they should agree.
+    """Jaccard index of two bool arrays: **higher is better** where they should agree.
 
-    Parameters
-    ----------
-    first, second : bool arrays of the same shape
-        For example which superpixels each of two runs shows.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 1 when both are empty, for then they agree.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-
-    References
-    ----------
-    .. [1] Jaccard, "The Distribution of the Flora in the Alpine Zone", New Phytologist 1912.
+    In [0, 1]; 1 when both are empty, for they are equal.
     """
     first, second = np.asarray(first, bool), np.asarray(second, bool)
-    _same_shape(first, second)
+    _check_shapes(first, second)
     union = np.count_nonzero(first | second)
     return np.count_nonzero(first & second) / union if union else 1.0
 
 
 def rank_correlation(first, second):
-    """Spearman's rank correlation of two sets of weights: **higher is better** where they should agree.
+    """Spearman's rank correlation of two arrays: **higher is better** for two runs.
 
-    Parameters
-    ----------
-    first, second : arrays of the same shape
-
-    Returns
-    -------
-    float
-        In [-1, 1]; NaN when one of them is constant, for then there is no ranking.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-
-    References
-    ----------
-    .. [1] Spearman, "The Proof and Measurement of Association between Two Things", American
-           Journal of Psychology 1904.
+    In [-1, 1]; NaN when one of them is `constant`, for then there is no ranking.
     """
     first, second = np.asarray(first), np.asarray(second)
-    _same_shape(first, second)
+    _check_shapes(first, second)
+    if constant(first) or constant(second):
+        return float("nan")
     return correlation(rankdata(first), rankdata(second))
 
 
 def stability(measure, runs):
-    """How well each of some runs that differ in the seed only agrees with the others: **higher is better**.
+    """How well each run agrees with the runs of other seeds: **higher is better**.
 
     Parameters
     ----------
     measure : callable
-        Of two runs, such as `jaccard` or `rank_correlation`.
+        Of two runs: `jaccard`, as in [1]_, or `rank_correlation`, as in [2]_.
     runs : (runs, n) array
         Each run's chosen superpixels or weights.
 
     Returns
     -------
     (runs,) array
-        The mean over the other runs, so that the mean of all is that over all pairs; NaN where there is one run.
+        The mean over the other runs, so that the mean of all is that over all pairs;
+        NaN where there is one run, or where a pair has no agreement.
 
     References
     ----------
-    .. [1] Tan, Tian, Li, "GLIME: General, Stable and Local LIME Explanation", NeurIPS 2023, which compares the sets of
-           superpixels in this way.
-    .. [2] Bora et al., "SLICE: Stabilized LIME for Consistent Explanations for Image Classification", CVPR 2024, which compares
-           the rankings.
+    .. [1] Tan, Tian, Li, "GLIME", NeurIPS 2023.
+    .. [2] Bora et al., "SLICE", CVPR 2024.
     """
     runs = np.asarray(runs)
     if runs.ndim != 2 or not len(runs):
         raise ValueError(f"expected a row for each run, got shape {runs.shape}")
-    alike = np.full((len(runs), len(runs)), np.nan)
-    for one, other in itertools.combinations(range(len(runs)), 2):
-        alike[one, other] = alike[other, one] = measure(runs[one], runs[other])
-    return np.array(
-        [
-            np.delete(row, place).mean() if len(runs) > 1 else np.nan
-            for place, row in enumerate(alike)
-        ]
-    )
+    agreement = np.full((len(runs), len(runs)), np.nan)
+    for i, j in itertools.combinations(range(len(runs)), 2):
+        agreement[i, j] = agreement[j, i] = measure(runs[i], runs[j])
+    others = [np.delete(row, i) for i, row in enumerate(agreement)]
+    return np.array([row.mean() if len(row) else np.nan for row in others])
 
 
 def correlation(first, second):
-    """Pearson's correlation.
-
-    Parameters
-    ----------
-    first, second : (n,) arrays
-
-    Returns
-    -------
-    float
-        In [-1, 1]; NaN when one of them is constant.
-    """
-    # Sums that should be equal differ by rounding, which must not pass for a pattern.
-    if any(np.ptp(values) <= 1e-12 * np.abs(values).max() for values in (first, second)):
+    """Pearson's correlation of two arrays, in [-1, 1]; NaN when one is `constant`."""
+    first, second = np.asarray(first), np.asarray(second)
+    _check_shapes(first, second)
+    if constant(first) or constant(second):
         return float("nan")
-    first, second = first - first.mean(), second - second.mean()
+    first, second = (np.ravel(values) - values.mean() for values in (first, second))
     return float(first @ second / np.sqrt((first @ first) * (second @ second)))
 
 
 def weighted_r2(truth, prediction, weights):
-    """Weighted coefficient of determination of a surrogate, LIME's fidelity: **higher is better**.
+    """Weighted R² of a surrogate model, LIME's fidelity: **higher is better**.
+
+    On the perturbed samples that the surrogate was fitted to, R² flatters it; on fresh
+    ones it does not.
 
     Parameters
     ----------
     truth : (n,) array
-        The black box's answers.
+        The black box's scores.
     prediction : (n,) array
         The surrogate's.
     weights : (n,) array
-        How much each counts, at least 0; in LIME the locality kernel.
+        How much each counts, at least 0, not all 0; in LIME the locality kernel [1]_.
 
     Returns
     -------
     float
-        At most 1; 0 for a surrogate no better than the weighted mean; negative for a worse one;
-        NaN when the black box's answer never changes.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, or the weights are not what they should be.
-
-    Notes
-    -----
-    On the perturbations that the surrogate was fitted to it flatters the surrogate; on fresh
-    ones it does not.
+        At most 1; 0 for a surrogate no better than the weighted mean, negative for a
+        worse one; NaN when the scores that count are `constant`.
 
     References
     ----------
-    .. [1] Ribeiro, Singh, Guestrin, "'Why Should I Trust You?': Explaining the Predictions of Any
-           Classifier", KDD 2016, whose locally weighted square loss this is, scaled.
+    .. [1] Ribeiro, Singh, Guestrin, "'Why Should I Trust You?'", KDD 2016.
     """
-    truth, prediction, weights = (
-        np.asarray(values, np.float64) for values in (truth, prediction, weights)
-    )
-    if not truth.shape == prediction.shape == weights.shape:
-        raise ValueError(
-            f"truth, prediction and weights must have the same shape, got {truth.shape}, {prediction.shape}, {weights.shape}"
-        )
+    truth, prediction, weights = (np.asarray(x, np.float64) for x in (truth, prediction, weights))
+    _check_shapes(truth, prediction, weights)
     if (weights < 0).any() or not weights.any():
         raise ValueError(
             f"weights must be at least 0 and not all 0, got from {weights.min()} to {weights.max()}"
         )
+    if constant(truth[weights > 0], scores=True):
+        return float("nan")
     spread = weights @ (truth - np.average(truth, weights=weights)) ** 2
-    return float(1 - weights @ (truth - prediction) ** 2 / spread) if spread else float("nan")
+    return float(1 - weights @ (truth - prediction) ** 2 / spread)
 
 
-def _same_shape(first, second):
-    if first.shape != second.shape:
-        raise ValueError(f"both must have the same shape, got {first.shape} and {second.shape}")
+def constant(values, scores=False):
+    """Whether values are equal up to rounding, so that their differences mean nothing.
+
+    Parameters
+    ----------
+    values : array
+    scores : bool, optional
+        The values are scores as from `lab.model_calls.predict`: float64, but computed
+        in float32 if that type holds them all.
+
+    Returns
+    -------
+    bool
+        Whether they spread over at most 1e-5 (float32) or 1e-12 (float64) of the
+        largest absolute value. Between batches, networks' scores of one image differ by
+        up to 7e-6. Integers must be equal; fewer than two values are.
+    """
+    values = np.asarray(values)
+    if values.size < 2:
+        return True
+    if values.dtype.kind != "f":
+        return bool((values == values.flat[0]).all())
+    with np.errstate(over="ignore"):
+        single = values.dtype.itemsize < 8 or (scores and (values == np.float32(values)).all())
+    return bool(np.ptp(values) <= (1e-5 if single else 1e-12) * np.abs(values).max())
+
+
+def _check_shapes(*arrays):
+    shapes = [array.shape for array in arrays]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"arrays must have the same shape, got {' and '.join(map(str, shapes))}")
+
+
+def check_map(saliency, shape):
+    """A saliency map as an array, if it is finite and has this shape."""
+    saliency = np.asarray(saliency)
+    if saliency.shape != shape:
+        raise ValueError(f"saliency must have the shape {shape}, got {saliency.shape}")
+    if not np.isfinite(saliency).all():
+        raise ValueError("saliency must be finite, got NaN or infinity")
+    return saliency

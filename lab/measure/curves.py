@@ -1,128 +1,114 @@
-"""What the model answers when parts of the picture are taken away or put in: the map's word is taken, the model asked."""
+"""What a class's probability becomes while important pixels are hidden or shown.
+
+All functions raise a TypeError or ValueError, before any model call, where an argument
+is not as described.
+"""
 
 import numpy as np
 
+from lab.explain.checks import check_image, check_integer, check_label
 from lab.explain.masked_model import blurred, mean_colour
-from lab.measure.agreement import correlation
-from lab.networks.asking import Asked, in_chunks
+from lab.measure.agreement import check_map, constant, correlation
+from lab.model_calls import predict_in_chunks
 
 STEPS = 50
-"""Equal portions of pixels in a curve: smooth at 2 %, and 51 model calls whatever the map."""
+"""Equal portions of pixels in a curve: smooth at 2%, and always 51 model calls."""
 
 
-def curves(black_box, image, label, saliency, start):
+def deletion_and_insertion(black_box, image, label, saliency, start):
     """The deletion and insertion curves of a map.
 
     Parameters
     ----------
     black_box : callable
-        From pictures ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``; asked as by `lab.networks.asking.Asked`.
+        From images ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``, called as by
+        `lab.model_calls.predict`.
     image : (H, W, 3) uint8 array
     label : int
         The class explained.
     saliency : (H, W) array
         Finite; higher is more important.
     start : (H, W, 3) uint8 array
-        What insertion starts from, as of `lab.explain.masked_model.blurred`.
+        The insertion's baseline, as from `lab.explain.masked_model.blurred`.
 
     Returns
     -------
     dict of str to (2, 51) array
-        "deletion_black", "deletion_mean" (to the picture's mean colour) and "insertion": share of the pixels,
-        and the class's probability. They cost 153 model calls.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not agree, the saliency is not finite, or the class is not one of the black box's.
-
-    Notes
-    -----
-    Pixels change in fifty equal portions, so that maps of superpixels and of pixels are measured alike.
-    Equally salient pixels go row by row.
+        "deletion_black", "deletion_mean" (to the image's mean colour) and "insertion":
+        share of the pixels, and the class's probability. They cost 153 model calls.
     """
+    common = black_box, check_image(image), label, saliency
+    insertion = np.stack(insertion_curve(*common, start))
     return {
-        "deletion_black": np.stack(deletion_curve(black_box, image, label, saliency, np.uint8(0))),
-        "deletion_mean": np.stack(
-            deletion_curve(black_box, image, label, saliency, mean_colour(image))
-        ),
-        "insertion": np.stack(insertion_curve(black_box, image, label, saliency, start)),
+        "deletion_black": np.stack(deletion_curve(*common, np.uint8(0))),
+        "deletion_mean": np.stack(deletion_curve(*common, mean_colour(image))),
+        "insertion": insertion,
     }
 
 
 def gains(black_box, image, label, saliency, along=None, steps=STEPS):
-    """By how much insertion is above deletion, with three fills for what is not there: **higher is better**.
+    """Gain of a map, insertion minus deletion, by baseline: **higher is better**.
+
+    The baseline can reverse the order of methods [1]_, and favours a method that uses
+    the same one.
 
     Parameters
     ----------
     black_box, image, label, saliency
-        As in `curves`.
+        As in `deletion_and_insertion`.
     along : dict of str to (2, steps + 1) array, optional
-        The curves of this map, with insertion from the blurred picture: three of the six that are needed.
+        What `deletion_and_insertion` returned for this map and the blurred image: three
+        of the six curves that are needed.
     steps : int, optional
         Number of equal portions of pixels.
 
     Returns
     -------
     dict of str to float
-        "gain_black", "gain_mean" (the picture's mean colour) and "gain_blurred": the area under the insertion curve minus that under
-        the deletion curve, in [-1, 1]. They cost ``steps + 1`` model calls for each curve that is not given.
-
-    Notes
-    -----
-    What fills a place may turn the order of methods round [2]_, and favour a method that fills with the same.
+        "gain_black", "gain_mean" (the image's mean colour) and "gain_blurred": the area
+        under the insertion curve minus that under the deletion curve, in [-1, 1]. They
+        cost ``steps + 1`` model calls for each curve that is not given.
 
     References
     ----------
-    .. [1] Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box
-           Models", BMVC 2018.
-    .. [2] Haug, Zürn, El-Jiz, Kasneci, "On Baselines for Local Feature Attributions", 2021.
+    .. [1] Haug et al., "On Baselines for Local Feature Attributions", 2021.
     """
+    image = check_image(image)
     known = {} if along is None else along | {"insertion_blurred": along["insertion"]}
 
-    def area(kind, curve, fill, value):
-        name = f"{kind}_{fill}"
-        return auc(
-            *(
-                known[name]
-                if name in known
-                else curve(black_box, image, label, saliency, value, steps)
-            )
-        )
+    def area(name, curve, baseline):
+        if name in known:
+            return auc(*known[name])
+        return auc(*curve(black_box, image, label, saliency, baseline, steps))
 
-    fills = {"black": np.uint8(0), "mean": mean_colour(image), "blurred": blurred(image)}
+    baselines = {"black": np.uint8(0), "mean": mean_colour(image), "blurred": blurred(image)}
     return {
-        f"gain_{fill}": area("insertion", insertion_curve, *of)
-        - area("deletion", deletion_curve, *of)
-        for fill, of in zip(fills, fills.items())
+        f"gain_{name}": area(f"insertion_{name}", insertion_curve, baseline)
+        - area(f"deletion_{name}", deletion_curve, baseline)
+        for name, baseline in baselines.items()
     }
 
 
 def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
-    """A class's probability while the most salient pixels are taken away first.
+    """A class's probability while the most salient pixels become the baseline's [1]_.
 
     Parameters
     ----------
     black_box, label, saliency
-        As in `curves`.
+        As in `deletion_and_insertion`. Equally salient pixels go row by row.
     image : (H, W, C) array
-        The picture explained.
-    baseline : float, (C,) array or (H, W, C) array
-        What replaces a pixel that is taken away.
+        Numbers of any type; the black box gets images of this type.
+    baseline : number, (C,) array or (H, W, C) array
+        What replaces a pixel: values that an image of this type can hold.
     steps : int, optional
-        Number of equal portions of pixels.
+        Number of equal portions of pixels, from 1 to all pixels.
 
     Returns
     -------
     fraction : (steps + 1,) array
-        Share of the pixels taken away, from 0 to 1.
+        Share of the pixels replaced, from 0 to 1.
     probability : (steps + 1,) array
         The class's probability at each.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not agree, the saliency is not finite, or a number is out of its range.
 
     See Also
     --------
@@ -130,140 +116,113 @@ def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
 
     References
     ----------
-    .. [1] Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box
-           Models", BMVC 2018.
+    .. [1] Petsiuk, Das, Saenko, "RISE", BMVC 2018.
     """
     return _curve(black_box, image, label, saliency, baseline, steps, inserting=False)
 
 
 def insertion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
-    """A class's probability while the most salient pixels are put onto the baseline first.
+    """A class's probability while a baseline's pixels become the image's.
 
-    Parameters and returns are those of `deletion_curve`, except that `baseline` is what the curve
-    starts from and `fraction` is the share of the pixels put in. The paper starts from a blurred
-    picture.
+    Parameters and returns are those of `deletion_curve`. The most salient pixels go
+    first; the paper's baseline is the blurred image.
 
     See Also
     --------
     auc : The area under this curve, of which **higher is better**.
-
-    References
-    ----------
-    .. [1] Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box
-           Models", BMVC 2018.
     """
     return _curve(black_box, image, label, saliency, baseline, steps, inserting=True)
 
 
 def _curve(black_box, image, label, saliency, baseline, steps, inserting):
-    image, saliency = np.asarray(image), np.asarray(saliency, np.float64)
-    if image.ndim != 3 or saliency.shape != image.shape[:2]:
+    image = np.asarray(image)
+    if image.ndim != 3 or image.dtype.kind not in "biuf" or not np.isfinite(image).all():
         raise ValueError(
-            f"image must be (H, W, C) and saliency (H, W) of the same size, got {image.shape} and {saliency.shape}"
+            f"image must be (H, W, C) of finite numbers, got {image.dtype} of shape {image.shape}"
         )
-    _check_finite(saliency)
-    if not 1 <= steps <= saliency.size:
-        raise ValueError(
-            f"steps must be from 1 to the number of pixels ({saliency.size}), got {steps}"
-        )
-    rank = portions(saliency, steps)
+    saliency = check_map(saliency, image.shape[:2]).astype(np.float64)
+    label, steps = check_label(label), check_integer("steps", steps, 1, saliency.size)
+    baseline, rank = _as_pixels(baseline, image), portions(saliency, steps)
     before, after = (baseline, image) if inserting else (image, baseline)
 
-    def draw(step):
+    def images(step):
         return np.where((rank < step[:, None, None])[..., None], after, before)
 
-    probability = in_chunks(Asked(black_box, [label]), draw, np.arange(steps + 1))[:, 0]
+    probability = predict_in_chunks(black_box, images, np.arange(steps + 1), [label])[:, 0]
     return np.append(0, np.cumsum(np.bincount(rank.ravel()))) / saliency.size, probability
 
 
+def _as_pixels(baseline, image):
+    """A baseline in the image's type, if that can hold it."""
+    values = np.asarray(baseline)
+    if values.dtype.kind not in "buif" or values.shape not in ((), image.shape[2:], image.shape):
+        raise ValueError(
+            f"baseline must be a number, or numbers of shape {image.shape[2:]} or {image.shape}, "
+            f"got {values.dtype} of shape {values.shape}"
+        )
+    with np.errstate(all="ignore"):
+        converted = values.astype(image.dtype)
+    held = np.isfinite(converted) if image.dtype.kind == "f" else converted == values
+    if not held.all():
+        raise ValueError(
+            f"an image of {image.dtype} cannot hold the baseline's {values[~held].flat[0]}"
+        )
+    return converted
+
+
 def portions(saliency, steps):
-    """In which of so many equal portions each pixel is, the most salient first.
+    """The portion, 0 to ``steps - 1``, of each pixel of a map (H, W), best first.
 
-    Parameters
-    ----------
-    saliency : (H, W) array
-    steps : int
-
-    Returns
-    -------
-    (H, W) int array
-        From 0 to ``steps - 1``. Equally salient pixels go row by row.
+    The portions are equal. Equally salient pixels go row by row.
     """
     rank = np.empty(saliency.size, np.int64)
-    rank[np.argsort(-saliency, axis=None, kind="stable")] = (
-        np.arange(saliency.size) * steps // saliency.size
-    )
+    order = np.argsort(-saliency, axis=None, kind="stable")
+    rank[order] = np.arange(saliency.size) * steps // saliency.size
     return rank.reshape(saliency.shape)
 
 
 def auc(fraction, probability):
-    """Area under a deletion curve (**lower is better**) or an insertion curve (**higher is better**).
-
-    Parameters
-    ----------
-    fraction, probability : (K,) arrays
-        A curve, `fraction` rising from 0 to 1.
-
-    Returns
-    -------
-    float
-        In [0, 1] for probabilities; by the trapezoidal rule.
-
-    References
-    ----------
-    .. [1] Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box
-           Models", BMVC 2018.
-    """
+    """Area under a curve: **lower is better** for deletion, higher for insertion."""
     return float(np.trapezoid(probability, fraction))
 
 
-def faithfulness(game, saliency):
-    """Correlation of superpixels' saliency with what their loss costs the class: **higher is better**.
+def faithfulness(masked_model, saliency):
+    """Correlation of superpixels' saliency with the loss without each [1]_.
 
-    Each superpixel alone is hidden. The drop of the class's probability is then correlated with the
-    superpixel's saliency, which is the mean over its pixels.
+    **Higher is better.** Each superpixel alone is hidden. The drop of the class's
+    probability is correlated with the superpixel's saliency, the mean over its pixels.
 
     Parameters
     ----------
-    game : lab.explain.masked_model.MaskedModel
-        Of the picture; the class is its model's first one, as with ``Asked(black_box, [label])``.
+    masked_model : lab.explain.masked_model.MaskedModel
+        Of the image; the class is its first one.
     saliency : (H, W) array
         Finite; higher is more important.
 
     Returns
     -------
     float
-        Pearson's correlation, in [-1, 1]; NaN when all superpixels are equally salient, or none
-        matters more than another. Costs a model call for each superpixel and one more, which all maps
-        have in common.
-
-    Raises
-    ------
-    ValueError
-        If the saliency is not finite or not of the picture's shape.
+        Pearson's correlation, in [-1, 1]; NaN when all superpixels are equally salient,
+        or none matters more than another, up to rounding. It costs a model call for
+        each superpixel and one more, the same for all maps of an image.
 
     Notes
     -----
-    The mean, not the sum: LIME and KernelSHAP draw a superpixel's weight on each of its pixels, and what
-    RISE adds to all pixels alike must not count for more in a large superpixel.
+    The mean, not the sum, since LIME and KernelSHAP draw a superpixel's weight on each
+    of its pixels. A superpixel that looks the same when it is hidden, as in an image of
+    one colour, has a drop of 0, whatever the rounding of the model's scores.
 
     References
     ----------
-    .. [1] Alvarez-Melis, Jaakkola, "Towards Robust Interpretability with Self-Explaining Neural
-           Networks", NeurIPS 2018.
+    .. [1] Alvarez-Melis, Jaakkola, "Towards Robust Interpretability", NeurIPS 2018.
     """
-    saliency, segments = np.asarray(saliency, np.float64), game.segments
-    if saliency.shape != segments.shape:
-        raise ValueError(
-            f"saliency must be of the picture's shape {segments.shape}, got {saliency.shape}"
-        )
-    _check_finite(saliency)
-    kept = np.concatenate([np.ones((1, game.n), int), 1 - np.eye(game.n, dtype=int)])
-    probability = game.value(kept)
+    segments, n = masked_model.segments, masked_model.n
+    saliency = check_map(saliency, segments.shape)
+    coalitions = np.concatenate([np.ones((1, n), int), 1 - np.eye(n, dtype=int)])
+    whole, *without = masked_model.value(coalitions)
+    changed = segments[(masked_model.image != masked_model.hidden).any(axis=-1)]
+    without = np.where(np.isin(np.arange(n), changed), without, whole)
+    if constant(saliency) or constant(without, scores=True):
+        return float("nan")
     means = np.bincount(segments.ravel(), saliency.ravel()) / np.bincount(segments.ravel())
-    return correlation(probability[0] - probability[1:], means)
-
-
-def _check_finite(saliency):
-    if not np.isfinite(saliency).all():
-        raise ValueError("saliency must be finite, got NaN or infinity")
+    return correlation(whole - without, means)

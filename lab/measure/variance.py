@@ -1,9 +1,11 @@
-"""Where measurements of LIME vary, and what a steadier sampling saves."""
+"""What measurements of LIME vary with, and what a more balanced sampling saves."""
 
 import itertools
 
 import numpy as np
 import pandas as pd
+
+from lab.measure.agreement import constant
 
 SOURCES = {
     "network": ("network",),
@@ -18,78 +20,75 @@ SOURCES = {
     ),
     "seed": ("seed",),
 }
-"""How the parts of the analysis of variance are put together, to compare the data with the network."""
+"""How `grouped` adds up the parts of the variance, to compare data and network."""
+
+FACTORS = "network", "class", "picture", "setting"
 
 
 def variance_shares(table, measures):
-    """How much of each measurement's variance is due to setting, picture, class, network, and together.
+    """Shares of each measurement's variance due to network, image, setting and seed.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        A row for every network with every picture, setting and seed: "network", "class", "picture", "setting", "seed"
-        and the measurements.
+        A row for every network with every image, setting and seed (no combination may
+        be missing): "network", "class", "picture" (the image), "setting", "seed" and
+        the measurements.
     measures : iterable of str
-        Keys of `lab.measure.measurements.MEASUREMENTS`.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by measurement, a column for each source: "network", "class", "picture" (within its
-        class), "setting", their interactions, such as "class x setting", and "seed" (what runs that
-        differ in the seed only differ by). Shares of the variance components, which add up to 1. A
-        source that the table has one level of, as with one seed, is none in this table: 0. NaN for a
-        measurement that is constant or missing somewhere.
-
-    Raises
-    ------
-    ValueError
-        If a combination is missing: the sources could not be told apart.
+        Indexed by measurement, a column for each source: "network", "class", "picture"
+        (within its class), "setting", their interactions, such as "class x setting",
+        and "seed". Shares of the variance components, which add up to 1; 0 for a source
+        of which the table has one level. NaN for a measurement that is constant or
+        missing somewhere.
 
     Notes
     -----
-    The components are those of the model with random effects, estimated from the mean squares; a
-    negative estimate counts as 0. Unlike shares of the sum of squares they do not grow with the number
-    of levels, so that six pictures get no larger share than two networks for being more. Classes
-    with different numbers of pictures are treated as if each had the mean number.
+    The components are those of the model with random effects [1]_, estimated from the
+    mean squares; a negative estimate counts as 0. They do not grow with the number of
+    levels. Classes are treated as if each had the mean number of images.
 
     References
     ----------
-    .. [1] Searle, Casella, McCulloch, "Variance Components", 1992, chapter 4.
+    .. [1] Searle, Casella, McCulloch, "Variance Components", 1992.
     """
-    # Two classes may have pictures of the same name.
+    # Two classes may have images of the same name.
     table = table.assign(picture=table["class"] + "/" + table["picture"])
     counts = table.groupby(["network", "picture", "setting"]).size()
-    expected = table["network"].nunique() * table["picture"].nunique() * table["setting"].nunique()
+    expected = table[["network", "picture", "setting"]].nunique().prod()
     if len(counts) != expected or counts.nunique() != 1:
         raise ValueError(
-            f"every network, picture and setting must have been run together with the same number of seeds: "
-            f"expected {expected} combinations, got {len(counts)} with {counts.min()} to {counts.max()} seeds"
+            "every network, picture and setting must have been run together with the same number "
+            f"of seeds: expected {expected} combinations, "
+            f"got {len(counts)} with {counts.min()} to {counts.max()} seeds"
         )
-    return pd.DataFrame(
-        {measure: _shares(table, table[measure].astype(float)) for measure in measures}
-    ).T.rename_axis("measure")
+    shares = {measure: _shares(table, table[measure].astype(float)) for measure in measures}
+    return pd.DataFrame(shares).T.rename_axis("measure")
 
 
 def _shares(table, values):
-    levels = {
-        factor: table[factor].nunique() for factor in ("network", "class", "picture", "setting")
-    }
+    levels = {factor: table[factor].nunique() for factor in FACTORS}
     freedom = {factor: n - 1 for factor, n in levels.items()}
     freedom["picture"] = levels["picture"] - levels["class"]
     sources = [
         source
         for size in (1, 2, 3)
-        for source in itertools.combinations(levels, size)
-        if not {"class", "picture"} <= set(source)  # a picture has one class
+        for source in itertools.combinations(FACTORS, size)
+        if not {"class", "picture"} <= set(source)  # an image has one class
     ]
 
     def within(source):
-        """The factors that tell the levels of a source apart: a picture's class is among them."""
+        """The factors of a source; an image's class is among them."""
         return set(source) | ({"class"} if "picture" in source else set())
 
     def mean_over(factors):
         return values.groupby([table[factor] for factor in factors]).transform("mean")
+
+    def n_levels(source):
+        return np.prod([levels[factor] for factor in source])
 
     effects, squares = {}, {}
     for source in sorted(sources, key=lambda source: len(within(source))):
@@ -98,82 +97,59 @@ def _shares(table, values):
         degrees = np.prod([freedom[factor] for factor in source])
         squares[source] = (effects[source] ** 2).sum() / degrees if degrees else 0.0
 
-    cells = levels["network"] * levels["picture"] * levels["setting"]
-    seed_freedom = len(values) - cells
-    noise = (
-        ((values - mean_over(("network", "picture", "setting"))) ** 2).sum() / seed_freedom
-        if seed_freedom
-        else 0.0
-    )
+    cells = "network", "picture", "setting"
+    degrees = len(values) - n_levels(cells)
+    noise = ((values - mean_over(cells)) ** 2).sum() / degrees if degrees else 0.0
     components = {}
     for source in sorted(sources, key=lambda source: -len(within(source))):
         finer = [other for other in components if within(other) > within(source)]
-        rest = noise + sum(
-            len(values) / _n_levels(other, levels) * components[other] for other in finer
-        )
-        component = (squares[source] - rest) * _n_levels(source, levels) / len(values)
+        rest = noise + sum(len(values) / n_levels(other) * components[other] for other in finer)
+        component = (squares[source] - rest) * n_levels(source) / len(values)
         # Rounding leaves a trace where there is nothing.
         components[source] = component if component > 1e-12 * values.var() else 0.0
     shares = {" x ".join(source): components[source] for source in sources} | {"seed": noise}
     total = sum(shares.values())
-    tells = total > 0 and not values.isna().any()
-    return {source: share / total if tells else float("nan") for source, share in shares.items()}
-
-
-def _n_levels(source, levels):
-    return np.prod([levels[factor] for factor in source])
+    if constant(values) or values.isna().any() or not total > 0:
+        total = float("nan")
+    return {source: share / total for source, share in shares.items()}
 
 
 def grouped(shares):
-    """The parts of the analysis of variance put together as `SOURCES` says.
-
-    Parameters
-    ----------
-    shares : pandas.DataFrame
-        Of `variance_shares`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each measurement that varies: "measure", and a column for each of `SOURCES`, which add up to 1.
-    """
-    parts = pd.DataFrame(
-        {name: shares[list(columns)].sum(axis=1) for name, columns in SOURCES.items()}
-    )
-    return parts[shares.notna().all(axis=1)].reset_index()
+    """The parts of `variance_shares`, added up as in `SOURCES`, without NaN."""
+    parts = {name: shares[list(columns)].sum(axis=1) for name, columns in SOURCES.items()}
+    return pd.DataFrame(parts)[shares.notna().all(axis=1)].reset_index()
 
 
 def savings(table):
-    """How many times fewer perturbations balanced sampling needs to be as stable as LIME's own.
+    """How many times fewer samples a balanced sampling needs to be as stable as LIME's.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a run: "sampling" ("lime" or "balanced"), "num_samples" and "rank_correlation".
+        A row a run: "sampling" ("lime" or "balanced"), "num_samples" and
+        "rank_correlation".
 
     Returns
     -------
     pandas.DataFrame
-        A row for each number of samples of the balanced sampling: "num_samples"; the mean rank correlation
-        over seeds, "balanced" and, at as many samples, "lime"; "lime_needs", the number with which LIME's
-        sampling gets as stable as the balanced one (interpolated on the logarithm; infinite when no number in
-        the table is enough); and "ratio".
+        A row for each number of balanced samples, "num_samples"; the mean rank
+        correlation over seeds, "balanced" and, at as many samples, "lime";
+        "lime_needs", the number with which LIME's sampling is as stable as the balanced
+        one (interpolated on the logarithm; infinite when none in the table is enough);
+        and "ratio".
     """
     curves = table.groupby(["sampling", "num_samples"])["rank_correlation"].mean()
     stock, balanced = curves["lime"], curves["balanced"]
-    # Noise may make a curve of means dip; the need is the first count from which on it is reached.
+    # Noise may make a mean dip; the need is the count from which on it is reached.
     reached = np.minimum.accumulate(stock.to_numpy()[::-1])[::-1]
+    counts = np.log(stock.index.to_numpy(float))
     needs = [
-        np.inf
-        if value > reached[-1]
-        else np.exp(np.interp(value, reached, np.log(stock.index.to_numpy(float))))
+        np.inf if value > reached[-1] else np.exp(np.interp(value, reached, counts))
         for value in balanced
     ]
-    result = pd.DataFrame(
-        {"balanced": balanced, "lime": stock.reindex(balanced.index), "lime_needs": needs}
-    )
-    result["ratio"] = result["lime_needs"] / result.index
-    return result.reset_index()
+    lime = stock.reindex(balanced.index)
+    result = pd.DataFrame({"balanced": balanced, "lime": lime, "lime_needs": needs})
+    return result.assign(ratio=result["lime_needs"] / result.index).reset_index()
 
 
 CHANGES = {
@@ -183,7 +159,7 @@ CHANGES = {
     "another picture of the same class": ("picture",),
     "a picture of the other class": ("class", "picture"),
 }
-"""What two runs may differ in, everything else being alike."""
+"""What two runs of `distances` differ in; everything else is the same."""
 
 
 def distances(table, measures):
@@ -191,38 +167,30 @@ def distances(table, measures):
 
     Parameters
     ----------
-    table : pandas.DataFrame
+    table, measures
         As for `variance_shares`.
-    measures : iterable of str
-        Keys of `lab.measure.measurements.MEASUREMENTS`.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each measurement that varies and is nowhere missing, and each of `CHANGES`: "measure", "change", and "distance", the mean
-        absolute difference of two runs that differ in this only, divided by that of two runs drawn at random: 0 is no change, 1 is
-        to know nothing of a run from the other. NaN where no two runs differ in this only.
+        A row for each measurement that varies and is nowhere missing, and each of
+        `CHANGES`: "measure", "change", and "distance", the mean absolute difference of
+        two runs that differ in this only, divided by that of two runs drawn at random:
+        0 is no change, at 1 a run says nothing about the other. NaN where no two runs
+        differ in this only.
     """
-    factors = ["seed", "network", "setting", "class", "picture"]
+    factors, rows = ["seed", *FACTORS], []
     table = table.assign(picture=table["class"] + "/" + table["picture"])
     codes = np.stack([pd.factorize(table[factor])[0] for factor in factors], axis=1)
     first, second = np.triu_indices(len(table), 1)
     differ = codes[first] != codes[second]
-    pairs = {
-        name: (differ == [factor in changed for factor in factors]).all(axis=1)
-        for name, changed in CHANGES.items()
-    }
-    rows = []
     for measure in measures:
         values = table[measure].to_numpy(float)
+        if not np.isfinite(values).all() or constant(values):
+            continue
         far = np.abs(values[first] - values[second])
-        if np.isfinite(values).all() and far.any():
-            rows += [
-                {
-                    "measure": measure,
-                    "change": name,
-                    "distance": far[among].mean() / far.mean() if among.any() else float("nan"),
-                }
-                for name, among in pairs.items()
-            ]
+        for change, changed in CHANGES.items():
+            among = (differ == [factor in changed for factor in factors]).all(axis=1)
+            distance = far[among].mean() / far.mean() if among.any() else float("nan")
+            rows.append((measure, change, distance))
     return pd.DataFrame(rows, columns=["measure", "change", "distance"])

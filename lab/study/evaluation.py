@@ -179,10 +179,12 @@ def shapley_task(network, image, mask, most, seeds):
     truth, rows = attribute("shapley", value, n), []
     for method in ("shap", "lime", "rise"):
         for budget in [*(2**k for k in range(6, n)), 2**n]:
-            found = np.array([attribute(method, value, n, budget, seed) for seed in range(seeds)])
-            correlation = np.mean([rank_correlation(one, truth) for one in found])
+            estimates = np.array(
+                [attribute(method, value, n, budget, seed) for seed in range(seeds)]
+            )
+            correlation = np.mean([rank_correlation(one, truth) for one in estimates])
             about = {"superpixels": n, "method": method, "calls": budget, "seeds": seeds}
-            difference = np.abs(found - truth).max() / np.ptp(truth)
+            difference = np.abs(estimates - truth).max() / np.ptp(truth)
             about |= {"rank_correlation": correlation, "largest_difference": difference}
             rows.append(about)
     return rows, {}

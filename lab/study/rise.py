@@ -83,8 +83,8 @@ def estimators_task(network, image, mask, label, calls, reference):
     truth, rows, maps = _reference(network, image, label, reference), [], []
     for estimator in ("average", "regression"):
         for n in calls:
-            found = estimate(network, image, [label], nb_samples=n, estimator=estimator)
-            [saliency], [error] = found.saliency, found.standard_error
+            result = estimate(network, image, [label], nb_samples=n, estimator=estimator)
+            [saliency], [error] = result.saliency, result.standard_error
             agreement = {
                 "rank_correlation": rank_correlation(saliency, truth),
                 "reference_masks": reference,
@@ -102,16 +102,16 @@ def stopping_task(network, image, mask, label, tolerances, most, reference):
     """The number of calls after which a tolerance stops the regression."""
     truth, rows, maps = _reference(network, image, label, reference), [], []
     for tolerance in tolerances:
-        found = estimate(network, image, [label], nb_samples=most, tolerance=tolerance)
+        result = estimate(network, image, [label], nb_samples=most, tolerance=tolerance)
         rows.append(
             {
                 "tolerance": tolerance,
-                "calls": found.calls,
-                "relative_error": float(found.relative_error[0]),
-                "rank_correlation": rank_correlation(found.saliency[0], truth),
+                "calls": result.calls,
+                "relative_error": float(result.relative_error[0]),
+                "rank_correlation": rank_correlation(result.saliency[0], truth),
             }
         )
-        maps.append(small(found.saliency[0]))
+        maps.append(small(result.saliency[0]))
     return rows, {"maps": np.stack(maps)}
 
 

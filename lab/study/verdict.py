@@ -58,11 +58,11 @@ def half(name):
 
 def objects(which):
     """The objects of a half with the paths of their images, in alphabetical order."""
-    found = {}
+    by_object = {}
     for path in sorted(SET.glob("*/*"), key=lambda path: path.stem):
         if path.suffix in SUFFIXES and half(object_of(path)) == which:
-            found.setdefault(object_of(path), []).append(path)
-    return found
+            by_object.setdefault(object_of(path), []).append(path)
+    return by_object
 
 
 def tasks(_, profile):
@@ -199,11 +199,11 @@ def derive(results):
     )
     calls = _with_gain(pd.concat([few, same]))
     by_calls = ["network", "method", "calls"]
-    told = [*GAINS, "faithfulness", "iou_mask", "pointing_game"]
+    reported = [*GAINS, "faithfulness", "iou_mask", "pointing_game"]
     return {
         "verdict_pairs": compared,
         "verdict": judge(compared, agreement, CANDIDATES, BASELINES),
-        "verdict_means": _means(runs, told, ["network", "method"]),
+        "verdict_means": _means(runs, reported, ["network", "method"]),
         "verdict_few_pairs": pd.concat(halves),
         "verdict_calls": _means(calls, ["gain"], by_calls),
         "verdict_example": _example(results.table("verdict_alone")),

@@ -4,44 +4,77 @@ import scipy.stats
 import sklearn.metrics
 
 from lab.measure import agreement
+from lab.measure.agreement import constant, correlation, jaccard, rank_correlation, weighted_r2
 
 
 def test_jaccard():
     a, b = np.array([[1, 1, 0, 0]], bool), np.array([[0, 1, 1, 1]], bool)
-    assert agreement.jaccard(a, b) == sklearn.metrics.jaccard_score(a[0], b[0]) == 1 / 4
-    nothing = np.zeros((1, 4), bool)
-    assert agreement.jaccard(nothing, nothing) == 1
-    with pytest.raises(ValueError, match="same shape"):
-        agreement.jaccard(a, b.T)
+    assert jaccard(a, b) == sklearn.metrics.jaccard_score(a[0], b[0]) == 1 / 4
+    assert jaccard(a & ~a, b & ~b) == 1
+
+
+def test_correlations_are_scipys():
+    first, second = np.random.default_rng(8).normal(size=(2, 4, 5)).round(1)
+    expected = scipy.stats.pearsonr(first.ravel(), second.ravel()).statistic
+    assert correlation(first, second) == pytest.approx(expected)
+    expected = scipy.stats.spearmanr(first.ravel(), second.ravel()).statistic
+    assert rank_correlation(first, second) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("measure", [jaccard, correlation, rank_correlation])
+def test_shapes_must_be_the_same(measure):
+    with pytest.raises(ValueError, match=r"the same shape, got \(2, 3\) and \(3, 2\)"):
+        measure(np.ones((2, 3)), np.ones((3, 2)))
+
+
+NOISE = np.random.default_rng(3).normal(size=20)
+ROUNDING = {  # values that are equal but for rounding
+    "equal": np.full(20, 0.1),
+    "integers": np.full(20, 7),
+    "sums": 0.3 * (1 + 1e-15 * NOISE),
+    "float32": np.float32(0.3 * (1 + 1e-7 * NOISE)),
+    "one value": np.ones(1),
+    "none": np.ones(0),
+}
+
+
+@pytest.mark.parametrize("values", ROUNDING.values(), ids=ROUNDING)
+def test_what_differs_by_rounding_has_no_pattern(values):
+    other = np.arange(len(values))
+    assert constant(values)
+    for measure in (correlation, rank_correlation):
+        assert np.isnan(measure(values, other)) and np.isnan(measure(other, values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [NOISE, 1e-30 * NOISE, 1e6 + NOISE, np.float32(1 + 1e-3 * NOISE), 10**9 + np.arange(3)],
+)
+def test_what_differs_by_more_is_not_constant(values):
+    assert not constant(values) and not constant(values, scores=True)
+    assert rank_correlation(values, values) == pytest.approx(1)
+
+
+def test_scores_that_float32_holds_were_computed_in_it():
+    scores = np.float64(np.float32(0.3 * (1 + 1e-6 * NOISE)))
+    assert constant(scores, scores=True) and not constant(scores)
+    assert not constant(0.3 * (1 + 1e-6 * NOISE), scores=True)  # a model of float64
+    assert not constant(1e39 * (2 + NOISE), scores=True)  # more than float32 holds
 
 
 def test_stability_is_each_run_with_the_others():
     chosen = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], bool)
-    assert agreement.stability(agreement.jaccard, chosen) == pytest.approx([1 / 4, 1 / 4, 0])
-    weights = np.random.default_rng(3).normal(size=(4, 9)).round(1)
+    assert agreement.stability(jaccard, chosen) == pytest.approx([1 / 4, 1 / 4, 0])
+    weights = NOISE[:16].reshape(4, 4)
     pairs = [
         scipy.stats.spearmanr(weights[i], weights[j]).statistic for i in range(4) for j in range(i)
     ]
-    assert agreement.stability(agreement.rank_correlation, weights).mean() == pytest.approx(
-        np.mean(pairs)
-    )
-    assert np.isnan(agreement.stability(agreement.jaccard, chosen[:1])).all()
+    found = agreement.stability(rank_correlation, weights)
+    assert found.mean() == pytest.approx(np.mean(pairs))
+    assert np.isnan(agreement.stability(jaccard, chosen[:1])).all()
+    assert np.isnan(agreement.stability(rank_correlation, np.ones((3, 4)))).all()
     with pytest.raises(ValueError, match="a row for each run"):
-        agreement.stability(agreement.jaccard, chosen[0])
-
-
-def test_rank_correlation():
-    assert np.isnan(agreement.rank_correlation(np.ones(5), np.arange(5)))
-    assert agreement.rank_correlation(np.arange(5), np.arange(5) ** 3) == pytest.approx(1)
-    with pytest.raises(ValueError, match="same shape"):
-        agreement.rank_correlation(np.ones(5), np.ones(4))
-
-
-def test_correlation_takes_no_rounding_for_a_pattern():
-    first, second = np.random.default_rng(8).normal(size=(2, 20))
-    assert agreement.correlation(first, second) == pytest.approx(np.corrcoef(first, second)[0, 1])
-    same_sums = np.array([0.1 + 0.2, 0.3, 0.15 + 0.15])
-    assert same_sums.std() > 0 and np.isnan(agreement.correlation(same_sums, np.arange(3.0)))
+        agreement.stability(jaccard, chosen[0])
 
 
 def test_weighted_r2_is_scikit_learns():
@@ -49,12 +82,18 @@ def test_weighted_r2_is_scikit_learns():
     truth, weights = rng.normal(size=30), rng.random(30)
     prediction = truth + rng.normal(size=30)
     expected = sklearn.metrics.r2_score(truth, prediction, sample_weight=weights)
-    assert agreement.weighted_r2(truth, prediction, weights) == pytest.approx(expected)
-    assert agreement.weighted_r2(
-        truth, np.full(30, np.average(truth, weights=weights)), weights
-    ) == pytest.approx(0)
-    assert np.isnan(agreement.weighted_r2(np.ones(3), np.zeros(3), np.ones(3)))
+    assert weighted_r2(truth, prediction, weights) == pytest.approx(expected)
+    mean = np.full(30, np.average(truth, weights=weights))
+    assert weighted_r2(truth, mean, weights) == pytest.approx(0)
     with pytest.raises(ValueError, match="weights must be at least 0"):
-        agreement.weighted_r2(truth, prediction, -weights)
+        weighted_r2(truth, prediction, -weights)
     with pytest.raises(ValueError, match="same shape"):
-        agreement.weighted_r2(truth, prediction[1:], weights)
+        weighted_r2(truth, prediction[1:], weights)
+
+
+def test_weighted_r2_of_scores_that_do_not_change_is_not_a_number():
+    weights = np.random.default_rng(5).random(20)
+    for scores in (np.full(20, 0.1), np.float64(np.float32(0.3 * (1 + 1e-7 * NOISE)))):
+        assert np.isnan(weighted_r2(scores, NOISE, weights))
+    # The only score that differs does not count.
+    assert np.isnan(weighted_r2([0.1, 0.1, 0.9], [0.0, 0.1, 0.2], [1.0, 0.3, 0.0]))

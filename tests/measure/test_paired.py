@@ -1,122 +1,69 @@
-"""Comparisons in pairs, on tables whose answers are known, and intervals against simulation."""
+"""Comparisons in pairs, on tables whose results are known."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lab.measure.paired import GAINS, better, clustered_interval, judge, pairs
+from lab.measure.intervals import mean_interval
+from lab.measure.paired import GAINS, better, judge, pairs
 
 
-def table(levels, objects=6, noise=0.0, networks=("n", "m")):
-    """Gains by method: `levels` gives each method's level, or a function of network and measure."""
+def table(levels, noise=0.0):
+    """Gains by method: its level, or a function of network and measure; six objects."""
     rng = np.random.default_rng(0)
     rows = []
-    for network in networks:
-        for number in range(objects):
-            for picture in range(2):
-                for method, level in levels.items():
-                    gains = {
-                        key: (level(network, key) if callable(level) else level)
-                        + number / 10
-                        + noise * rng.normal()
-                        for key in GAINS
-                    }
-                    rows.append(
-                        {
-                            "network": network,
-                            "class": f"c{number}",
-                            "picture": f"o{number}_{picture}",
-                            "object": f"o{number}",
-                            "method": method,
-                        }
-                        | gains
-                    )
+    for network in ("n", "m"):
+        for number, image in np.ndindex(6, 2):
+            about = {"network": network, "class": f"c{number}", "object": f"o{number}"}
+            for method, level in levels.items():
+                gains = {
+                    key: (level(network, key) if callable(level) else level)
+                    + number / 10
+                    + noise * rng.normal()
+                    for key in GAINS
+                }
+                rows.append(about | {"picture": f"o{number}_{image}", "method": method} | gains)
     return pd.DataFrame(rows)
 
 
-def test_differences_are_of_the_same_pictures():
+def test_differences_are_of_the_same_images():
     found = pairs(table({"a": 0.5, "b": 0.2}))
     assert len(found) == 2 * 2 * len(GAINS) and (found["objects"] == 6).all()
-    row = found[
-        (found["first"] == "a") & (found["network"] == "n") & (found["measure"] == "gain_mean")
-    ].iloc[0]
-    # What pictures have in common cancels, so that nothing is left to chance.
-    assert row[["difference", "low", "high"]].astype(float).to_numpy() == pytest.approx(
-        [0.3, 0.3, 0.3]
+    found = found.set_index(["first", "network", "measure"])[["difference", "low", "high"]]
+    # What images have in common cancels, so that no noise remains.
+    assert found.loc["a", "n", "gain_mean"].tolist() == pytest.approx([0.3, 0.3, 0.3])
+    assert found.loc["b", "n", "gain_mean"].tolist() == pytest.approx([-0.3, -0.3, -0.3])
+
+
+def test_intervals_are_over_objects():
+    data = table({"a": 0.5, "b": 0.2}, noise=0.1)
+    found = pairs(data).set_index(["first", "network", "measure"]).loc["b", "m", "gain_black"]
+    gains = data[data["network"] == "m"].pivot(
+        index=["object", "picture"], columns="method", values="gain_black"
     )
-    back = found[
-        (found["first"] == "b") & (found["network"] == "n") & (found["measure"] == "gain_mean")
-    ].iloc[0]
-    assert back[["difference", "low", "high"]].astype(float).to_numpy() == pytest.approx(
-        [-0.3, -0.3, -0.3]
-    )
+    objects = gains.index.get_level_values("object")
+    expected = mean_interval(gains["b"] - gains["a"], objects)
+    assert (found["low"], found["high"]) == pytest.approx(expected)
 
 
-def test_better_means_by_every_fill_and_for_every_network():
-    def only_black(network, key):
-        return 0.9 if key == "gain_black" else 0.1
-
-    def only_one(network, key):
-        return 0.9 if network == "n" else 0.1
-
-    found = better(
-        pairs(table({"best": 1.0, "black": only_black, "one": only_one, "low": 0.2}, noise=0.01))
-    )
+def test_better_means_by_every_baseline_and_for_every_network():
+    levels = {
+        "best": 1.0,
+        "black": lambda network, key: 0.9 if key == "gain_black" else 0.1,
+        "one": lambda network, key: 0.9 if network == "n" else 0.1,
+        "low": 0.2,
+    }
+    found = better(pairs(table(levels, noise=0.01)))
     assert found == {("best", "black"), ("best", "one"), ("best", "low")}
 
 
 def test_the_rule():
-    compared = pairs(
-        table(
-            {
-                "good": 1.0,
-                "good_black": 0.8,
-                "blind": 0.9,
-                "same": 0.0,
-                "noise": 0.0,
-                "centre": 0.1,
-            },
-            noise=0.01,
-        )
-    )
-    alike = pd.Series({"good": 0.2, "blind": 0.7, "same": 0.1})
-    found = judge(
-        compared, alike, ["good", "good_black", "blind", "same"], ["noise", "centre"]
-    ).set_index("method")
-    assert found["trusted"].to_dict() == {
-        "good": True,
-        "good_black": True,
-        "blind": False,
-        "same": False,
-    }
-    assert found.loc["good", "beats"] == "noise,centre" and found.loc["same", "beats"] == ""
-    assert (
-        found.loc["good", "better_than"] == "good_black,blind,same"
-        and found.loc["good_black", "sanity"] == 0.2
-    )
-
-
-def test_a_cluster_counts_once_however_many_pictures_it_has():
-    values, objects = np.array([0.0, 1.0, 2.0, 3.0]), np.arange(4)
-    assert clustered_interval(np.repeat(values, 5), np.repeat(objects, 5)) == pytest.approx(
-        clustered_interval(values, objects)
-    )
-    low, high = clustered_interval(np.repeat(values, 5), np.arange(20))
-    assert high - low < 0.6 * np.subtract(*clustered_interval(values, objects)[::-1])
-    assert np.isnan(clustered_interval([1.0, 2.0], ["a", "b"])).all()
-
-
-@pytest.mark.parametrize(
-    "draw, least",
-    [(lambda rng, n: rng.normal(size=n), 0.93), (lambda rng, n: rng.exponential(size=n) - 1, 0.9)],
-    ids=["normal", "skewed"],
-)
-def test_how_often_the_interval_holds_the_truth(draw, least):
-    rng, objects = np.random.default_rng(1), np.repeat(np.arange(19), 2)
-    held = 0
-    for _ in range(1000):
-        low, high = clustered_interval(
-            np.repeat(draw(rng, 19), 2) + 0.3 * rng.normal(size=38), objects
-        )
-        held += low < 0 < high
-    assert least < held / 1000 < 0.98
+    levels = {"good": 1.0, "good_black": 0.8, "blind": 0.9, "same": 0.0, "noise": 0, "centre": 0.1}
+    agreement = pd.Series({"good": 0.2, "blind": 0.7, "same": 0.1})
+    candidates, baselines = ["good", "good_black", "blind", "same"], ["noise", "centre"]
+    found = judge(pairs(table(levels, noise=0.01)), agreement, candidates, baselines)
+    found = found.set_index("method")
+    assert found.index[found["trusted"]].tolist() == ["good", "good_black"]
+    assert found["beats"].tolist() == ["noise,centre"] * 3 + [""]
+    assert found.loc["good", "better_than"] == "good_black,blind,same"
+    assert found.loc["good_black", "sanity"] == 0.2

@@ -74,17 +74,17 @@ def test_fidelity_on_the_fit_is_the_packages(image):
 @pytest.mark.parametrize("seed, next_seed", [(6, 7), (2**32 - 1, 0)])
 def test_fidelity_on_fresh_samples_is_that_of_the_next_seed(image, sampling, seed, next_seed):
     setting = Setting(num_samples=300, hide_color=None, sampling=sampling, seed=seed)
-    found = lime_explanation(Places(), image, setting)
+    explanation = lime_explanation(Places(), image, setting)
     other = lime_explanation(Places(), image, replace(setting, seed=next_seed, num_samples=500))
     # All but the whole image, which every fit has seen.
     new = other.coalitions[1:]
-    truth = Places()(found.masked_model.images(new))[:, found.label]
-    weights, linear = locality(new, setting), found.intercept + new @ found.weights
+    truth = Places()(explanation.masked_model.images(new))[:, explanation.label]
+    weights, linear = locality(new, setting), explanation.intercept + new @ explanation.weights
     for n in (500, 60):
         few = slice(n - 1)
         expected = r2_score(truth[few], linear[few], sample_weight=weights[few])
-        assert fidelity(found, fresh=n) == pytest.approx(expected, abs=1e-9)
-    assert measure_lime(Places(), found)["r2_fresh"] == fidelity(found)
+        assert fidelity(explanation, fresh=n) == pytest.approx(expected, abs=1e-9)
+    assert measure_lime(Places(), explanation)["r2_fresh"] == fidelity(explanation)
 
 
 def test_a_linear_model_is_perfectly_explained(image):
@@ -96,16 +96,16 @@ def test_a_linear_model_is_perfectly_explained(image):
         score = sum(t * (images[:, y, x, 0] > 0) for t, (y, x) in zip(truth, at)) / 100 + 0.5
         return np.stack([score, 1 - score], axis=1)
 
-    found = lime_explanation(linear, image, Setting(num_samples=3000), label=0)
-    got = measure_lime(linear, found)
+    explanation = lime_explanation(linear, image, Setting(num_samples=3000), label=0)
+    got = measure_lime(linear, explanation)
     assert got["r2_fresh"] > 0.999 and got["r2_fit"] > 0.999
 
 
 def test_curves_follow_the_weights_superpixel_by_superpixel(image):
-    found = lime_explanation(Places(), image, Setting(num_samples=300))
-    order = np.argsort(-found.saliency.ravel(), kind="stable")
+    explanation = lime_explanation(Places(), image, Setting(num_samples=300))
+    order = np.argsort(-explanation.saliency.ravel(), kind="stable")
     mean = np.round(image.mean(axis=(0, 1)))
-    got = measure_lime(Places(), found)
+    got = measure_lime(Places(), explanation)
     for name, before, after in (
         ("deletion_mean", image, mean),
         ("insertion", blurred(image), image),
@@ -114,23 +114,23 @@ def test_curves_follow_the_weights_superpixel_by_superpixel(image):
         for step in range(51):
             changed = np.isin(np.arange(len(order)), order[: len(order) * step // 50])
             steps.append(np.where(changed.reshape(image.shape[:2])[..., None], after, before))
-        curve = Places()(np.stack(steps))[:, found.label]
+        curve = Places()(np.stack(steps))[:, explanation.label]
         area = np.sum((curve[1:] + curve[:-1]) / 2) / 50  # the trapezoidal rule
         assert got[name] == pytest.approx(area, abs=2e-3)
 
 
 def test_what_is_shown_and_the_object(image, mask):
-    found = lime_explanation(Places(), image, Setting(num_samples=300, num_superpixels=4))
-    got = measure_lime(Places(), found, mask)
+    explanation = lime_explanation(Places(), image, Setting(num_samples=300, num_superpixels=4))
+    got = measure_lime(Places(), explanation, mask)
     assert list(got) == MEASURED and set(got) <= set(MEASUREMENTS)
-    assert got["shown"] == found.shown.mean() and got["model_calls"] == 300
-    assert got["iou"] == (found.shown & mask).sum() / (found.shown | mask).sum()
-    assert got["pointing_game"] == mask[found.saliency == found.saliency.max()].mean()
+    assert got["shown"] == explanation.shown.mean() and got["model_calls"] == 300
+    assert got["iou"] == (explanation.shown & mask).sum() / (explanation.shown | mask).sum()
+    assert got["pointing_game"] == mask[explanation.saliency == explanation.saliency.max()].mean()
     unknown = {"iou": float("nan"), "pointing_game": float("nan")}
-    np.testing.assert_equal(measure_lime(Places(), found), got | unknown)
+    np.testing.assert_equal(measure_lime(Places(), explanation), got | unknown)
     model = Places()
     with pytest.raises(ValueError, match="shape"):
-        measure_lime(model, found, np.zeros((3, 3), bool))
+        measure_lime(model, explanation, np.zeros((3, 3), bool))
     assert model.calls == 0
 
 
@@ -148,13 +148,17 @@ def test_settings_are_measured_as_one_by_one(image, mask):
     assert [arrays[name].dtype for name in names] == [np.float32, bool, np.uint16]
     np.testing.assert_array_equal(arrays["segments"], superpixels(image))
     for n, (row, setting) in enumerate(zip(rows, settings, strict=True)):
-        found = lime_explanation(Places(), image, setting)
-        about = {"setting": str(n), "label": found.label, "superpixels": found.masked_model.n}
+        explanation = lime_explanation(Places(), image, setting)
+        about = {
+            "setting": str(n),
+            "label": explanation.label,
+            "superpixels": explanation.masked_model.n,
+        }
         assert list(row) == [*about, *MEASURED]
-        expected = about | measure_lime(Places(), found, mask, fresh=300)
+        expected = about | measure_lime(Places(), explanation, mask, fresh=300)
         assert row == pytest.approx(expected, abs=1e-9)
-        np.testing.assert_allclose(arrays["weights"][n], found.weights, atol=1e-6)
-        np.testing.assert_array_equal(arrays["chosen"][n], found.chosen)
+        np.testing.assert_allclose(arrays["weights"][n], explanation.weights, atol=1e-6)
+        np.testing.assert_array_equal(arrays["chosen"][n], explanation.chosen)
 
 
 def test_predictions(image):
@@ -209,8 +213,8 @@ def test_balanced_sampling_is_as_stable_with_a_quarter_of_the_samples(tmp_path):
         arguments = {"settings": listed, "fresh": 60, "arrays": ["weights", "chosen"]}
         return Task("lime_stability", lime.settings_task, "xception", path, arguments, 0, 1)
 
-    found = measured([task(seed) for seed in range(5)], {"xception": network}, tmp_path)
-    table = with_stability(found, "lime_stability", ["sampling", "num_samples"])
+    results = measured([task(seed) for seed in range(5)], {"xception": network}, tmp_path)
+    table = with_stability(results, "lime_stability", ["sampling", "num_samples"])
     assert savings(table)["ratio"][0] >= 4
     # Nor is it stable about something else: the order is the model's own.
     setting = Setting(num_samples=1000, sampling="balanced")

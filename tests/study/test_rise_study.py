@@ -90,11 +90,11 @@ def test_estimators_are_compared_with_other_masks():
     ]
     for row, saved in zip(rows, arrays["maps"], strict=True):
         short = Rise(Network(), nb_samples=row["calls"], estimator=row["estimator"])
-        found = short.estimate(IMAGE, [386])
-        np.testing.assert_allclose(saved, small(found.saliency[0]), rtol=2e-3)
-        agreement = rank_correlation(found.saliency[0], truth)
+        result = short.estimate(IMAGE, [386])
+        np.testing.assert_allclose(saved, small(result.saliency[0]), rtol=2e-3)
+        agreement = rank_correlation(result.saliency[0], truth)
         assert row["rank_correlation"] == pytest.approx(agreement, abs=1e-3)
-    error = small(found.standard_error[0])  # of the last one
+    error = small(result.standard_error[0])  # of the last one
     np.testing.assert_allclose(arrays["standard_error"], error, rtol=2e-3)
 
 
@@ -150,12 +150,12 @@ def test_the_agreement_of_maps(results):
 
     assert name == "rise_agreement"
     elephant = table[table["class"] == "elephant"].set_index(["between", "first", "second"])
-    found = elephant["rank_correlation"]
+    correlation = elephant["rank_correlation"]
     first = saliency("First", 386)
     networks = rank_correlation(first, saliency("Second", 386))
-    assert found["networks", "First", "Second"] == pytest.approx(networks)
+    assert correlation["networks", "First", "Second"] == pytest.approx(networks)
     classes = rank_correlation(first, saliency("First", 101))
-    assert found["classes", "First", "tusker"] == pytest.approx(classes)
+    assert correlation["classes", "First", "tusker"] == pytest.approx(classes)
     pairs = table[table["between"] == "classes"]
     assert set(zip(pairs["first"], pairs["second"])) == {
         (n, c) for n in ("First", "Second") for c in ("tusker", "Indian_elephant", "brown_bear")
