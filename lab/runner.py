@@ -13,6 +13,7 @@ import importlib.metadata
 import io
 import json
 import logging
+import os
 import platform
 import signal
 import sys
@@ -229,6 +230,7 @@ def run(tasks, scheduler=None, root=None):
             missing[key] = task
     if missing:
         with _cluster(scheduler, len(missing)) as client:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
             try:
                 yield from _run(missing, client, root)
             except CommClosedError:
@@ -314,17 +316,14 @@ _say_once = functools.cache(say)
 
 @contextlib.contextmanager
 def _cluster(scheduler, n_tasks):
-    """A client of the cluster at an address, or of processes of this machine.
-
-    SIGTERM then ends the command as Ctrl-C does.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """A client of the cluster at an address, or of processes of this machine."""
     for name in ("distributed", "distributed.client"):  # the lab prints what matters itself
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         variables = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
-        # The processes inherit that Ctrl-C is ignored: it is for this one.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # The processes inherit that Ctrl-C is blocked: it is for this one, a bit later.
+        if os.name == "posix":
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         local = LocalCluster(
             n_workers=max(1, min(CPU_COUNT, MEMORY_LIMIT // MEMORY, n_tasks)),
             threads_per_worker=1,
@@ -334,7 +333,8 @@ def _cluster(scheduler, n_tasks):
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
         )
-        signal.signal(signal.SIGINT, handler)
+        if os.name == "posix":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         with local, Client(local) as client:
             yield client
         return
