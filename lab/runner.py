@@ -35,7 +35,7 @@ from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
 from lab.files import ROOT, pack, write_whole
-from lab.images import load_image, load_mask
+from lab.images import find_mask, load_image, load_mask
 
 MODELS = {
     "xception": "load_or_stand_in",
@@ -107,17 +107,15 @@ class Result(NamedTuple):
 
 
 def image_digest(path, root=None):
-    """Digest of the files of an image and its mask; `root` is that of `load_mask`.
+    """Digest of the files of an image and its mask; `root` is that of `find_mask`.
 
     Raises
     ------
-    OSError
-        If one of them is not a regular file, or cannot be read.
+    OSError, ValueError
+        If a file is not a regular one, or cannot be read, or the image has two masks.
     """
-    root = path.parent.parent if root is None else root
-    mask = root / "masks" / path.relative_to(root).with_suffix(".png")
     digest = hashlib.sha256()
-    for file in [path, mask] if mask.exists() else [path]:
+    for file in filter(None, (path, find_mask(path, root))):
         if not file.is_file():  # a named pipe, for one, has no end
             raise OSError(f"{file} is not a regular file")
         digest.update(file.read_bytes())
@@ -206,7 +204,7 @@ def run(tasks, scheduler=None, root=None):
     scheduler : str, optional
         Address of a Dask cluster. By default each core of this machine gets a process.
     root : pathlib.Path, optional
-        As in `lab.images.load_mask`.
+        As in `lab.images.find_mask`.
 
     Yields
     ------
