@@ -13,15 +13,13 @@ from filelock import Timeout
 
 from lab.explain.names import METHOD_NAMES
 from lab.files import lock, write_whole
-from lab.images import SUFFIXES
+from lab.images import SUFFIXES, UNREADABLE
 from lab.networks.classes import class_index, class_name
 from lab.runner import MODELS, Task, image_digest, network, run, say
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
 ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\\"): r"\\"}
 UNLIKELY = 0.01  # a class less probable than that is not what the network sees
-# Image files that are not read are counted, so that nobody takes them for measured.
-UNREAD = ".heic .heif .jxl .jp2 .psd .svg .dng .cr2 .cr3 .nef .arw .raw .eps".split()
 
 
 def find_images(folder):
@@ -63,7 +61,7 @@ def find_images(folder):
         for path in (Path(parent, name) for name in files if not name.startswith(".")):
             if path.suffix.lower() in SUFFIXES:
                 images[path.relative_to(folder).as_posix()] = path
-            elif path.suffix.lower() in UNREAD:
+            elif path.suffix.lower() in UNREADABLE:
                 unread[path.suffix.lower()] += 1
     for error in closed:
         say(f"skipped {error.filename}: {error.strerror}")
@@ -172,7 +170,7 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
     for name, path in images.items():
         try:
             digest = image_digest(path, root)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             say(f"skipped {path}: {error}")
             counts["skipped"] += 1
             continue

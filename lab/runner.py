@@ -107,12 +107,12 @@ class Result(NamedTuple):
 
 
 def image_digest(path, root=None):
-    """Digest of the files of an image and its mask; `root` is that of `load_mask`.
+    """Digest of the files of an image and its mask; `root` is that of `find_mask`.
 
     Raises
     ------
-    OSError
-        If one of them is not a regular file, or cannot be read.
+    OSError, ValueError
+        If a file is not a regular one, or cannot be read, or the image has two masks.
     """
     digest = hashlib.sha256()
     for file in filter(None, (path, find_mask(path, root))):
@@ -204,7 +204,7 @@ def run(tasks, scheduler=None, root=None):
     scheduler : str, optional
         Address of a Dask cluster. By default each core of this machine gets a process.
     root : pathlib.Path, optional
-        As in `lab.images.load_mask`.
+        As in `lab.images.find_mask`.
 
     Yields
     ------
