@@ -207,8 +207,8 @@ def local_explanations(scores, masks):
         ``f(I * M_i) M_i``, in the precision of `scores`.
     """
     scores, masks = _numbers("scores", scores), _numbers("masks", masks)
-    if scores.size != len(masks):
-        raise ValueError(f"scores must be one for each mask, {len(masks)}, got {scores.size}.")
+    if masks.shape[:1] != (scores.size,):
+        raise ValueError(f"scores must be one a mask, got {scores.size} for shape {masks.shape}.")
     return scores.reshape(-1, *[1] * (masks.ndim - 1)) * masks
 
 
