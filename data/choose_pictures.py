@@ -1,10 +1,10 @@
-"""Lay candidates for the pictures of `evaluation/`, and choose among them.
+"""Lay candidates for the images of `evaluation/`, and choose among them.
 
-`evaluation/README.md` has the rule. ``lay`` writes ``evaluation/candidates.csv``: seeded scenes of every object
-in landscapes it may be in, with the best place of the object's classes among the answers of two networks and
-the probability of its own class.
-``choose`` writes ``evaluation/scenes.csv`` from that table. It looks at no explanation, only at
-the networks' classes and at where objects lie::
+`evaluation/README.md` has the rule. ``lay`` writes ``evaluation/candidates.csv``:
+seeded scenes of every object in landscapes it may be in, with the best rank of the
+object's classes among the predictions of two networks and the probability of its own
+class. ``choose`` writes ``evaluation/scenes.csv`` from that table. It uses no
+explanation, only the networks' classes and the positions of objects::
 
     python data/choose_pictures.py lay FOLDER [FOLDER ...]
     python data/choose_pictures.py choose FOLDER [FOLDER ...]
@@ -12,14 +12,13 @@ the networks' classes and at where objects lie::
 
 import csv
 import io
-from pathlib import Path
 import sys
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
-
 from evaluation_set import FOLDER, JPEG, SIZE, Scene, Studio, scenes, table
 from make_pictures import find
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab.networks.classes import class_index  # noqa: E402
@@ -28,11 +27,11 @@ from lab.networks.loading import load  # noqa: E402
 NETWORKS = ("efficientnet_lite0", "squeezenet")
 SEED = 2026
 CANDIDATES = 24  # of each object
-SHARES = (0.05, 0.18)  # of the picture that an object may cover, as far as it can be enlarged
-ENLARGED = 1.6  # at most, for a cut-out has no more pixels
+SHARES = (0.05, 0.18)  # of the image that an object covers, if it can be enlarged so far
+ENLARGED = 1.6  # at most: a cut-out has no more pixels
 MARGIN = 2
 TALLEST = 230
-FIRST = 3  # answers of a network among which one of the object's classes must be
+FIRST = 3  # one of the object's classes must be among so many leading ones
 LEAST = 0.01  # probability of the class that is explained, as in `lab.evaluate`
 PICTURES = 3  # of each object
 FIELDS = ("picture", "object", "landscape", "x", "y", "height", "mirrored", "landscape_mirrored")
@@ -44,7 +43,7 @@ def photograph(landscape):
 
 
 def lay_scenes(studio):
-    """Candidate scenes of all objects, each object cycling through the photographs it may be in."""
+    """Candidate scenes of all objects; each object cycles through its photographs."""
     rng = np.random.default_rng(SEED)
     laid = []
     for row in table("objects.csv"):
@@ -64,16 +63,16 @@ def one_scene(rng, row, cutout, landscape, number):
     """A scene with the object somewhere it may be in a landscape."""
     high, low = int(landscape["high"]), int(landscape["low"])
     rows, columns = cutout.shape[:2]
-    solid = (cutout[..., 3] > 0.5).sum() / rows**2  # of the cut-out, in units of its squared height
+    # Area of the cut-out in units of its squared height.
+    solid = (cutout[..., 3] > 0.5).sum() / rows**2
     height = np.sqrt(rng.uniform(*SHARES) * SIZE[0] * SIZE[1] / solid)
     height = int(
         min(height, ENLARGED * rows, TALLEST, low - MARGIN, 0.8 * SIZE[0] * rows / columns)
     )
     half = round(columns * height / rows) // 2 + 1
+    # More often near the edges, which objects that must fit hardly cover.
     x, y = (
-        round(
-            least + rng.beta(0.5, 0.5) * (most - least)
-        )  # more often near the edges, which objects that must fit hardly cover
+        round(least + rng.beta(0.5, 0.5) * (most - least))
         for least, most in (
             (MARGIN + half, SIZE[0] - MARGIN - half),
             (max(high, height + MARGIN), low),
@@ -107,7 +106,7 @@ def write(name, fields, rows):
 
 
 def accepted_classes(row):
-    """Indices of the classes that an object of ``objects.csv`` may pass for, its own first."""
+    """Classes that an object of ``objects.csv`` may pass for, its own first."""
     return [class_index(name) for name in (row["class"], *row["accepted"].split())]
 
 
@@ -129,10 +128,10 @@ def lay(folders):
         row = written(scene)
         for name, network in zip(NETWORKS, networks):
             squashed = picture.resize((network.input_size,) * 2, Image.Resampling.BICUBIC)
-            answer = network(np.asarray(squashed)[None])[0]
-            order = list(np.argsort(-answer))
+            probabilities = network(np.asarray(squashed)[None])[0]
+            order = list(np.argsort(-probabilities))
             row[name] = min(order.index(index) for index in accepted[scene.object]) + 1
-            row[f"{name}_p"] = f"{answer[accepted[scene.object][0]]:.3f}"
+            row[f"{name}_p"] = f"{probabilities[accepted[scene.object][0]]:.3f}"
         rows.append(row)
         print(".", end="", flush=True)
     write(
@@ -143,7 +142,7 @@ def lay(folders):
 
 
 def passing():
-    """Candidates in which each network sees one of the object's classes, and does not rule out the one that is explained."""
+    """Candidates in which each network sees the object and does not rule it out."""
     seen = {
         row["picture"]
         for row in table("candidates.csv")
@@ -155,8 +154,8 @@ def passing():
 def unevenness(total, count):
     """How unevenly objects cover the picture, from the sum of their coarse masks.
 
-    Inside the margin, which objects that must fit hardly reach, the mean mask should be flat; and it
-    should not go with a map that marks the centre.
+    Inside the margin, which objects that must fit hardly reach, the mean mask should be
+    flat, and it should not correlate with a map that marks the centre.
     """
     mean = total / count
     inner = mean[2:-2, 2:-2]
@@ -170,9 +169,9 @@ def unevenness(total, count):
 
 
 def centre_map():
-    """A Gaussian on the coarse grid, in units of its standard deviation about its mean."""
-    away = [((np.arange(length) + 0.5) / length - 0.5) ** 2 for length in (15, 20)]
-    bump = np.exp(-np.add.outer(*away) / (2 * 0.25**2))
+    """A Gaussian on the coarse grid, with mean 0 and standard deviation 1."""
+    offsets = [((np.arange(length) + 0.5) / length - 0.5) ** 2 for length in (15, 20)]
+    bump = np.exp(-np.add.outer(*offsets) / (2 * 0.25**2))
     return (bump - bump.mean()) / bump.std()
 
 
@@ -180,7 +179,7 @@ CENTRE = centre_map()
 
 
 def choose(folders):
-    """Write ``scenes.csv``: of each object up to `PICTURES` in as many photographs, their objects' places as even as can be."""
+    """Write ``scenes.csv``: up to `PICTURES` of each object, spread evenly."""
     studio = Studio(lambda name: find(folders, name))
     files = {row["landscape"]: photograph(row) for row in table("landscapes.csv")}
     by_object = {}
@@ -213,7 +212,8 @@ def choose(folders):
             rows.append(row)
     write("scenes.csv", (*FIELDS, "candidate"), rows)
     print(
-        f"{len(by_object)} objects, {len({classes[name] for name in by_object})} classes, {len(rows)} pictures, unevenness {best[0]:.5f}"
+        f"{len(by_object)} objects, {len({classes[name] for name in by_object})} classes, "
+        f"{len(rows)} pictures, unevenness {best[0]:.5f}"
     )
 
 
@@ -229,7 +229,7 @@ def start(rng, found, files):
 
 
 def improve(rng, chosen, by_object, files, coarse):
-    """Exchange scenes as long as that makes the sum of masks more even; the unevenness reached."""
+    """Exchange scenes until the sum of masks gets no more even; its unevenness."""
     count = sum(map(len, chosen.values()))
     total = sum(coarse[scene.picture] for found in chosen.values() for scene in found)
     score, better = unevenness(total, count), True

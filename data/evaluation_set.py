@@ -1,8 +1,9 @@
-"""The pictures of `evaluation/`: objects of many kinds, set into landscapes by three tables.
+"""The images of `evaluation/`: objects set into landscapes by three tables.
 
-`make_pictures.py` makes them with the elephants and bears. ``evaluation/objects.csv`` says what is cut out,
-``evaluation/landscapes.csv`` which part of which photograph lies behind it, and ``evaluation/scenes.csv``
-what stands where. Light and shadow are derived from the two photographs, not from numbers for each scene.
+`make_pictures.py` makes them with the elephants and bears. ``evaluation/objects.csv``
+lists the cut-outs, ``evaluation/landscapes.csv`` the part of a photograph behind them,
+and ``evaluation/scenes.csv`` the position of each. Light and shadow are derived from
+the two photographs, not from numbers for each scene.
 """
 
 import csv
@@ -22,8 +23,8 @@ LUMINANCE = np.array((0.299, 0.587, 0.114), np.float32)
 class Scene:
     """An object of a landscape.
 
-    `x` and `y` are the pixel of the picture on which the middle of the object's lower edge
-    lies, `height` is the object's in pixels, and the landscape may be mirrored as well as the object.
+    `x` and `y` are the pixel of the image on which the middle of the object's lower
+    edge lies, `height` is the object's in pixels. Object and landscape may be mirrored.
     """
 
     picture: str
@@ -85,12 +86,13 @@ class Studio:
         self._read = {}
 
     def cutout(self, name):
-        """An object as floats in [0, 1], shape (H, W, 4), colour premultiplied, without empty margins."""
+        """An object without margins, premultiplied floats in [0, 1], (H, W, 4)."""
         if name not in self._read:
             with Image.open(self._find(self._objects[name]["cutout"])) as file:
                 rgba = np.asarray(file.convert("RGBA"), np.float32) / 255
             if self._objects[name]["stance"] != "fly":
-                # The outermost, faint pixels of a cut-out show its old background; against the sky they are a parachute's lines.
+                # The outermost, faint pixels of a cut-out show its old background;
+                # against the sky they are a parachute's lines.
                 rgba[..., 3] = np.clip((rgba[..., 3] - 0.2) / 0.75, 0, 1)
             rows, columns = (np.flatnonzero((rgba[..., 3] > 0.5).any(axis)) for axis in (1, 0))
             rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -169,7 +171,7 @@ def place(rgba, scene):
 
 
 def lit(colour, alpha, picture):
-    """The premultiplied colour of an object in the light of a landscape: a part of the way to its brightness and tint."""
+    """Premultiplied colour of an object, moved towards a landscape's light and tint."""
     weights = alpha / alpha.sum()
     near = blur(alpha, 25)
     near /= near.sum()
@@ -182,13 +184,14 @@ def lit(colour, alpha, picture):
     gamma = np.clip(np.log(wanted) / np.log(min(own, 0.97)), 0.82, 1.7)
     bare = colour / np.maximum(alpha, 1e-3)[..., None]
     bare = bare.clip(0, 1) ** gamma * tint
-    # What is white stays brighter than a dark place can light it, so the whole is dimmed a little, too.
+    # White stays brighter than a dark place can light it, so all of it is dimmed as
+    # well.
     dim = np.clip(there / max(float((bare @ LUMINANCE * weights).sum()), 0.05), 0.6, 1) ** 0.3
     return np.clip(bare * dim, 0, 1) * alpha[..., None]
 
 
 def feet(alpha):
-    """Where an object touches the ground: (middle, half width, lowest row) of each run of columns that reach low enough."""
+    """Where feet touch the ground: (middle, half width, lowest row) of each."""
     solid = alpha > 0.5
     rows = np.flatnonzero(solid.any(1))
     height = rows[-1] - rows[0] + 1
@@ -202,7 +205,7 @@ def feet(alpha):
 
 
 def standing_shadow(alpha):
-    """How much light an object on its feet takes from each pixel of the ground, in [0, 1]."""
+    """The shadow of an object on its feet: light that the ground loses, in [0, 1]."""
     columns, rows = np.arange(SIZE[0]), np.arange(SIZE[1])[:, None]
     width = np.ptp(np.flatnonzero((alpha > 0.5).any(0))) + 1
     shade = np.zeros(alpha.shape)
@@ -225,12 +228,12 @@ def standing_shadow(alpha):
 
 
 def lying_shadow(alpha):
-    """How much light an object that lies flat takes from each pixel beside it, in [0, 1]."""
+    """The shadow of an object that lies flat: light that is lost, in [0, 1]."""
     return 0.5 * np.roll(blur(alpha, 4), (4, 2), (0, 1))
 
 
 def grass_in_front(picture, alpha, grass):
-    """How much the ground's own bright blades hide of an object at each pixel, in [0, 1], up to `grass` pixels above its feet."""
+    """How much bright blades, `grass` pixels high, hide of an object, in [0, 1]."""
     if not grass:
         return np.zeros_like(alpha)
     grey = picture @ LUMINANCE

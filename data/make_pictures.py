@@ -10,14 +10,13 @@ which packages to unpack and under which licences they come;
 Every FOLDER is searched for the source files.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-import sys
-
-import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
 
 import evaluation_set
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
 
 HERE = Path(__file__).resolve().parent
 SIZE = (400, 300)
@@ -47,7 +46,7 @@ class Animal:
 
 @dataclass(frozen=True)
 class Scene:
-    """`animal` in the `box` (left, upper, right, lower) of `background`, shrunk to `SIZE`."""
+    """`animal` in the `box` (left, upper, right, lower) of `background`."""
 
     background: str
     box: tuple
@@ -115,7 +114,8 @@ def shape(cutout, animal):
     """The cut-out as premultiplied colour and alpha, floats in [0, 1]."""
     width = round(cutout.width * animal.height / cutout.height)
     rgba = np.asarray(cutout.convert("RGBA"), np.float32) / 255
-    # Resampling premultiplied colour keeps the colour behind the cut-out from leaking into its edge.
+    # Premultiplied colour keeps the colour behind the cut-out from leaking into its
+    # edge.
     rgba[..., :3] = rgba[..., :3] ** animal.gamma * animal.gain * rgba[..., 3:]
     layers = [
         np.asarray(Image.fromarray(layer).resize((width, animal.height), Image.Resampling.LANCZOS))
@@ -128,7 +128,7 @@ def shape(cutout, animal):
 
 
 def place(layer, animal):
-    """`layer` on an empty canvas of `SIZE`, its lower edge's middle at the animal's feet."""
+    """`layer` on an empty canvas of `SIZE`, its lower middle at the animal's feet."""
     height, width = layer.shape[:2]
     canvas = np.zeros((SIZE[1], SIZE[0]) + layer.shape[2:], np.float32)
     left, top = animal.feet[0] - width // 2, animal.feet[1] - height
@@ -139,7 +139,7 @@ def place(layer, animal):
 
 
 def feet_of(width, animal):
-    """Where the feet of a cut-out of this width touch the ground: (x, y) pixels of the picture."""
+    """Where the feet of a cut-out of this width touch the ground: (x, y) pixels."""
     left, top = animal.feet[0] - width // 2, animal.feet[1] - animal.height
     return [
         (left + (1 - x if animal.mirrored else x) * width, top + y * animal.height)
@@ -148,7 +148,7 @@ def feet_of(width, animal):
 
 
 def ground_shadow(width, animal):
-    """How much light the animal takes from each pixel of the ground, in [0, 1]: most around its feet."""
+    """The animal's shadow: light that the ground loses, in [0, 1], most at its feet."""
     feet = feet_of(width, animal)
     shade = np.zeros((SIZE[1], SIZE[0]))
     for radius, strength in ((0.13, 0.5), (0.05, 1.0)):
@@ -168,7 +168,7 @@ def blur(layer, radius):
 
 
 def grass_in_front(picture, width, animal):
-    """How much the ground's own bright blades hide of the feet at each pixel, in [0, 1]."""
+    """How much the ground's bright blades hide of the feet, in [0, 1]."""
     grey = Image.fromarray(np.uint8(picture.mean(-1) * 255))
     blades = blur(grey, 0) - blur(grey, 4)
     columns, rows = np.arange(SIZE[0]), np.arange(SIZE[1])[:, None]
@@ -209,6 +209,7 @@ def save(path, picture, mask, folder, **options):
 
 
 def main(folders):
+    """Write all images and masks, from source files below `folders`."""
     for name, scene in SCENES.items():
         picture, mask = compose(scene, folders)
         save(name, picture, Image.fromarray(np.uint8(mask) * 255), HERE, quality=92, subsampling=0)

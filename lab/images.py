@@ -1,166 +1,271 @@
-"""Pictures in: listing `data/`, loading, resizing, ground-truth masks."""
+"""Image files and ground-truth masks: find them, read them, resize them."""
 
-from pathlib import Path
 import warnings
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-# Pillow looks at a file's content, not its name, and hands PostScript to an interpreter: only these are let in.
-FORMATS = ("JPEG", "PNG", "WEBP")
+# Pillow goes by a file's content, not its name, and would start an interpreter for
+# PostScript: it may try these formats only.
+FORMATS = "JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF"
+SUFFIXES = tuple(
+    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .jp2 .avif".split()
+)
+"""Endings of image files that are read, in lower case."""
+UNREADABLE = tuple(
+    ".heic .heif .hif .jxl .svg .pdf .eps .ps .ai .psd .xcf .ico .tga .exr .hdr "
+    ".raw .dng .cr2 .cr3 .nef .arw .orf .raf .rw2 .pef .srw".split()
+)
+"""Endings of image files that are not read."""
+_VOID = 0xE0E0C0  # the colour of undecided pixels in masks of Pascal VOC
+
+
+def image_files(folder):
+    """List the image files of a folder by name, without sub-folders and hidden files.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    images, others : list of pathlib.Path
+        Files that end in one of `SUFFIXES`, which `load_image` reads, and in one of
+        `UNREADABLE`, whatever the case.
+    """
+    files = [path for path in sorted(Path(folder).iterdir()) if not path.is_dir()]
+    files = [path for path in files if not path.name.startswith(".")]
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    return images, [path for path in files if path.suffix.lower() in UNREADABLE]
 
 
 def list_images(kind):
-    """Pictures of one kind, in the order of their file names.
+    """List the images of one kind in ``data/``, and warn of those that are not read.
 
     Parameters
     ----------
     kind : str
-        Name of a folder in ``data/`` that holds pictures, such as
-        ``"African_elephant"`` or ``"black_bear"``.
+        Name of a folder in ``data/``, such as ``"African_elephant"``.
 
     Returns
     -------
     list of pathlib.Path
-        Every ``.jpg``, ``.jpeg``, ``.png`` and ``.webp`` file, whatever the
-        case of the ending.
-
-    Raises
-    ------
-    ValueError
-        If there is no such folder, or no picture in it.
+        By name. A ValueError if there is no such folder, or no image in it.
     """
-    # A folder with masks of classes, such as data/evaluation, is a set of pictures by itself and no kind.
-    kinds = sorted(
-        folder.name
-        for folder in DATA.iterdir()
-        if folder.is_dir()
-        and folder.name != "masks"
-        and not any(path.is_dir() for path in folder.glob("masks/*"))
-    )
+    # A folder with masks of its own, such as data/evaluation, is no kind.
+    folders = [path for path in sorted(DATA.iterdir()) if path.is_dir() and path.name != "masks"]
+    kinds = [p.name for p in folders if not any(mask.is_dir() for mask in p.glob("masks/*"))]
     if kind not in kinds:
-        raise ValueError(f"no pictures of kind {kind!r}; data/ has {', '.join(map(repr, kinds))}")
-    pictures = sorted(
-        path
-        for path in (DATA / kind).iterdir()
-        if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
-    if not pictures:
-        raise ValueError(
-            f"no picture in data/{kind}; expected files ending in {', '.join(SUFFIXES)}"
-        )
-    return pictures
+        raise ValueError(f"no images of kind {kind!r}; data/ has {', '.join(map(repr, kinds))}")
+    images, others = image_files(DATA / kind)
+    if others:
+        names = ", ".join(path.name for path in others)
+        warnings.warn(f"not read in data/{kind}, save as JPEG or PNG: {names}", stacklevel=2)
+    if not images:
+        raise ValueError(f"no image in data/{kind}; expected files in {', '.join(SUFFIXES)}")
+    return images
 
 
 def load_image(path, size=None):
-    """Load a picture as upright RGB.
+    """Load an image as upright RGB.
 
     Parameters
     ----------
-    path : str or path-like
-        A JPEG, PNG or WebP picture in any colour mode: palette and CMYK are
-        converted to RGB, greyscale is repeated on the three channels, 16 bits
-        are scaled to 8, transparent parts are laid on white, and EXIF's
-        orientation is applied.
+    path : path-like
+        An image in one of `FORMATS` and any colour mode: palette and CMYK are converted
+        to RGB, grey is repeated on the three channels, 16 bits are scaled to 8,
+        transparent parts are laid on white, and EXIF's orientation is applied.
     size : int, optional
-        Side length in pixels to which the picture is squashed, antialiased and
-        without keeping its aspect ratio, as networks are fed. By default the
-        picture keeps its size.
+        Side length in pixels to which the image is squashed, antialiased and without
+        keeping its aspect ratio, as networks take it. By default it keeps its size.
 
     Returns
     -------
-    numpy.ndarray of uint8, shape (H, W, 3)
-        RGB in [0, 255].
+    (H, W, 3) uint8 array
+        RGB in [0, 255]. The first image of an animation.
 
     Raises
     ------
     ValueError
-        If the file is not such a picture, is truncated, or is so large that it
-        may be a decompression bomb, or if `size` is not positive.
+        If the file is no such image, is damaged, or is so large that it may be a
+        decompression bomb, or if `size` is not a whole number of pixels.
     FileNotFoundError
         If there is no such file.
     """
-    picture = _read(path)
-    if picture.mode.startswith("I"):
-        # Pillow would clip these 16-bit values at 255.
-        picture = Image.fromarray(np.uint8(np.round(np.asarray(picture) / 257)))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    picture = picture.convert("RGB")
-    if size is not None:
-        picture = _squash(picture, size, Image.Resampling.BICUBIC)
-    return np.array(picture)
+    return np.array(_squash(_read(path, _rgb), size, Image.Resampling.BICUBIC))
 
 
-def load_mask(path, size=None, root=None):
-    """Load the ground-truth mask of a picture.
-
-    The mask of ``data/<kind>/<name>.jpg`` is ``data/masks/<kind>/<name>.png``,
-    white where the animal is.
+def find_mask(path, root=None):
+    """Find the mask of an image: of ``<kind>/a.jpg`` it is ``masks/<kind>/a.png``.
 
     Parameters
     ----------
-    path : str or path-like
-        The picture whose mask is wanted.
-    size : int, optional
-        Side length in pixels to which the mask is squashed like its picture;
-        each pixel takes the value of the nearest one.
+    path : path-like
+        The image.
     root : path-like, optional
-        The folder that `path` lies in and that has the sub-folder ``masks``, in which masks lie as
-        their pictures do in `root`. By default the folder of the picture's folder, as in ``data/``.
+        The folder that `path` lies in and that has the sub-folder ``masks``. By default
+        the folder of the image's folder, as in ``data/``.
 
     Returns
     -------
-    numpy.ndarray of bool, shape (H, W), or None
-        True on the animal; None if the picture has no mask.
+    pathlib.Path or None
+        A file with any ending of images; None if the image has no mask. A ValueError if
+        it has two.
+    """
+    path = Path(path)
+    root = path.parent.parent if root is None else Path(root)
+    folder = (root / "masks" / path.relative_to(root)).parent
+    for files in image_files(folder) if folder.is_dir() else ():
+        masks = [file for file in files if file.stem == path.stem]
+        masks = masks or [file for file in files if file.stem.lower() == path.stem.lower()]
+        if len(masks) > 1:
+            raise ValueError(f"{path} has two masks, {masks[0]} and {masks[1]}: keep one")
+        if masks:
+            return masks[0]
+    return None
+
+
+def load_mask(path, size=None, root=None):
+    """Load the ground-truth mask of an image.
+
+    The object is white on black, of any one other colour on black (0 and 1; Pascal VOC,
+    whose undecided pixels count as background), or opaque on transparent. Antialiased
+    edges and compression noise are cut at half of the range.
+
+    Parameters
+    ----------
+    path, root : path-like
+        As in `find_mask`.
+    size : int, optional
+        Side length in pixels to which the mask is squashed like its image; each pixel
+        takes the value of the nearest one.
+
+    Returns
+    -------
+    (H, W) bool array or None
+        True on the object; None if the image has no mask.
 
     Raises
     ------
     ValueError
-        If the mask does not have the height and width of its picture, or for
-        what `load_image` raises it.
+        If the mask does not have the height and width of its image, or is not clearly
+        two-valued, or for what `load_image` and `find_mask` raise it.
     """
-    path = Path(path)
-    root = path.parent.parent if root is None else Path(root)
-    mask_path = root / "masks" / path.relative_to(root).with_suffix(".png")
-    if not mask_path.exists():
+    mask_path = find_mask(path, root)
+    if mask_path is None:
         return None
-    mask, expected = _read(mask_path).convert("L"), _read(path).size
-    if mask.size != expected:
+    pixels, expected = _read(mask_path, _mask_pixels), _read(path, lambda image: image.size)
+    if pixels.shape[1::-1] != expected:
         raise ValueError(
-            f"the mask {mask_path} is {mask.width} x {mask.height} pixels (width x height), "
-            f"its picture {path} is {expected[0]} x {expected[1]}"
+            f"the mask {mask_path} is {pixels.shape[1]} x {pixels.shape[0]} pixels (width x "
+            f"height), its image {path} is {expected[0]} x {expected[1]}"
         )
-    if size is not None:
-        mask = _squash(mask, size, Image.Resampling.NEAREST)
-    return np.array(mask) >= 128
+    mask = _object(pixels)
+    if mask is None:
+        raise ValueError(
+            f"{mask_path} is not clearly two-valued: expected white on the object, else black"
+        )
+    return np.asarray(_squash(Image.fromarray(np.uint8(mask)), size, Image.Resampling.NEAREST)) > 0
 
 
-def _read(path):
-    """The picture, decoded in full and upright."""
+def _read(path, convert):
+    """What `convert` makes of an image, decoded in full and upright."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no image {path}")
+    if not path.is_file():  # opening a named pipe would wait for ever
+        raise ValueError(f"{path} is not a regular file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as picture:
-                picture.load()
-                return ImageOps.exif_transpose(picture)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no picture {path}") from None
+            with Image.open(path, formats=FORMATS) as image:
+                _scale_transparent_colour(image)
+                image.load()
+                _turn_upright(image)
+                return convert(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError(
             f"{path} claims to hold more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first"
         ) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(
-            f"{path} is not a JPEG, PNG or WebP picture, or a damaged one: {error}"
-        ) from error
+    except Exception as error:  # damaged files make Pillow's readers raise almost anything
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
 
-def _squash(picture, size, resampling):
-    if size < 1:
-        raise ValueError(f"size is {size}; expected the side length of a picture, at least 1 pixel")
-    return picture.resize((size, size), resampling)
+def _scale_transparent_colour(image):
+    """Scale a PNG's transparent colour to the 8 bits that Pillow decodes to."""
+    colour, raw = image.info.get("transparency"), image.tile[0][3] if image.tile else None
+    if raw in ("L;2", "L;4") and colour is not None:
+        image.info["transparency"] = colour * {"L;2": 85, "L;4": 17}[raw]
+    elif raw == "RGB;16B" and colour is not None:
+        image.info["transparency"] = tuple(part >> 8 for part in colour)
+
+
+def _turn_upright(image):
+    try:
+        image.getexif()
+    except Exception:  # damaged EXIF does not say how the image is turned
+        return
+    # exif_transpose would write EXIF again, which fails at tags that Pillow only reads.
+    for name in ("exif", "Raw profile type exif"):
+        image.info.pop(name, None)
+    ImageOps.exif_transpose(image, in_place=True)
+
+
+def _rgb(image):
+    if image.mode == "F" or image.mode == "I" and image.format == "TIFF":
+        raise ValueError("its 32 bits a pixel have no known range, save it with 8 or 16")
+    if image.mode.startswith("I"):
+        # Pillow would clip these 16-bit values at 255.
+        values = np.asarray(image)
+        grey = np.uint8(np.round(values / 257))
+        grey[values == image.info.get("transparency")] = 255
+        image = Image.fromarray(grey)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _mask_pixels(image):
+    if image.mode.startswith(("I", "F")):  # more than 8 bits, which masks use up or not
+        values = np.clip(np.asarray(image, float), 0, None)
+        image = Image.fromarray(np.uint8(np.round(values / max(values.max(), 1e-9) * 255)))
+    return np.asarray(image.convert("RGBA"))
+
+
+def _object(pixels):
+    """Where RGBA pixels show an object, (H, W) bool; None if that is not clear."""
+    colours, alpha = pixels[..., :3], pixels[..., 3:]
+    if alpha.min() == alpha.max():
+        return _bright(colours) if alpha.any() else None
+    shape = _bright(np.repeat(alpha, 3, axis=-1))
+    second = None if shape is None else _bright(colours[shape])
+    return None if second is not None and not second.all() else shape
+
+
+def _bright(colours):
+    """Where pixels (..., 3) have the brighter of two colours, bool; None if unclear."""
+    codes = colours.astype(int) @ (65536, 256, 1)
+    codes[codes == _VOID] = 0
+    values, counts = np.unique(codes, return_counts=True)
+    if len(values) == 2 and values[0] == 0:
+        return codes == values[1]
+    parts = values[:, np.newaxis] >> (16, 8, 0) & 255
+    dark, bright = parts.max(axis=1) < 64, parts.min(axis=1) >= 192
+    between, darks, n_bright = counts[~dark & ~bright], np.sort(counts[dark]), counts[bright].sum()
+    # A third value, as of labels 0, 1 and 255, is frequent. Values of noise are rare,
+    # and those of antialiased edges rarer.
+    third = max([0, *4 * between, *darks[:-1]])
+    if not n_bright or third > n_bright / 2 or between.sum() > codes.size / 10:
+        return None
+    return colours.mean(axis=-1) >= 128 if dark.any() or values.tolist() == [0xFFFFFF] else None
+
+
+def _squash(image, size, resampling):
+    if size is None:
+        return image
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+        raise ValueError(f"size is {size!r}; expected the side of an image in whole pixels")
+    return image.resize((size, size), resampling)

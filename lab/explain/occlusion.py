@@ -184,6 +184,8 @@ def _windows_of_part(part, side, most, shift):
 
 def _most_salient(saliency, share):
     """The most salient share of the pixels, (H, W) float32 of 0 and 1."""
+    # Scaled values that differ by rounding alone are equal; the first pixels are then
+    # taken.
     scaled = (saliency - saliency.min()) / (np.ptp(saliency) or 1)
     part = np.zeros(saliency.size, np.float32)
     part[np.argsort(-scaled, axis=None, kind="stable")[: round(share * saliency.size)]] = 1

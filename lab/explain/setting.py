@@ -83,7 +83,7 @@ class Setting:
         if self.num_samples < self.num_superpixels:
             raise ValueError(
                 f"num_samples must be at least num_superpixels ({self.num_superpixels}), "
-                f"got {self.num_samples}: fewer samples cannot tell the superpixels apart"
+                f"got {self.num_samples}: fewer samples cannot rank the superpixels"
             )
         object.__setattr__(self, "hide_color", check_hide_color(self.hide_color))
 

@@ -1,109 +1,105 @@
 import numpy as np
 import pytest
+from cheap import Places, tiles
 from lime.wrappers.scikit_image import SegmentationAlgorithm
 from scipy.ndimage import gaussian_filter
 
 from lab.explain.masked_model import MaskedModel, blurred, superpixels
-from lab.networks.asking import CHUNK, Asked
-from cheap import Places, tiles
+from lab.model_calls import CHUNK
 
 IMAGE = tiles()
-ROWS = np.random.default_rng(0)
+RNG = np.random.default_rng(0)
+
+
+def masked(hide_color=None, classes=(0,), image=IMAGE, segments=None, model=None):
+    segments = superpixels(IMAGE) if segments is None else segments
+    return MaskedModel(model or Places(), image, segments, hide_color, classes)
 
 
 def test_superpixels_are_the_packages():
     expected = SegmentationAlgorithm("quickshift", kernel_size=4, max_dist=200, ratio=0.2)(IMAGE)
     np.testing.assert_array_equal(superpixels(IMAGE), expected)
     np.testing.assert_array_equal(np.unique(expected), np.arange(19))
-    assert not superpixels(IMAGE).flags.writeable  # all who ask get the same
+    assert not superpixels(IMAGE).flags.writeable  # all calls share it
     assert superpixels(IMAGE, 12).max() < superpixels(IMAGE, 4).max()
 
 
 @pytest.mark.parametrize("hide_color", [(9, 0, 255), None, "blur"])
-def test_pictures_are_those_made_superpixel_by_superpixel(hide_color):
-    segments = superpixels(IMAGE)
-    game = MaskedModel(Places(), IMAGE, segments, hide_color)
-    kept = ROWS.integers(0, 2, (7, game.n))
-    for row, got in zip(kept, game.pictures(kept), strict=True):
+def test_images_are_those_made_superpixel_by_superpixel(hide_color):
+    model = masked(hide_color)
+    coalitions = RNG.integers(0, 2, (7, model.n))
+    for row, image in zip(coalitions, model.images(coalitions), strict=True):
         expected = IMAGE.copy()
         for superpixel in np.flatnonzero(row == 0):
-            expected[segments == superpixel] = game.hidden[segments == superpixel]
-        np.testing.assert_array_equal(got, expected)
-    np.testing.assert_array_equal(
-        game.pictures(np.stack([np.zeros(game.n), np.ones(game.n)])), [game.hidden, IMAGE]
-    )
+            where = model.segments == superpixel
+            expected[where] = model.hidden[where]
+        np.testing.assert_array_equal(image, expected)
+    none_and_all = np.stack([np.zeros(model.n), np.ones(model.n)])
+    np.testing.assert_array_equal(model.images(none_and_all), [model.hidden, IMAGE])
 
 
-def test_what_hides_a_superpixel():
+def test_baselines():
     image = np.zeros((40, 40, 3), np.uint8)
     image[:, 20:] = (10, 20, 31)
     segments = np.zeros((40, 40), int)
     segments[20:] = 1
     image[20:] += 100
     hidden = {
-        color: MaskedModel(Places(), image, segments, color).hidden for color in ((1, 2, 3), None, "blur")
+        color: masked(color, image=image, segments=segments).hidden
+        for color in ((1, 2, 3), "red", None, "blur")
     }
-    assert (hidden[1, 2, 3] == (1, 2, 3)).all()
-    # Cut off, not rounded, as by the package.
-    np.testing.assert_array_equal(hidden[None][[0, -1], 0], [[5, 10, 15], [105, 110, 115]])
+    assert (hidden[1, 2, 3] == (1, 2, 3)).all() and (hidden["red"] == (255, 0, 0)).all()
+    # Truncated, not rounded, as by the package.
     assert (hidden[None][:20] == [5, 10, 15]).all() and (hidden[None][20:] == [105, 110, 115]).all()
     np.testing.assert_array_equal(hidden["blur"], blurred(image))
 
 
-def test_the_blurred_picture_is_a_gaussians():
-    expected = np.stack(
-        [gaussian_filter(IMAGE[..., c].astype(float), 10, mode="nearest") for c in range(3)],
-        axis=-1,
-    )
+def test_the_blurred_image_is_a_gaussians():
+    channels = np.moveaxis(IMAGE.astype(float), -1, 0)
+    expected = np.stack([gaussian_filter(c, 10, mode="nearest") for c in channels], axis=-1)
     assert blurred(IMAGE).dtype == np.uint8
     np.testing.assert_allclose(blurred(IMAGE), expected, atol=0.6)
-    flat = np.full((40, 40, 3), 77, np.uint8)
-    np.testing.assert_array_equal(blurred(flat), flat)
 
 
-def test_coalitions_are_answered_in_their_order_and_a_chunk_at_a_time():
-    model, drawn = Places(), []
-
-    class Watched(MaskedModel):
-        def pictures(self, kept):
-            drawn.append(len(kept))
-            return super().pictures(kept)
-
-    game = Watched(Asked(model, [2, 0]), IMAGE, superpixels(IMAGE), None)
-    kept = ROWS.integers(0, 2, (CHUNK + 30, game.n))
-    seen = []
-    answers = game(kept, lambda chunks: (seen.append(chunk) or chunk for chunk in chunks))
-    assert drawn == [CHUNK, 30] and len(seen) == 2 and model.calls == CHUNK + 30
-    np.testing.assert_allclose(
-        answers[[0, -1]], Places()(game.pictures(kept[[0, -1]]))[:, [2, 0]], atol=1e-12
-    )
-    value = game.value(kept)
-    assert model.calls == CHUNK + 30 and value.dtype == np.float64 and value.shape == (CHUNK + 30,)
-    np.testing.assert_array_equal(value, answers[:, 0])
+def test_scores_come_in_the_order_of_coalitions_and_a_chunk_at_a_time():
+    model, chunks = Places(), []
+    sampled = masked(None, [2, 0], model=model)
+    coalitions = RNG.integers(0, 2, (CHUNK + 30, sampled.n))
+    scores = sampled(coalitions, lambda rows: (chunks.append(len(row)) or row for row in rows))
+    assert chunks == [CHUNK, 30] and model.calls == CHUNK + 30
+    assert scores.dtype == np.float64 and sampled.classes == [2, 0]
+    np.testing.assert_array_equal(scores, Places()(sampled.images(coalitions))[:, [2, 0]])
+    np.testing.assert_array_equal(sampled.value(coalitions), scores[:, 0])
 
 
 @pytest.mark.parametrize(
-    "segments, message",
+    "changed, message",
     [
-        (np.zeros((3, 3), int), r"picture's shape \(64, 80\), got \(3, 3\)"),
-        (superpixels(IMAGE) + 1, "numbered from 0 without a gap, got 19 of them from 1 to 19"),
-        (superpixels(IMAGE) * 2, "numbered from 0 without a gap, got 19 of them from 0 to 36"),
+        ({"segments": np.zeros((3, 3), int)}, r"image's shape \(64, 80\), got \(3, 3\)"),
+        ({"segments": superpixels(IMAGE) + 1}, "without a gap, got 19 of int64 from 1 to 19"),
+        ({"segments": superpixels(IMAGE) * 2}, "without a gap, got 19 of int64 from 0 to 36"),
+        ({"segments": superpixels(IMAGE) * 1.0}, "integers from 0 .* of float64"),
+        ({"image": IMAGE / 255}, "uint8, got .* of float64"),
+        ({"image": IMAGE[..., 0]}, r"uint8, got \(64, 80\) of uint8"),
+        ({"image": IMAGE[..., [0, 1, 2, 2]]}, r"uint8, got \(64, 80, 4\)"),
+        ({"image": IMAGE.transpose(2, 0, 1)}, r"\(3, 64, 80\) .*channels come first"),
+        ({"image": IMAGE[:0]}, r"uint8, got \(0, 80, 3\)"),
+        ({"hide_color": "blurry"}, "hide_color must be .*got 'blurry'"),
+        ({"hide_color": (0, 0, 300)}, r"hide_color must be .*got \(0, 0, 300\)"),
+        ({"classes": 1}, "classes must be a sequence of labels, got 1"),
+        ({"classes": []}, r"classes must be a sequence of labels, got \[\]"),
+        ({"classes": [True]}, "label must be an integer, got True"),
     ],
 )
-def test_superpixels_that_are_none(segments, message):
-    with pytest.raises(ValueError, match=message):
-        MaskedModel(Places(), IMAGE, segments, None)
+def test_bad_arguments_are_named(changed, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        masked(**changed)
+    if "image" in changed:
+        with pytest.raises(ValueError, match=message):
+            superpixels(changed["image"])
 
 
-@pytest.mark.parametrize(
-    "image, got",
-    [
-        (IMAGE / 255, "of float64"),
-        (IMAGE[..., 0], r"\(64, 80\) of uint8"),
-        (IMAGE[..., [0, 1, 2, 2]], r"80, 4\)"),
-    ],
-)
-def test_a_picture_that_is_none(image, got):
-    for use in (superpixels, lambda image: MaskedModel(Places(), image, superpixels(IMAGE), None)):
-        with pytest.raises(ValueError, match=f"image must be .* uint8, got .*{got}"):
-            use(image)
+@pytest.mark.parametrize("shape", [(5, 20), (5, 18), (19,)])
+def test_coalitions_of_another_width_are_refused(shape):
+    with pytest.raises(ValueError, match=r"coalitions must be of shape \(n, 19\)"):
+        masked()(np.ones(shape, int))
