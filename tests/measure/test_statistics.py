@@ -74,7 +74,7 @@ def test_disagreement_is_kendalls_tau():
     table = hand_made(methods=("a", "b", "c", "d"))
     table["faithfulness"] = table["method"].map({"a": 1, "b": 0, "c": 2, "d": 3})
     found = statistics.disagreement(table).set_index("metric")
-    # In MEASUREMENTS' order. Insertion and faithfulness order five of six pairs in the same way.
+    # In MEASUREMENTS' order. Insertion and faithfulness agree on five of six pairs.
     assert found.columns.tolist() == found.index.tolist()
     expected = [[1, -1, -4 / 6], [-1, 1, 4 / 6], [-4 / 6, 4 / 6, 1]]
     np.testing.assert_allclose(found.iloc[:3, :3], expected)
@@ -168,7 +168,7 @@ def test_rank_settings_by_the_mean_over_measurements():
     got = rank_settings(table)
     assert list(got.columns) == ["setting", "mean_rank", "low", "high"]
     assert got.setting.tolist() == list("dcba") and got.mean_rank.tolist() == [1, 2, 3, 4]
-    # One that is best by three measurements for elephants only is not significantly better.
+    # One that is best by three measurements for elephants only: not significant.
     best = (table.setting == "c") & (table["class"] == "E")
     table.loc[best, ["iou", "insertion", "r2_fresh"]] = 9
     got = rank_settings(table).set_index("setting")
