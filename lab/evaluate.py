@@ -1,11 +1,10 @@
-"""``python -m lab.evaluate``: explain the images of a folder, measure the explanations."""
+"""``python -m lab.evaluate FOLDER``: explain images, measure the explanations."""
 
 import argparse
 import math
 import os
 import sys
 import tempfile
-import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -14,15 +13,13 @@ from filelock import Timeout
 
 from lab.explain.names import METHOD_NAMES
 from lab.files import lock, write_whole
-from lab.images import SUFFIXES
+from lab.images import SUFFIXES, UNREADABLE
 from lab.networks.classes import class_index, class_name
 from lab.runner import MODELS, Task, image_digest, network, run, say
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
 ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\\"): r"\\"}
 UNLIKELY = 0.01  # a class less probable than that is not what the network sees
-# Image files that are not read; they are counted, so that nobody takes them for measured.
-UNREAD = ".heic .heif .jxl .jp2 .psd .svg .dng .cr2 .cr3 .nef .arw .raw .eps".split()
 
 
 def find_images(folder):
@@ -31,16 +28,13 @@ def find_images(folder):
     A sub-folder with masks of classes itself, such as ``data/evaluation``, is a set of
     images of its own and left out.
 
-    Parameters
-    ----------
-    folder : path-like
-
     Returns
     -------
     images : dict of str to pathlib.Path
         By their path in `folder`, sorted, with forward slashes.
     unread : dict of str to int
-        How many files of other image formats there are, by suffix.
+        The number of image files in other formats, by suffix, and of "folders" that
+        cannot be opened.
 
     Raises
     ------
@@ -50,8 +44,8 @@ def find_images(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
-    images, unread, seen = {}, Counter(), set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    images, unread, seen, closed = {}, Counter(), set(), []
+    for parent, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:  # a link that leads back up would never end
             folders.clear()
@@ -67,8 +61,11 @@ def find_images(folder):
         for path in (Path(parent, name) for name in files if not name.startswith(".")):
             if path.suffix.lower() in SUFFIXES:
                 images[path.relative_to(folder).as_posix()] = path
-            elif path.suffix.lower() in UNREAD:
+            elif path.suffix.lower() in UNREADABLE:
                 unread[path.suffix.lower()] += 1
+    for error in closed:
+        say(f"skipped {error.filename}: {error.strerror}")
+        unread["folders"] += 1
     if not images:
         others = f", and not {', '.join(unread)}" if unread else ""
         raise ValueError(f"no image in {folder}; expected {', '.join(SUFFIXES)}{others}")
@@ -76,36 +73,22 @@ def find_images(folder):
 
 
 def escaped(name):
-    r"""A file name without control characters, and as valid UTF-8.
+    r"""A file name as a field of a CSV file in UTF-8.
 
-    They and bytes outside UTF-8 are escaped, as ``\x0d`` and ``\udcff``, and a backslash is
-    doubled.
+    Control characters and other bytes than UTF-8 are escaped, such as ``\x0d`` and
+    ``\udcff``, and a backslash is doubled.
     """
     return name.translate(ESCAPES).encode(errors="backslashreplace").decode()
 
 
 def earlier_rows(out, identity, methods, digests):
-    """The rows that an earlier run with the same arguments wrote, by image.
-
-    Parameters
-    ----------
-    out : pathlib.Path
-        The file of results. It may be missing or empty.
-    identity : dict
-        Values that each row must have.
-    methods : sequence of str
-        The methods that each image must have a row of.
-    digests : dict of str to str
-        Of the images that are there, by name.
-
-    Returns
-    -------
-    dict of str to list of dict of str to str
+    """The rows by image, as text, that an earlier run with the same arguments wrote.
 
     Raises
     ------
     ValueError
-        If the file holds anything else.
+        If the file holds anything else: other values of `identity`, other methods, or
+        images with other `digests`, which are by name.
     """
     if not out.exists() or not out.stat().st_size:
         return {}
@@ -157,9 +140,11 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
 
     Returns
     -------
-    collections.Counter
-        Images by what became of them: "finished", "skipped" (not readable) or "failed";
-        and "unlikely", finished ones whose class has a probability below `UNLIKELY`.
+    counts : dict of str to int
+        Of the images that are "finished", "skipped" (not readable) or "failed", and of
+        finished ones that are "unlikely": their class is less probable than `UNLIKELY`.
+    unread : dict of str to int
+        As `find_images` returns it.
 
     Raises
     ------
@@ -171,15 +156,13 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
     from lab.study.evaluation import GAINS_VERSION, gains_task  # takes seconds
 
     folder, out = Path(os.path.abspath(folder)), Path(os.path.realpath(out))
-    images, _ = find_images(folder)
-    labels = _labels(images.values())
+    images, unread = find_images(folder)
+    parents = dict.fromkeys(path.parent for path in images.values())
+    labels = {parent: class_index(parent.name) for parent in parents}
     for parent in (parent for parent, label in labels.items() if label is None):
-        say(
-            f"{parent.name} is no class of ImageNet: its images are explained for the predicted one"
-        )
+        say(f"{parent.name} is no class of ImageNet: there the predicted class is explained")
     # A folder of one class has its masks where the folder of all classes has them.
     root = folder if (folder / "masks").is_dir() else folder.parent
-    arguments = {"methods": methods, "budget": budget, "seed": seed}
     black_box = network(model)
     identity = {"network": black_box.name, "stands_in_for": black_box.stands_in_for}
     identity |= {"weights": black_box.fingerprint, "budget": budget, "seed": seed}
@@ -187,20 +170,14 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
     for name, path in images.items():
         try:
             digest = image_digest(path, root)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             say(f"skipped {path}: {error}")
             counts["skipped"] += 1
             continue
         label = labels[path.parent]
-        task = Task(
-            "evaluate",
-            gains_task,
-            model,
-            path,
-            {"label": label} | arguments,
-            budget * len(methods),
-            GAINS_VERSION,
-        )
+        of = {"label": label, "methods": methods, "budget": budget, "seed": seed}
+        calls = budget * len(methods)
+        task = Task("evaluate", gains_task, model, path, of, calls, GAINS_VERSION)
         key = task.key(black_box.fingerprint, digest)
         tasks[key] = task
         names.setdefault(key, []).append(escaped(name))  # copies of an image are one task
@@ -223,13 +200,7 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
             every = [row for _, some in sorted((earlier | rows).items()) for row in some]
             table = pd.DataFrame(every, dtype=object)
             write_whole(out, table.to_csv(index=False, lineterminator="\n").encode())
-    return counts
-
-
-def _labels(paths):
-    """The class of each folder that holds images, None where its name is no class."""
-    parents = dict.fromkeys(path.parent for path in paths)
-    return {parent: class_index(parent.name) for parent in parents}
+    return counts, unread
 
 
 def _arranged(row):
@@ -243,41 +214,28 @@ def _arranged(row):
 
 
 def main(arguments=None):
-    """Run the command line: print how many images there are results of.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-        By default those of the process.
-
-    Raises
-    ------
-    SystemExit
-        With the reason in one line, if there is no result, or the work was stopped.
-    """
+    """Run the command line: print how many images there are results of, or why none."""
     options = _options(arguments)
     try:
-        unread = _check(options)
+        _check(options)
         with lock(options.out):
-            counts = evaluate(**vars(options))
+            counts, unread = evaluate(**vars(options))
     except KeyboardInterrupt:
-        sys.exit(f"Stopped. {options.out} holds what is finished: the same command goes on.")
+        sys.exit("Stopped. What is finished is saved, and the same command goes on.")
     except Timeout:
         sys.exit(f"Stopped: another python -m lab.evaluate is writing {options.out}")
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         sys.exit(f"Stopped: {error}")
-    summary = f"{counts['finished']} finished, {counts['skipped']} skipped that could not be read, "
-    summary += f"{counts['failed']} failed"
+    summary = f"{counts['finished']} finished, {counts['skipped']} skipped that could not be read"
+    summary += f", {counts['failed']} failed"
     if unread:
-        kinds = ", ".join(f"{number} {suffix}" for suffix, number in sorted(unread.items()))
-        summary += f"; image files of formats that are not read: {kinds}"
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(unread.items()))
+        summary += f"; not read: {kinds}"
     if not counts["finished"]:
         sys.exit(f"No image could be measured: {summary}")
     if counts["unlikely"]:
-        summary += (
-            f"; {counts['unlikely']} explained for a class that the network gives a probability "
-            f"below {UNLIKELY}: such maps explain nothing"
-        )
+        summary += f"; {counts['unlikely']} explained for a class with a probability below "
+        summary += f"{UNLIKELY}: such maps explain nothing"
     print(f"{options.out}: {summary}".encode(errors="backslashreplace").decode())
 
 
@@ -301,9 +259,7 @@ def _options(arguments):
 
 
 def _check(options):
-    """Refuse what cannot work before a process is started; return what is not read."""
-    images, unread = find_images(options.folder)
-    _labels(images.values())
+    """Refuse what cannot work."""
     for name, least, most in (("budget", 1, math.inf), ("seed", 0, 2**32 - 1)):
         if not least <= getattr(options, name) <= most:
             value = getattr(options, name)
@@ -319,7 +275,6 @@ def _check(options):
     for method in options.methods:
         if method not in METHOD_NAMES:
             raise ValueError(f"--methods must be of {', '.join(METHOD_NAMES)}, got {method!r}")
-    return unread
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def replacing(folder):
 
 
 def restore(folder):
-    """Undo what a killed process left of `replacing`; call it before reading the folder."""
+    """Undo what a killed process left of `replacing`, before the folder is read."""
     folder, new, old = _places(folder)
     if old.is_dir() and not folder.exists():  # killed between the two renames
         os.rename(old, folder)

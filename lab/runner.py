@@ -13,6 +13,7 @@ import importlib.metadata
 import io
 import json
 import logging
+import os
 import platform
 import signal
 import sys
@@ -34,7 +35,7 @@ from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
 from lab.files import ROOT, pack, write_whole
-from lab.images import load_image, load_mask
+from lab.images import find_mask, load_image, load_mask
 
 MODELS = {
     "xception": "load_or_stand_in",
@@ -64,15 +65,13 @@ class Task(NamedTuple):
     Attributes
     ----------
     table : str
-        The table of its rows.
     function : callable
-        Of a module: ``function(network, image, mask, **arguments)`` returns rows (list
-        of dict, at least one) and arrays (dict of str to array). `image` is a uint8 array
-        in the network's input size, `mask` a bool array, None if it has none.
+        Of a module: ``function(network, image, mask, **arguments)`` returns rows (at
+        least one, list of dict) and arrays (dict of str to array). `image` is a uint8
+        array in the network's input size, `mask` a bool array or None.
     network : str or None
         A key of `MODELS`; None where no network is called, and then there is no image.
     image : pathlib.Path or None
-        Its mask is found as `lab.images.load_mask` does.
     arguments : dict
         Values that JSON can hold.
     calls : int
@@ -100,7 +99,7 @@ class Task(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Rows and arrays of a finished task, and its date, runtime and package versions."""
+    """Rows and arrays of a finished task; its date, runtime and package versions."""
 
     rows: list
     arrays: dict
@@ -108,18 +107,15 @@ class Result(NamedTuple):
 
 
 def image_digest(path, root=None):
-    """Digest of the files of an image and its mask: 16 hexadecimal digits.
+    """Digest of the files of an image and its mask; `root` is that of `find_mask`.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-    root : pathlib.Path, optional
-        As in `lab.images.load_mask`.
+    Raises
+    ------
+    OSError, ValueError
+        If a file is not a regular one, or cannot be read, or the image has two masks.
     """
-    root = path.parent.parent if root is None else root
-    mask = root / "masks" / path.relative_to(root).with_suffix(".png")
     digest = hashlib.sha256()
-    for file in [path, mask] if mask.exists() else [path]:
+    for file in filter(None, (path, find_mask(path, root))):
         if not file.is_file():  # a named pipe, for one, has no end
             raise OSError(f"{file} is not a regular file")
         digest.update(file.read_bytes())
@@ -147,24 +143,14 @@ def _save(key, result):
 
 @functools.cache
 def network(model):
-    """A network of this process, loaded once.
-
-    Parameters
-    ----------
-    model : str
-        A key of `MODELS`.
-
-    Returns
-    -------
-    lab.networks.blackbox.BlackBox
-    """
+    """The `lab.networks.blackbox.BlackBox` of a key of `MODELS`, loaded once."""
     from lab.networks import loading  # a task without a network needs none of it
 
     return getattr(loading, MODELS[model])(model)
 
 
 class _Reporting:
-    """A worker's network, which reports its calls, so that the progress bar moves."""
+    """A worker's network that reports its calls, so that the progress bar moves."""
 
     def __init__(self, network, key):
         self._network, self._key = network, key
@@ -208,8 +194,8 @@ def _perform(key, task, fingerprint, image, mask):
 def run(tasks, scheduler=None, root=None):
     """Finish tasks, those with the most calls first, and save their results.
 
-    No more tasks are handed over than there are threads, so memory holds few images. When
-    a worker ends, its task is tried again.
+    No more tasks are handed over than there are threads, so memory holds few images. A
+    task whose worker ends is tried again.
 
     Parameters
     ----------
@@ -218,7 +204,7 @@ def run(tasks, scheduler=None, root=None):
     scheduler : str, optional
         Address of a Dask cluster. By default each core of this machine gets a process.
     root : pathlib.Path, optional
-        As in `lab.images.load_mask`.
+        As in `lab.images.find_mask`.
 
     Yields
     ------
@@ -244,6 +230,7 @@ def run(tasks, scheduler=None, root=None):
             missing[key] = task
     if missing:
         with _cluster(scheduler, len(missing)) as client:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
             try:
                 yield from _run(missing, client, root)
             except CommClosedError:
@@ -254,7 +241,7 @@ def run(tasks, scheduler=None, root=None):
 
 
 def _run(tasks, client, root):
-    waiting = sorted(tasks, key=lambda key: tasks[key].calls)
+    waiting = sorted(reversed(tasks), key=lambda key: tasks[key].calls)  # the last one first
     running, seen, futures = {}, Counter(), as_completed()
 
     def move(event):
@@ -294,8 +281,9 @@ def _run(tasks, client, root):
                 say(f"failed {tasks[key]}: {reason}")
                 yield key, "failed", None
             else:
-                _save(key, future.result())
-                yield key, "finished", future.result()
+                result = future.result()
+                _save(key, result)
+                yield key, "finished", result
 
 
 def _inputs(task, root):
@@ -326,25 +314,16 @@ def say(line):
 _say_once = functools.cache(say)
 
 
-async def _greet(scheduler):
-    arguments = Security().get_connection_args("client")
-    comm = await connect(scheduler, timeout=SCHEDULER_PATIENCE, **arguments)
-    await comm.close()
-
-
 @contextlib.contextmanager
 def _cluster(scheduler, n_tasks):
-    """A client of the cluster at an address, or of processes of this machine.
-
-    SIGTERM then ends the command as Ctrl-C does.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """A client of the cluster at an address, or of processes of this machine."""
     for name in ("distributed", "distributed.client"):  # the lab prints what matters itself
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         variables = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
-        # The processes inherit that Ctrl-C is ignored: it is for this one.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # The processes inherit that Ctrl-C is blocked: it is for this one, a bit later.
+        if os.name == "posix":
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         local = LocalCluster(
             n_workers=max(1, min(CPU_COUNT, MEMORY_LIMIT // MEMORY, n_tasks)),
             threads_per_worker=1,
@@ -354,13 +333,15 @@ def _cluster(scheduler, n_tasks):
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
         )
-        signal.signal(signal.SIGINT, handler)
+        if os.name == "posix":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         with local, Client(local) as client:
             yield client
         return
     try:
-        # Before there is a client, which waits for ever for an answer of another service.
-        asyncio.run(_greet(scheduler))
+        # A client itself would wait for ever where another service listens.
+        options = Security().get_connection_args("client")
+        asyncio.run(connect(scheduler, timeout=SCHEDULER_PATIENCE, **options)).abort()
     except Exception as error:
         raise ConnectionError(f"there is no Dask scheduler at {scheduler}: {error}") from None
     with Client(scheduler, timeout=SCHEDULER_PATIENCE) as client:

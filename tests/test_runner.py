@@ -9,10 +9,10 @@ import time
 import dask
 import numpy as np
 import pytest
+from counting import Counting
 from dask.distributed import LocalCluster
 from PIL import Image
 
-from counting import Counting
 from lab import runner
 from lab.files import ROOT
 from lab.runner import OtherNetwork, Result, Task, image_digest, run

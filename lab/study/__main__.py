@@ -20,21 +20,12 @@ STUDIES = "lime", "rise", "evaluation", "verdict"
 
 
 def images_of(profile):
-    """The images that a profile measures.
-
-    Parameters
-    ----------
-    profile : lab.study.profile.Profile
-
-    Returns
-    -------
-    dict of str to list of pathlib.Path
-        By kind.
+    """The paths of the images that a profile measures, by kind.
 
     Raises
     ------
     ValueError
-        If one of them, or its mask, cannot be read.
+        If an image or its mask cannot be read.
     """
     numbers = {"African_elephant": profile.elephants, "black_bear": profile.bears}
     images = {kind: list_images(kind)[:number] for kind, number in numbers.items()}
@@ -56,7 +47,7 @@ def study(names, profile, scheduler=None, at_least=False):
         Address of a Dask cluster. By default this machine's cores do the work.
     at_least : bool, optional
         Whether results of a larger profile are brought up to date at that profile. By
-        default they are an error, since fewer results would replace them.
+        default they are an error, as fewer would replace them.
 
     Returns
     -------
@@ -72,9 +63,10 @@ def study(names, profile, scheduler=None, at_least=False):
     """
     modules = {name: importlib.import_module(f"lab.study.{name}") for name in names}
     folder = results_folder(profile)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with lock(folder):
         restore(folder)
+        folder.mkdir(exist_ok=True)
         old = Results(folder)
         needed = [table for module in modules.values() for table in getattr(module, "NEEDS", ())]
         for table in needed:
@@ -108,7 +100,7 @@ def study(names, profile, scheduler=None, at_least=False):
 
 
 def _no_fewer(profile, results, names, at_least):
-    """The profile to measure: never fewer results of the same networks than there are."""
+    """The profile to measure: results of the same networks must not become fewer."""
     for name in names:
         try:
             facts = dict(results.text(f"{name}_provenance").itertuples(index=False))
@@ -211,18 +203,7 @@ def _provenance(profile, plan):
 
 
 def main(arguments=None):
-    """Run the command line: print what was measured and written.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-        By default those of the process.
-
-    Raises
-    ------
-    SystemExit
-        With the reason in one line, if the results are not complete.
-    """
+    """Run the command line: print what was measured and written, or why not."""
     parser = argparse.ArgumentParser(
         prog="python -m lab.study",
         description="Measure what the results in report/results lack. The environment variable "
@@ -239,7 +220,7 @@ def main(arguments=None):
             names, profile, options.scheduler, at_least="LAB_PROFILE" not in os.environ
         )
     except KeyboardInterrupt:
-        sys.exit("Stopped. Finished work is saved: the same command goes on.")
+        sys.exit("Stopped. What is finished is saved, and the same command goes on.")
     except Timeout:
         sys.exit("Stopped: another python -m lab.study is measuring. Wait until it has ended")
     except (OSError, ValueError, RuntimeError, ImportError) as error:

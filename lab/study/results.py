@@ -20,30 +20,12 @@ class MissingResult(FileNotFoundError):
 
 
 def results_folder(profile):
-    """The folder of a profile's results: ``report/results``, or under ``report/quick``.
-
-    Parameters
-    ----------
-    profile : lab.study.profile.Profile
-
-    Returns
-    -------
-    pathlib.Path
-    """
+    """``report/results``, or ``report/quick/results`` for the quick profile."""
     return _report(profile) / "results"
 
 
 def figures_folder(profile):
-    """The folder of a profile's figures: ``report/figures``, or under ``report/quick``.
-
-    Parameters
-    ----------
-    profile : lab.study.profile.Profile
-
-    Returns
-    -------
-    pathlib.Path
-    """
+    """``report/figures``, or ``report/quick/figures`` for the quick profile."""
     return _report(profile) / "figures"
 
 
@@ -81,16 +63,7 @@ class Results:
         self._archives = {}
 
     def table(self, name):
-        """A table, with every number as it was measured.
-
-        Parameters
-        ----------
-        name : str
-            Of its file, without ``.csv``.
-
-        Returns
-        -------
-        pandas.DataFrame
+        """The table of ``name.csv``, with every number as it was measured.
 
         Raises
         ------
@@ -114,17 +87,7 @@ class Results:
         return pd.read_csv(self._existing(f"{name}.csv"), dtype=str, keep_default_na=False)
 
     def array(self, table, key, name):
-        """An array of a task, which has an entry for each of the task's rows.
-
-        Parameters
-        ----------
-        table, key, name : str
-            The task's table and key, and the array's name. The row's column "place" is its
-            index in the array.
-
-        Returns
-        -------
-        numpy.ndarray
+        """An array of the task that has a key; a row's "place" is its index in it.
 
         Raises
         ------
@@ -162,16 +125,9 @@ class Results:
 
 
 def write_table(folder, name, rows, arrays=()):
-    """Write a table and its arrays.
+    """Write a table, and its arrays by ``key/name``.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-    name : str
-    rows : list of dict
-        A column that a row lacks stays empty. Text is written as it is.
-    arrays : dict of str to array, optional
-        By ``key/name``.
+    A column that a row lacks stays empty there, and text is written as it is.
     """
     # As objects: numbers of a column that also has text or gaps keep their digits.
     table = pd.DataFrame(rows, dtype=object)

@@ -239,6 +239,14 @@ def test_what_the_results_lack_is_measured(study):
         assert study.files() == before
 
 
+def test_results_that_a_kill_left_between_two_renames_are_found_again(study):
+    study()
+    before = study.files()
+    study.forget()
+    study.folder.rename(study.folder.with_name(".results.old"))
+    assert study()[0] == [] and study.files() == before
+
+
 @pytest.fixture
 def paths(tmp_path, monkeypatch):
     """Two images, each measured with two networks."""
