@@ -1,34 +1,26 @@
 """RISE: which pixels matter to a black box, from randomly masked inputs.
 
-For an input I, a model f that scores one class, and N random masks M_i of expected value p, the
-saliency of a pixel x is ``S(x) = E[f(I * M) | M(x) = 1]``, estimated in four steps [1]_:
+For an input I, a model f that scores one class, and N random masks M_i with values in
+[0, 1] and expected value p, the saliency of a pixel x is [1]_
 
-1. masks: `generate_masks`, made of `random_grids` and `upscale`;
-2. perturbed inputs, ``I * M_i``: `perturb`;
-3. local explanations, ``f(I * M_i) M_i``: `local_explanations`;
-4. the map, ``1 / (N p) * sum_i f(I * M_i) M_i``: `average`.
+    ``S(x) = E[f(I * M) | M(x) = 1]``, estimated by ``1/(N p) sum_i f(I * M_i) M_i(x)``.
 
-`Rise` takes them a batch at a time, or estimates the same map by a regression from fewer masks.
+- `rise_map` is this equation as a loop, one mask at a time.
+- `Rise` is the explainer to use: batches, several classes, standard errors and, by
+  default, a regression that needs fewer model calls for the same map.
+- `generate_masks`, `perturb`, `local_explanations` and `average` are its steps.
+
+A wrong argument raises a ValueError before the model is called. To use this file, copy
+it; it needs Python 3.10 and NumPy 2.
 
 References
 ----------
-.. [1] V. Petsiuk, A. Das, K. Saenko, "RISE: Randomized Input Sampling for Explanation of
-   Black-box Models", BMVC 2018. https://arxiv.org/abs/1806.07421
-
-Examples
---------
-The four steps by hand, for a model that sees only the left half of a picture:
-
->>> import numpy as np
->>> def left_half(pictures):
-...     return pictures[:, :, :8].mean(axis=(1, 2))
->>> picture = np.ones((16, 16, 1))
->>> masks = generate_masks(0, 500, picture.shape, grid_size=4)
->>> scores = left_half(perturb(picture, masks))
->>> saliency = average(local_explanations(scores, masks).sum(axis=0), 500)
->>> bool(saliency[:, :4].mean() > saliency[:, -4:].mean())
-True
+.. [1] V. Petsiuk, A. Das, K. Saenko, "RISE: Randomized Input Sampling for Explanation
+   of Black-box Models", BMVC 2018. https://arxiv.org/abs/1806.07421
 """
+
+# SPDX-License-Identifier: MIT
+# From a lab on LIME and RISE that tests it and packages it as "rise-explainer".
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -41,22 +33,38 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-__all__ = [
-    "Explanation",
-    "Rise",
-    "average",
-    "class_scores",
-    "generate_masks",
-    "local_explanations",
-    "model_outputs",
-    "nested_occlusion",
-    "perturb",
-    "random_grids",
-    "upscale",
-]
+__version__ = "1.0.0"
 
 
-# 1. The paper: S(x) = 1 / (N p) * sum_i f(I * M_i) M_i(x).
+# 1. The equation.
+
+
+def rise_map(
+    model, x, label, nb_samples, grid_size=7, preservation_probability=0.5, mask_value=0, seed=0
+):
+    """The paper's equation as a loop, ``S(x) = 1/(N p) sum_i f(I * M_i) M_i(x)``.
+
+    Parameters
+    ----------
+    model, x, nb_samples, grid_size, preservation_probability, mask_value, seed
+        As in `Rise` and its `estimate`; the model gets one input a call.
+    label : int
+        Index of the class to explain in the model's outputs.
+
+    Returns
+    -------
+    array of float64, (H, W), (T, W) or (W,)
+        ``Rise(model, estimator="average", ...).explain_classes(x, label)[0]``.
+    """
+    classes, total, p = _classes(label), 0, preservation_probability
+    for i in range(_integer("nb_samples", nb_samples, 1)):
+        mask = generate_masks(i, i + 1, np.shape(x), grid_size, p, seed)
+        outputs = model_outputs(model, perturb(x, mask, mask_value))
+        total = total + _columns(outputs, classes)[0, 0] * mask[0]
+    return total / (nb_samples * p)
+
+
+# 2. Masks, and the other steps.
 
 
 def generate_masks(
@@ -73,73 +81,43 @@ def generate_masks(
     grid_size, preservation_probability, seed
         As in `Rise`.
     antithetic : bool
-        Draw masks in pairs, 0 and 1, 2 and 3 and so on, that share their shifts and keep opposite
-        cells: exactly so for a probability of 1/2, else as far as the probability allows.
+        Draw masks in pairs, 0 and 1, 2 and 3 and so on, that share their shifts and
+        preserve opposite cells: exactly so for a probability of 1/2, else as far as the
+        probability allows.
 
     Returns
     -------
-    array of float32, (stop - start, H, W), (stop - start, T, W) or (stop - start, W)
-        Masks in [0, 1], of expected value `preservation_probability`.
+    array of float32, (n, H, W), (n, T, W) or (n, W) with n = stop - start
+        Masks in [0, 1] with expected value `preservation_probability`.
     """
-    return upscale(
-        *random_grids(start, stop, shape, grid_size, preservation_probability, seed, antithetic),
-        shape,
-    )
+    p = preservation_probability
+    return _upscale(*_random_grids(start, stop, shape, grid_size, p, seed, antithetic), shape)
 
 
-def random_grids(
-    start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0, antithetic=False
-):
-    """Draw the low-resolution grids of masks, and where each mask is cropped.
-
-    Parameters
-    ----------
-    start, stop, shape, grid_size, preservation_probability, seed, antithetic
-        As in `generate_masks`.
-
-    Returns
-    -------
-    grids : array of bool, (stop - start, h, w), (stop - start, t, W) or (stop - start, W)
-        True where a cell is kept.
-    shifts : array of int, (stop - start, 2), (stop - start, 1) or (stop - start, 0)
-        Rows and columns (time steps; nothing for tabular rows) cut off before the crop, less
-        than one cell.
-    """
-    grid = _grid_shape(shape, grid_size)
-    cells = [len(crops) for crops in _crops(shape, grid)]
-    draws = prod(grid) + len(cells)
+def _random_grids(start, stop, shape, grid_size, p, seed=0, antithetic=False):
+    """Low-resolution grids, and the pixels to cut off before a crop along each axis."""
+    start = _integer("start", start, 0)
+    stop = _integer("stop", stop, start)
+    grid = _grid_shape(shape, _grid_size(grid_size))
+    steps = [len(crops) for crops in _crops(shape, grid)]
+    draws = prod(grid) + len(steps)
     first, last = (start // 2, ceil(stop / 2)) if antithetic else (start, stop)
     # One 64-bit draw per number: the generator can jump to any mask.
-    uniform = np.random.Generator(np.random.PCG64(seed).advance(first * draws)).random(
-        (last - first, draws)
-    )
+    generator = np.random.PCG64(_integer("seed", seed, 0)).advance(first * draws)
+    uniform = np.random.Generator(generator).random((last - first, draws))
     if antithetic:
         uniform = np.repeat(uniform, 2, axis=0)
-        uniform[1::2, len(cells) :] = 1 - uniform[1::2, len(cells) :]
+        uniform[1::2, len(steps) :] = 1 - uniform[1::2, len(steps) :]
         uniform = uniform[start - 2 * first :][: stop - start]
-    grids = uniform[:, len(cells) :] < preservation_probability
-    return grids.reshape(-1, *grid), (uniform[:, : len(cells)] * cells).astype(int)
+    grids = uniform[:, len(steps) :] < _between(p)
+    return grids.reshape(-1, *grid), (uniform[:, : len(steps)] * steps).astype(int)
 
 
-def upscale(grids, shifts, shape):
+def _upscale(grids, shifts, shape):
     """Upscale grids bilinearly to one cell more than the input, and crop.
 
-    Parameters
-    ----------
-    grids, shifts : arrays
-        From `random_grids`.
-    shape : tuple of int
-        Shape of one input.
-
-    Returns
-    -------
-    array of float32, (n, H, W), (n, T, W) or (n, W)
-        Masks in [0, 1].
-
-    Notes
-    -----
-    Equals ``skimage.transform.resize(grid, ((h + 1) * ceil(H / h), (w + 1) * ceil(W / w)),
-    order=1, anti_aliasing=False)[dy:dy + H, dx:dx + W]``, as two small matrix products.
+    Equals ``skimage.transform.resize(grid, ((h + 1) * ceil(H / h), (w + 1) *
+    ceil(W / w)), order=1, anti_aliasing=False)[dy:dy + H, dx:dx + W]``.
     """
     masks = grids.astype(np.float32)
     crops = [axis[shift] for axis, shift in zip(_crops(shape, grids.shape[1:]), shifts.T)]
@@ -152,61 +130,70 @@ def upscale(grids, shifts, shape):
 
 
 def _crops(shape, grid):
-    """For each axis to upscale, the bilinear weights at every shift, (cell, cells, length)."""
+    """For each axis to upscale, the weights at every shift, (shifts, cells, length)."""
     return [_bilinear(length, cells) for length, cells in zip(shape[: len(shape) - 1], grid)]
 
 
 @lru_cache(maxsize=16)
 def _bilinear(length, cells):
-    """Weights of `cells` grid values in `length` pixels, for each shift: (cell, cells, length)."""
     cell = -(-length // cells)
     upscaled = (cells + 1) * cell
-    # Centres of pixels in grid coordinates; beyond the outermost cells' centres the grid is mirrored.
+    # Centres of pixels in grid coordinates. Beyond the centres of the outermost cells
+    # the grid is mirrored.
     centres = np.abs((np.arange(upscaled) + 0.5) * cells / upscaled - 0.5)
     centres = np.clip(cells - 1 - np.abs(cells - 1 - centres), 0, None)
-    weights = np.maximum(1 - np.abs(centres[:, np.newaxis] - np.arange(cells)), 0).astype(
-        np.float32
-    )
-    return sliding_window_view(weights, length, axis=0)[:cell]
+    weights = np.maximum(1 - np.abs(centres[:, np.newaxis] - np.arange(cells)), 0)
+    return sliding_window_view(weights.astype(np.float32), length, axis=0)[:cell]
 
 
 def perturb(x, masks, mask_value=0.0):
-    """Blend an input with what masked pixels are replaced with.
+    """Blend an input with the values that replace masked ones.
 
     Parameters
     ----------
     x : array, (H, W, C), (T, W) or (W,)
         One input.
     masks : array, (n, H, W), (n, T, W) or (n, W)
-        Masks in [0, 1]; 1 keeps the input.
+        Masks in [0, 1]; the input is preserved where they are 1.
     mask_value : float or array
         As in `Rise`.
 
     Returns
     -------
-    array of float32, (n, H, W, C), (n, T, W) or (n, W)
-        ``x * mask + mask_value * (1 - mask)``, within the values of `x` and `mask_value`.
+    array, (n, H, W, C), (n, T, W) or (n, W)
+        ``x * mask + mask_value * (1 - mask)``, within the values of `x` and
+        `mask_value`. It is float64 if `x` is float64 or holds integers that are too
+        large for float32, else float32.
     """
-    x, mask_value = np.asarray(x, np.float32), np.asarray(mask_value, np.float32)
-    kept = x - mask_value
-    if x.ndim == 3:
-        perturbed = np.empty((len(masks), *x.shape), np.float32)
-        # Picture by picture, which fits a processor's cache, and with the channels, on which NumPy is slow, first.
-        for mask, channels in zip(masks, np.moveaxis(perturbed, -1, 1)):
-            np.multiply(mask, np.moveaxis(kept, -1, 0), out=channels)
-    else:
-        perturbed = masks * kept
-    if mask_value.any():
-        perturbed += mask_value
-        # Rounding must not carry a pixel out of the range the model was made for.
-        np.clip(
-            perturbed, min(x.min(), mask_value.min()), max(x.max(), mask_value.max()), out=perturbed
+    x, masks = _in_own_precision(_numbers("x", x)), _numbers("masks", masks)
+    mask_value = _numbers("mask_value", _numbers("mask_value", mask_value).astype(x.dtype))
+    if mask_value.shape not in ((), x.shape[-1:], x.shape):
+        raise ValueError(
+            f"mask_value must be a number or of shape {x.shape[-1:]} or {x.shape}, "
+            f"got shape {mask_value.shape}."
         )
+    if masks.shape[1:] != x.shape[:2] or masks.size and (masks.min() < 0 or masks.max() > 1):
+        raise ValueError(f"masks must be in [0, 1], of shape {x.shape[:2]}, got {masks.shape[1:]}.")
+    if x.ndim == 3:
+        preserved, perturbed = x - mask_value, np.empty((len(masks), *x.shape), x.dtype)
+        # Image by image, which fits a processor's cache, and with the channels first,
+        # as NumPy is slow along short last axes.
+        for mask, channels in zip(masks, np.moveaxis(perturbed, -1, 1)):
+            np.multiply(mask, np.moveaxis(preserved, -1, 0), out=channels)
+        if mask_value.any():
+            perturbed += mask_value
+    else:
+        # Exact where masks are 0 or 1, as a feature may be the code of a category.
+        perturbed = (masks * x + (1 - masks) * mask_value).astype(x.dtype, copy=False)
+    if mask_value.any():
+        # Rounding must not carry a value out of the range the model was made for.
+        low, high = min(x.min(), mask_value.min()), max(x.max(), mask_value.max())
+        np.clip(perturbed, low, high, out=perturbed)
     return perturbed
 
 
 def local_explanations(scores, masks):
-    """Weigh each mask with the score of the input it was laid over.
+    """Weight each mask by the score of the input that it perturbed.
 
     Parameters
     ----------
@@ -216,10 +203,13 @@ def local_explanations(scores, masks):
 
     Returns
     -------
-    array of float32, shape of `masks`
-        ``f(I * M_i) M_i``. Their mean divided by the preservation probability is the RISE map.
+    array, shape of `masks`
+        ``f(I * M_i) M_i``, in the precision of `scores`.
     """
-    return np.asarray(scores, np.float32).reshape(-1, *[1] * (masks.ndim - 1)) * masks
+    scores, masks = _numbers("scores", scores), _numbers("masks", masks)
+    if masks.shape[:1] != (scores.size,):
+        raise ValueError(f"scores must be one a mask, got {scores.size} for shape {masks.shape}.")
+    return scores.reshape(-1, *[1] * (masks.ndim - 1)) * masks
 
 
 def average(total, nb_samples, preservation_probability=0.5):
@@ -235,127 +225,96 @@ def average(total, nb_samples, preservation_probability=0.5):
     Returns
     -------
     array, shape of `total`
-        ``1 / (N p) * sum_i f(I * M_i) M_i``, the RISE map.
+        ``1/(N p) sum_i f(I * M_i) M_i``, the RISE map.
     """
-    return total / nb_samples / preservation_probability
+    n, p = _integer("nb_samples", nb_samples, 1), _between(preservation_probability)
+    return _numbers("total", total) / n / p
 
 
-class _Average:
-    """The paper's estimator, `average` of local explanations that come in batches."""
-
-    antithetic = False
-
-    def __init__(self, shape, grid_size, p):
-        self.p, self.n, self.total, self.squares = p, 0, 0, 0
-        self.points, self.tents = _lattice(shape, grid_size, per_cell=4)
-
-    def seen(self, masks):
-        return masks
-
-    def add(self, masks, scores):
-        self.n += len(masks)
-        self.total = self.total + _sum_of_local_explanations(
-            scores.T.astype(np.float32), masks
-        ).astype(np.float64)
-        # Their spread changes little from pixel to pixel: a lattice of points tells it.
-        masks = _at(self.points, masks)
-        local = [local_explanations(score, masks) for score in scores.T]
-        self.squares = self.squares + np.square(local, dtype=np.float64).sum(axis=1)
-
-    def maps(self):
-        mean = _at(self.points, self.total) / self.n
-        variance = np.maximum(self.squares / self.n - mean**2, 0) / max(self.n - 1, 1)
-        return average(self.total, self.n, self.p), _along(self.tents, np.sqrt(variance) / self.p)
-
-
-def _sum_of_local_explanations(scores, masks):
-    """``local_explanations(score, masks).sum(axis=0)`` for each of several classes, (n_classes, n), in one product.
-
-    Made in blocks that OpenBLAS leaves to one thread: after a larger product its other threads spin
-    for some 25 ms in wait of the next, on processors that the model could use.
-    """
-    flat = masks.reshape(len(masks), -1)
-    total = np.empty((len(scores), flat.shape[1]), np.float32)
-    block = max(2**18 // scores.size, 256)
-    for start in range(0, flat.shape[1], block):
-        total[:, start : start + block] = np.dot(scores, flat[:, start : start + block])
-    return total.reshape(-1, *masks.shape[1:])
-
-
-# 2. The explainer: the four steps, a batch at a time.
+# 3. The explainer: the steps, a batch at a time.
 
 # A standard error from fewer scores than this is a guess.
 _FEWEST_SAMPLES = 200
-_NONE_KNOWN = np.empty((0, 0))
-# Pixels err together, at worst all by the same amount, which then is below so many standard errors in nine of ten cases.
+# The errors of pixels are correlated, at worst all equal: then a map's error is below
+# this many standard errors in nine of ten cases.
 _NINE_IN_TEN = NormalDist().inv_cdf(0.95)
+_NONE_KNOWN = np.empty((0, 0))
 
 
 class Rise:
-    """Saliency maps by Randomized Input Sampling for Explanation [1]_.
+    """Saliency maps by Randomized Input Sampling for Explanation.
 
     Parameters
     ----------
     model : callable
-        Takes a float32 array of perturbed inputs, ``(n, H, W, C)``, ``(n, T, W)`` or ``(n, W)``,
-        returns their outputs, ``(n, n_classes)`` or ``(n,)`` for a single output. NumPy, TensorFlow
-        and PyTorch results are understood.
+        Takes perturbed inputs, ``(n, H, W, C)``, ``(n, T, W)`` or ``(n, W)``, an array
+        of its own, and returns scores, ``(n, n_classes)``, as an array of NumPy,
+        TensorFlow or PyTorch. A binary classifier with one output, ``(n,)`` or
+        ``(n, 1)``, has one class, 0, with this score: for a sigmoid, that of label 1.
     batch_size : int
         Perturbed inputs per call of `model`.
     operator : callable, optional
-        ``operator(model, inputs, targets)`` gives the score of each perturbed input, ``(n,)``;
-        by default `class_scores`, the output of the target class.
+        ``operator(model, inputs, targets)`` returns the score of each perturbed input,
+        ``(n,)``; by default the output of the target class. It is for `explain` only.
     nb_samples : int
-        Number of masks, that is of model evaluations, per explained input; at least 2 for a
-        regression.
+        Number of masks, that is of model evaluations, per explained input; at least 2
+        for a regression.
     grid_size : int or tuple of int
-        Cells of the low-resolution grid, ``(rows, columns)`` for a picture, over time for a series.
-        The features of tabular inputs are masked one by one and use no grid.
+        Cells of the low-resolution grid, ``(rows, columns)`` for an image, over time
+        for a series. Tabular rows are masked feature by feature and use no grid.
     preservation_probability : float
-        Probability in (0, 1) that a cell is kept; the expected value p of a mask.
+        Probability in (0, 1) that a cell is preserved; the expected value p of a mask.
     mask_value : float, (C,) array or array of one input's shape
-        What a masked pixel is replaced with: a number, a colour or a whole picture.
+        What replaces masked values: a number, a colour or a whole input.
     seed : int
         Mask i depends on `seed` and i alone, not on `batch_size` or `nb_samples`.
     progress : callable, optional
         Wraps the iterable of batches; `tqdm.tqdm` fits.
-    estimator : {"regression", "average"} or class
-        How the map is estimated: a regression of the scores on pairs of complementary masks,
-        or the average of [1]_ over independent masks, which needs several times as many model
-        evaluations for the same map. A class of your own: see Notes.
+    estimator : {"regression", "average"}
+        How the map is estimated: by a regression of the scores on pairs of
+        complementary masks, or by the paper's average over independent masks, which
+        needs several times as many model evaluations for the same map.
     tolerance : float, optional
-        Stop before `nb_samples` once every map's error, root mean square over the map and relative
-        to its range, is below this in nine of ten cases: once 1.645 times its `relative_error` is.
+        Stop before `nb_samples`, but never before 200, once every map's error, root
+        mean square over the map and relative to its range, is below this in nine of ten
+        cases: once 1.645 times its `relative_error` is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any model call if an argument is not as described, and after one if the
+        model has no such class or returns something else than described.
 
     Notes
     -----
-    Every explained input sees the same masks. Masks are made a batch at a time, the next while
-    the model works: memory is bounded by two batches of perturbed inputs, whatever `nb_samples`.
+    *Logits or probabilities.* Both will do: maps are in the units of the score. The
+    paper uses probabilities. If these are near 0 or 1 for all masks, use logits.
 
-    A class given as `estimator` has what the two built-in ones have:
+    *mask_value* should mean "nothing here" to the model. The default 0 is black for
+    images in [0, 255] or [0, 1], the mean for standardised inputs, and mid-grey for
+    images in [-1, 1], where black is -1. For other features take their means.
 
-    - ``antithetic``, a bool of the class: whether masks come in complementary pairs;
-    - ``estimator(shape, grid_size, p)``, called for each explained input with its shape, `grid_size`
-      and `preservation_probability`;
-    - ``seen(masks)``, called for each batch: what `add` needs of masks ``(n, H, W)``, ``(n, T, W)`` or
-      ``(n, W)``; runs in a second thread;
-    - ``add(masks, scores)``, called for each batch in turn: what `seen` returned, and the scores,
-      float64 ``(n, n_classes)``;
-    - ``maps()``: saliency and standard error, each an array of shape ``(n_classes, H, W)``,
-      ``(n_classes, T, W)`` or ``(n_classes, W)``; called at the end, and earlier to check `tolerance`.
+    *grid_size.* Cells should be as large as the parts to tell apart: 7 for images of
+    about 224 pixels, 4 or 5 for 28 to 64, 5 to 20 for a series. Finer grids need more
+    masks. Rows need several masks for each feature; with hundreds of features, explain
+    a model of groups of features instead.
 
-    References
-    ----------
-    .. [1] V. Petsiuk, A. Das, K. Saenko, "RISE: Randomized Input Sampling for Explanation of
-       Black-box Models", BMVC 2018. https://arxiv.org/abs/1806.07421
+    *Precision.* Scores and maps are float64. The model gets float64 if the inputs are
+    float64 or hold integers that are too large for float32, else float32.
+
+    *Memory.* Masks are made a batch at a time, the next while the model works. Memory
+    holds two batches and, for each mask, the scores of the explained classes. The
+    regression also needs up to 12 bytes for each mask and point of a lattice, with 4
+    points a cell of an image, 2 a cell and feature of a series, 1 a feature of a row:
+    1.6 KB a mask for 7 x 7 cells. It computes with some matrices of up to 4,096 masks
+    by the points: for thousands of points use "average".
 
     Examples
     --------
-    >>> import numpy as np
-    >>> def left_half(pictures):
-    ...     return pictures[:, :, :8].mean(axis=(1, 2))
+    >>> def left_half(images):
+    ...     return images[:, :, :8].mean(axis=(1, 2))
     >>> rise = Rise(left_half, nb_samples=500, grid_size=4)
-    >>> saliency = rise.explain(np.ones((1, 16, 16, 1)), np.ones((1, 1)))[0, ..., 0]
+    >>> saliency = rise.explain(np.ones((1, 16, 16, 1)), [0])[0, ..., 0]
     >>> bool(saliency[:, :4].mean() > saliency[:, -4:].mean())
     True
     """
@@ -374,34 +333,28 @@ class Rise:
         estimator="regression",
         tolerance=None,
     ):
-        _check_callables(model, operator=operator, progress=progress)
+        for name, function in {"model": model, "operator": operator, "progress": progress}.items():
+            if not callable(function) and (function is not None or name == "model"):
+                raise TypeError(f"{name} must be callable, got {function!r}.")
+        if not isinstance(estimator, str) or estimator not in _ESTIMATORS:
+            raise ValueError(f'estimator must be "regression" or "average", got {estimator!r}.')
         self.model = model
+        self.progress = progress or iter
+        self.nb_samples = _integer("nb_samples", nb_samples, 2 if estimator == "regression" else 1)
+        self.grid_size = _grid_size(grid_size)
+        self.preservation_probability = _between(preservation_probability)
+        self.mask_value = _numbers("mask_value", mask_value)
+        self.seed = _integer("seed", seed, 0)
+        self.estimator = estimator
+        self.tolerance = None if tolerance is None else _between(tolerance, "tolerance", np.inf)
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.operator = operator
-        self.nb_samples = _integer(
-            "nb_samples", nb_samples, 2 if _estimator(estimator).antithetic else 1
-        )
-        self.grid_size = _grid_size(grid_size)
-        self.preservation_probability = _probability(preservation_probability)
-        self.mask_value = _finite("mask_value", mask_value)
-        self.seed = _integer("seed", seed, 0)
-        self.progress = progress or iter
-        self.estimator = estimator
-        self.tolerance = _tolerance(tolerance)
 
     def __repr__(self):
-        names = (
-            "nb_samples",
-            "grid_size",
-            "preservation_probability",
-            "mask_value",
-            "seed",
-            "estimator",
-            "tolerance",
-            "batch_size",
-            "operator",
-        )
-        return f"Rise({', '.join(f'{name}={_brief_repr(getattr(self, name))}' for name in names)})"
+        values = self.mask_value.tolist() if self.mask_value.ndim < 2 else self.mask_value.shape
+        settings = vars(self) | {"mask_value": values}
+        shown = [f"{n}={v!r}" for n, v in settings.items() if n not in ("model", "progress")]
+        return f"Rise({', '.join(shown)})"
 
     def explain(self, inputs, targets):
         """Explain the target class of each input.
@@ -409,143 +362,127 @@ class Rise:
         Parameters
         ----------
         inputs : array, (N, H, W, C), (N, T, W) or (N, W)
-            Pictures, series of W features over T steps, or tabular rows, in the model's own
-            value range.
-        targets : array, (N, n_classes)
-            One-hot row of the class to explain, per input.
+            Images, series of W features over T steps, or tabular rows, in the model's
+            own value range.
+        targets : array, (N,) of int or (N, n_classes)
+            For each input the index of the class to explain, or its one-hot row. An
+            `operator` gets an array of n copies of it.
 
         Returns
         -------
-        array of float32, (N, H, W, 1), (N, T, W) or (N, W)
-            Saliency in the units of the score. Channels of a picture share one map; features of a
-            series are masked, and explained, one by one.
-
-        Raises
-        ------
-        ValueError
-            If shapes do not fit each other or values are not finite.
+        array of float64, (N, H, W, 1), (N, T, W) or (N, W)
+            Saliency in the units of the score. The channels of an image share one map;
+            the features of a series are masked, and explained, one by one.
         """
-        inputs, targets = _inputs_and_targets(inputs, targets)
-        operator = self.operator or class_scores
-
-        def score_target(target, perturbed):
-            scores = np.asarray(operator(self.model, perturbed, np.tile(target, (len(perturbed), 1))))
-            if scores.size != len(perturbed):
-                raise ValueError(
-                    f"operator must return one score for each of the {len(perturbed)} inputs, "
-                    f"got shape {scores.shape}."
-                )
-            return scores.reshape(-1, 1)
-
-        _check_shape(inputs.shape[1:], self.grid_size, self.mask_value)
-        maps = np.concatenate(
-            [
-                self._run(x, partial(score_target, target), [0]).saliency
-                for x, target in zip(inputs, targets)
-            ]
-        )
+        inputs, targets = _numbers("inputs", inputs), _numbers("targets", targets)
+        if inputs.ndim not in (2, 3, 4) or 0 in inputs.shape:
+            raise ValueError(
+                f"inputs must be (N, H, W, C), (N, T, W) or (N, W), got {inputs.shape}."
+            )
+        n, model, known = len(inputs), partial(model_outputs, self.model), _NONE_KNOWN
+        if targets.ndim not in (1, 2) or len(targets) != n:
+            raise ValueError(
+                f"targets must be {n} class indices or one-hot rows, got {targets.shape}."
+            )
+        if self.operator is not None:
+            runs = [(x, partial(self._operate, target), [0]) for x, target in zip(inputs, targets)]
+        else:
+            if targets.ndim == 2:
+                one_hot, known = targets, np.empty((0, targets.shape[1]))
+                targets = one_hot.argmax(axis=1)
+                if np.count_nonzero(one_hot) != n or (one_hot[range(n), targets] != 1).any():
+                    raise ValueError("targets must be one-hot rows: a single 1 and else 0 in each.")
+            runs = [(x, model, _classes(target)) for x, target in zip(inputs, targets)]
+        maps = np.concatenate([self._run(*run, known).saliency for run in runs])
         return maps[..., np.newaxis] if inputs.ndim == 4 else maps
+
+    def _operate(self, target, perturbed):
+        """Scores of perturbed inputs by the operator, (n, 1)."""
+        n = len(perturbed)
+        scores = self.operator(self.model, perturbed, np.repeat(target[np.newaxis], n, axis=0))
+        scores = _numbers("operator's scores", scores)
+        if scores.size != n:
+            raise ValueError(f"operator must return {n} scores, got shape {scores.shape}.")
+        return scores.reshape(n, 1).astype(np.float64)
 
     def explain_classes(self, x, classes):
         """Explain several classes of one input from the same model evaluations.
 
         Parameters
         ----------
-        x : array, (H, W, C), (T, W) or (W,)
-            One input.
-        classes : sequence of int
-            Indices into the model's outputs.
+        x, classes
+            As in `estimate`.
 
         Returns
         -------
-        array of float32, (len(classes), H, W), (len(classes), T, W) or (len(classes), W)
+        array of float64, (n_classes, H, W), (n_classes, T, W) or (n_classes, W)
             A map for each class, in the order of `classes`.
-
-        Raises
-        ------
-        ValueError
-            If the input is misshapen, a class is not one of the model's, or an `operator` was
-            given, since its scores are not per class.
         """
         return self.estimate(x, classes).saliency
 
-    def estimate(self, x, classes, outputs=None):
-        """Explain several classes of one input, and tell how sure the maps are.
+    def estimate(self, x, classes, outputs=None, keep_outputs=False):
+        """Explain several classes of one input, with standard errors.
 
         Parameters
         ----------
         x : array, (H, W, C), (T, W) or (W,)
             One input.
-        classes : sequence of int
+        classes : int or sequence of int
             Indices into the model's outputs.
-        outputs : array, (n, n_classes), optional
-            The model's outputs for the first n masks, as an earlier `Explanation` with the same
-            input, seed, grid, mask value and estimator holds them. Only masks beyond these cost
-            model evaluations.
+        outputs : array, (n, n_outputs), optional
+            The model's outputs for the first n masks: those of an earlier `Explanation`
+            with the same input, seed, grid, probability, mask value and estimator. Only
+            masks beyond these cost model evaluations.
+        keep_outputs : bool
+            Return all outputs of the model, for more masks or other classes later. They
+            take 8 bytes for each mask and output.
 
         Returns
         -------
         Explanation
-
-        Raises
-        ------
-        ValueError
-            As in `explain_classes`, or if `outputs` are not finite or misshapen.
         """
         if self.operator is not None:
-            raise ValueError(
-                "classes are explained from the model's outputs themselves, which takes no operator, "
-                f"got {self.operator!r}."
-            )
-        x, classes, outputs = _input_and_classes(x, classes, outputs)
-        _check_shape(x.shape, self.grid_size, self.mask_value)
-        return self._run(x, partial(model_outputs, self.model), classes, outputs)
+            raise ValueError(f"operator must be None but for `explain`, got {self.operator!r}.")
+        x, classes = _numbers("x", x), _classes(classes)
+        known = _NONE_KNOWN if outputs is None else _numbers("outputs", outputs)
+        if known.ndim != 2:
+            raise ValueError(f"outputs must be of shape (n, n_outputs), got shape {known.shape}.")
+        return self._run(x, partial(model_outputs, self.model), classes, known, keep_outputs)
 
-    def _run(self, x, model, classes, known=_NONE_KNOWN):
-        """Explain columns `classes` of ``model(perturbed)``, of which the first rows are known."""
-        estimator = _estimator(self.estimator)(
-            x.shape, self.grid_size, self.preservation_probability
-        )
+    def _run(self, x, model, classes, known=_NONE_KNOWN, keep_outputs=False):
+        """Explain columns `classes` of ``model(perturbed)``, with known first rows."""
+        p, width = self.preservation_probability, known.shape[1]
+        estimator = _ESTIMATORS[self.estimator](x.shape, self.grid_size, p)
         known, outputs = known[: self.nb_samples], None
         check = max(_FEWEST_SAMPLES, len(known))
-        with closing(self._batches(x.astype(np.float32), estimator, len(known))) as batches:
+        with closing(self._batches(_in_own_precision(x), estimator, len(known))) as batches:
             for start, stop, masks, perturbed in batches:
-                scores = (
-                    known[start:stop]
-                    if perturbed is None
-                    else _finite("model's scores", model(perturbed))
-                )
-                if outputs is None:
-                    if max(classes) >= scores.shape[1]:
-                        raise ValueError(
-                            f"classes must be below the model's {scores.shape[1]} outputs, "
-                            f"got {max(classes)}."
-                        )
-                    outputs = np.empty((self.nb_samples, scores.shape[1]), np.float32)
-                outputs[start:stop] = scores
-                estimator.add(masks, outputs[start:stop][:, classes].astype(np.float64))
-                del masks, perturbed  # large: the batch after the next takes their place
+                batch = known[start:stop] if perturbed is None else model(perturbed)
+                width, n_outputs = width or batch.shape[1], batch.shape[1]
+                if n_outputs != width:  # that of targets, of earlier outputs or of a batch
+                    raise ValueError(f"model must have {width} outputs, got {n_outputs}.")
+                estimator.add(masks, _columns(batch, classes).astype(np.float64))
+                if keep_outputs:
+                    outputs = np.empty((self.nb_samples, width)) if outputs is None else outputs
+                    outputs[start:stop] = batch
+                del masks, perturbed, batch  # large: the batch after the next replaces them
                 if self.tolerance and check <= stop < self.nb_samples:
-                    if _NINE_IN_TEN * _relative_error(*estimator.maps()).max() < self.tolerance:
+                    error = Explanation(*estimator.maps(), stop).relative_error.max()
+                    if _NINE_IN_TEN * error < self.tolerance:
                         break
                     check = 1.2 * stop
-        return Explanation(*(maps.astype(np.float32) for maps in estimator.maps()), outputs[:stop])
+        return Explanation(*estimator.maps(), stop, outputs[:stop] if keep_outputs else None)
 
     def _batches(self, x, estimator, n_known):
-        """Yield start, stop, masks as seen by the estimator, and inputs perturbed by them, or None if known."""
+        """Yield start, stop, masks for the estimator, and inputs, or None if known."""
 
         def prepare(start, stop):
+            p = self.preservation_probability
             masks = generate_masks(
-                start,
-                stop,
-                x.shape,
-                self.grid_size,
-                self.preservation_probability,
-                self.seed,
-                estimator.antithetic,
+                start, stop, x.shape, self.grid_size, p, self.seed, estimator.antithetic
             )
             perturbed = perturb(x, masks, self.mask_value) if start >= n_known else None
-            return estimator.seen(masks), perturbed
+            return estimator.select(masks), perturbed
 
         spans = [
             (start, min(start + self.batch_size, last))
@@ -560,69 +497,33 @@ class Rise:
                 yield *span, *batch
 
 
-def _brief_repr(setting):
-    if isinstance(setting, np.ndarray):
-        return repr(setting.tolist()) if setting.ndim < 2 else f"<array {setting.shape}>"
-    return getattr(setting, "__name__", repr(setting))
-
-
 class Explanation(NamedTuple):
-    """Maps of one input, and how they came about.
+    """Maps of one input, their standard errors, and the model calls behind them.
 
     Attributes
     ----------
-    saliency : array of float32, (n_classes, H, W), (n_classes, T, W) or (n_classes, W)
-    standard_error : array of float32, shape of `saliency`
+    saliency : array of float64, (n_classes, H, W), (n_classes, T, W) or (n_classes, W)
+    standard_error : array of float64, shape of `saliency`
         Standard deviation of `saliency` over repeated runs with other seeds.
-    outputs : array of float32, (n, n_outputs)
-        The model's outputs for the n masks that were used.
+    calls : int
+        Number n of perturbed inputs that the maps are made of.
+    outputs : array of float64, (n, n_outputs), or None
+        All outputs of the model, if `keep_outputs` asked for them.
     """
 
     saliency: np.ndarray
     standard_error: np.ndarray
-    outputs: np.ndarray
-
-    @property
-    def calls(self):
-        """Number of perturbed inputs the maps are made of."""
-        return len(self.outputs)
+    calls: int
+    outputs: np.ndarray | None = None
 
     @property
     def relative_error(self):
-        """Root mean square standard error of each map, relative to the map's range; `tolerance` bounds 1.645 times it."""
-        return _relative_error(self.saliency, self.standard_error)
-
-
-def _relative_error(saliency, error):
-    axes = tuple(range(1, saliency.ndim))
-    ranges = np.ptp(saliency, axis=axes)
-    errors = np.sqrt(np.mean(np.square(error), axis=axes))
-    return np.divide(errors, ranges, out=np.full(len(ranges), np.inf), where=ranges > 0)
-
-
-def class_scores(model, inputs, targets):
-    """Score of each input: the dot product of the model's output with a one-hot target.
-
-    Parameters
-    ----------
-    model : callable
-        As in `Rise`.
-    inputs : array, (n, ...)
-        What `model` takes.
-    targets : array, (n, n_classes)
-        One-hot rows.
-
-    Returns
-    -------
-    array, (n,)
-    """
-    outputs = model_outputs(model, inputs)
-    if outputs.shape != targets.shape:
-        raise ValueError(
-            f"targets must have the model's {outputs.shape[1]} outputs as columns, "
-            f"got {targets.shape[1]}."
-        )
-    return (outputs * targets).sum(axis=1)
+        """Root mean square standard error of each map, relative to the map's range."""
+        axes = tuple(range(1, self.saliency.ndim))
+        ranges = np.ptp(self.saliency, axis=axes, keepdims=True)
+        infinite = np.full(self.saliency.shape, np.inf)
+        relative = np.divide(self.standard_error, ranges, out=infinite, where=ranges > 0)
+        return np.sqrt(np.mean(np.square(relative), axis=axes))
 
 
 def model_outputs(model, inputs):
@@ -637,44 +538,69 @@ def model_outputs(model, inputs):
     Returns
     -------
     array of float64, (n, n_classes)
-        Memory of its own: a model may return the same buffer at each call.
-
-    Raises
-    ------
-    ValueError
-        If the outputs are not finite numbers of that shape.
+        A copy, since a model may return the same buffer at each call. Other outputs, or
+        some that are not finite, raise a ValueError.
     """
-    outputs = model(inputs)
-    # PyTorch refuses to convert a tensor that tracks gradients.
-    outputs = np.asarray(outputs.detach().cpu() if hasattr(outputs, "detach") else outputs)
-    # bfloat16, which NumPy does not know, is of kind "V".
-    if outputs.dtype.kind not in "buif" and outputs.dtype.name != "bfloat16":
-        raise ValueError(f"model must return numbers, got {outputs.dtype}.")
-    if outputs.ndim == 1:
-        outputs = outputs[:, np.newaxis]
-    if outputs.ndim != 2 or len(outputs) != len(inputs):
-        raise ValueError(
-            f"model must return outputs of shape ({len(inputs)}, n_classes) for {len(inputs)} "
-            f"inputs, got shape {outputs.shape}."
-        )
-    return _finite("model's outputs", outputs.astype(np.float64))
+    n, outputs = len(inputs), _numbers("model's outputs", model(inputs))
+    outputs = outputs[:, np.newaxis] if outputs.ndim == 1 else outputs
+    if outputs.ndim != 2 or len(outputs) != n or not outputs.size:
+        raise ValueError(f"model must return scores ({n}, n_classes), got shape {outputs.shape}.")
+    return outputs.astype(np.float64)
 
 
-# 3. Fewer calls: the same map by a regression on complementary masks.
+# 4. The estimators, from masks and scores to maps and standard errors.
+
+
+class _Average:
+    """The paper's estimator, `average` of local explanations that come in batches."""
+
+    antithetic = False
+    select = staticmethod(lambda masks: masks)
+
+    def __init__(self, shape, grid_size, p):
+        self.p, self.n, self.total, self.root = p, 0, 0, 0
+        self.points, self.tents = _lattice(shape, grid_size, per_cell=4)
+
+    def add(self, masks, scores):
+        self.n += len(masks)
+        self.total = self.total + _sum_of_local_explanations(scores.T, masks)
+        # Standard errors change little from pixel to pixel: a lattice is enough.
+        local = [local_explanations(score, _at(self.points, masks)) for score in scores.T]
+        # The root of the sum of squares, which themselves may overflow or vanish.
+        self.root = np.hypot(self.root, np.hypot.reduce(local, axis=1))
+
+    def maps(self):
+        root, mean = self.root / sqrt(self.n), np.abs(_at(self.points, self.total)) / self.n
+        deviation = np.sqrt(np.maximum(root - mean, 0)) * np.sqrt(root + mean)
+        error = deviation / sqrt(max(self.n - 1, 1)) / self.p
+        return average(self.total, self.n, self.p), _along(self.tents, error)
+
+
+def _sum_of_local_explanations(scores, masks):
+    """``local_explanations(score, masks).sum(axis=0)`` for each row of `scores`."""
+    # In blocks that OpenBLAS leaves to one thread: after a larger product its other
+    # threads spin for some 25 ms, on processors that the model could use.
+    flat = masks.reshape(len(masks), -1)
+    total = np.empty((len(scores), flat.shape[1]))
+    block = max(2**18 // scores.size, 256)
+    for start in range(0, flat.shape[1], block):
+        part = flat[:, start : start + block].astype(np.float64)
+        total[:, start : start + block] = np.dot(scores, part)
+    return total.reshape(-1, *masks.shape[1:])
 
 
 class _Regression:
-    """The map of `average`, from fewer masks: a regression of the scores on complementary masks.
+    """The map of `average`, from fewer masks: a regression on complementary masks.
 
-    The map of RISE is ``S(x) = E[f] + Cov(f, M(x)) / p``, and the covariance of masks is known
-    exactly. If scores were ``f = c + b . Z`` in the masks' values Z at a lattice of points, the map
-    would be ``c + Cov(M(x), Z) b / p``: it suffices to regress the scores on Z. What is left is
-    noise from interactions between cells; of these, complementary masks cancel every one of an
-    even number of cells. Slopes are shrunk to smooth ones by an amount chosen by the evidence
-    [1]_. They are first fitted to the normal scores (ranks) of f, whose noise is smaller but whose
-    slopes are only nearly proportional to those of f, and then corrected by a second regression of
-    what remains in f. With more masks both regressions shrink less, and the map converges to the
-    paper's.
+    The map of RISE is ``S(x) = E[f] + Cov(f, M(x)) / p``, and the covariance of masks
+    is known exactly. If scores were ``f = c + b . Z`` in the masks' values Z at a
+    lattice of points, the map would be ``c + Cov(M(x), Z) b / p``: it suffices to
+    regress the scores on Z. What remains is noise from interactions between cells;
+    complementary masks cancel those of an even number of cells. Slopes are shrunk to
+    smooth ones by an amount chosen by the evidence [1]_. They are first fitted to the
+    normal scores (ranks) of f, whose noise is smaller but whose slopes are only nearly
+    proportional to those of f, and then corrected by a second regression of what
+    remains in f. With more masks both shrink less: the map converges to the paper's.
 
     References
     ----------
@@ -694,7 +620,7 @@ class _Regression:
             for crops, points in zip(_crops(shape, _grid_shape(shape, grid_size)), self.points)
         ]
 
-    def seen(self, masks):
+    def select(self, masks):
         return _at(self.points, masks)
 
     def add(self, masks, scores):
@@ -702,75 +628,126 @@ class _Regression:
         self.scores.append(scores)
 
     def maps(self):
-        masks, scores = np.concatenate(self.masks), np.concatenate(self.scores)
+        self.masks = [np.concatenate(self.masks)]  # in place of the batches, to save memory
+        [masks], scores = self.masks, np.concatenate(self.scores)
         n, lattice = len(masks) // 2 * 2, masks.shape[1:]  # whole pairs
-        rows = self._contrast(masks[:n].reshape(n, -1).astype(np.float64))
-        bases = [_basis(rows, lattice, roots) for roots in self._smoothings()]
+        rows = self._contrast(masks[:n].reshape(n, -1))
+        bases = [_basis(rows, lattice, roots) for roots in _smoothings(self.points)]
         maps = [self._map(rows, score, bases, lattice) for score in scores[:n].T]
         return tuple(np.stack(each) for each in zip(*maps))
 
     def _map(self, rows, score, bases, lattice):
+        # Squares of scores may overflow or vanish; a power of two leaves all digits.
+        unit = np.ldexp(0.5, np.frexp(np.abs(score).max())[1])
+        score = score / unit
         y, ranks = self._contrast(score), self._contrast(_normal_scores(score))
         slopes, half = _evidence_fit(rows, ranks, bases)
         fitted = rows @ slopes
         scale = fitted @ y / max(fitted @ fitted, _TINY)
         correction, half_too = _evidence_fit(rows, y - scale * fitted, bases)
         slopes_of_score = scale * slopes + correction
-        saliency = (
-            score.mean()
-            + (1 - self.p) * _along(self.overlaps, slopes_of_score.reshape(1, *lattice))[0]
-        )
+        along_x = _along(self.overlaps, slopes_of_score.reshape(1, *lattice))[0]
+        saliency = score.mean() + (1 - self.p) * along_x
 
-        # Standard error: what each row's residual, had the row been left out, adds to the slopes and the mean.
-        added = scale * _added(rows, ranks - fitted, half)
-        corrected = np.linalg.multi_dot([added, rows.T, rows, half_too, half_too.T])
-        added += _added(rows, y - rows @ slopes_of_score, half_too) - corrected
-        pairs = score.reshape(-1, 2).mean(axis=1)
-        added = added.reshape(len(pairs), -1, added.shape[1]).sum(axis=1).reshape(-1, *lattice)
+        # Standard error: what the residuals of each pair of masks, as they would be had
+        # the pair been left out, add to the slopes and to the mean.
+        first, second = ranks - fitted, y - rows @ slopes_of_score
+        projected = sum(rows[part].T @ (rows[part] @ half_too) for part in _parts(rows))
         at_lattice = [overlap[points] for overlap, points in zip(self.overlaps, self.points)]
-        mean = ((pairs - pairs.mean()) / len(pairs)).reshape(-1, *[1] * len(lattice))
-        error = np.sqrt(np.square((1 - self.p) * _along(at_lattice, added) + mean).sum(axis=0))
-        return saliency, _along(self.tents, error[np.newaxis])[0]
+        means = score.reshape(-1, 2).mean(axis=1)
+        means = ((means - means.mean()) / len(means)).reshape(-1, *[1] * len(lattice))
+        squares, per_pair = 0, len(rows) // len(means)
+        for part in _parts(rows):
+            added = scale * _added(rows[part], first[part], half)
+            added += _added(rows[part], second[part], half_too) - added @ projected @ half_too.T
+            added = added.reshape(-1, per_pair, added.shape[1]).sum(axis=1).reshape(-1, *lattice)
+            mean = means[part.start // per_pair : part.stop // per_pair]
+            along_x = (1 - self.p) * _along(at_lattice, added)
+            squares = squares + np.square(along_x + mean).sum(axis=0)
+        error = _along(self.tents, np.sqrt(squares)[np.newaxis])[0]
+        return saliency * unit, error * unit
 
     def _contrast(self, values):
-        """Differences within pairs, free of what complementary masks share; for p other than 1/2, from the mean."""
-        if self.p == 0.5:
-            return (values[::2] - values[1::2]) / np.sqrt(2)
-        return values - values.mean(axis=0)
-
-    def _smoothings(self):
-        """For no smoothness and some length scales, in points: square roots of the slopes' covariance, per axis."""
-        yield []
-        for scale in (1, 2, 3) if self.points else ():
-            steps = [
-                np.subtract.outer(range(len(points)), range(len(points))) for points in self.points
-            ]
-            spectra = [np.linalg.eigh(np.exp(-0.5 * (step / scale) ** 2)) for step in steps]
-            yield [
-                vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T for values, vectors in spectra
-            ]
+        """Differences within pairs, or from the mean if these are not complementary."""
+        if self.p != 0.5:
+            return values - values.mean(axis=0, dtype=np.float64)
+        return np.subtract(values[::2], values[1::2], dtype=np.float64) / sqrt(2)
 
 
-_TINY = np.finfo(np.float64).tiny
+def _parts(rows):
+    """Parts of rows: what is computed from all of them would take much memory."""
+    return [slice(start, start + 4096) for start in range(0, len(rows), 4096)]
+
+
+def _basis(rows, lattice, roots):
+    """Variances and uncorrelated directions of slopes under a prior given by roots."""
+
+    def smooth(part):
+        return _along(roots, rows[part].reshape(-1, *lattice)).reshape(-1, rows.shape[1])
+
+    if len(rows) >= rows.shape[1]:
+        blocks = map(smooth, _parts(rows))
+        variances, directions = np.linalg.eigh(sum(block.T @ block for block in blocks))
+    else:
+        block = smooth(slice(None))
+        variances, left = np.linalg.eigh(block @ block.T)
+        directions = block.T @ left / np.sqrt(np.maximum(variances, _TINY))
+    large = variances > 1e-10 * variances[-1]  # others are rounding errors
+    directions = _along(roots, directions[:, large].T.reshape(-1, *lattice))
+    return variances[large], directions.reshape(-1, rows.shape[1]).T
+
+
+def _smoothings(points):
+    """Roots of the slopes' prior covariance, one an axis: none, then smooth ones."""
+    yield []
+    for scale in (1, 2, 3) if points else ():
+        steps = [np.subtract.outer(range(len(axis)), range(len(axis))) for axis in points]
+        spectra = [np.linalg.eigh(np.exp(-0.5 * (step / scale) ** 2)) for step in steps]
+        yield [vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T for values, vectors in spectra]
+
+
+def _evidence_fit(rows, y, bases):
+    """Slopes of y by ridge regression, with penalty and basis chosen by the evidence.
+
+    Also a square root of the matrix that maps ``rows.T @ y`` to them.
+    """
+    best, products = (np.inf,), rows.T @ y
+    for variances, directions in bases:
+        projected = directions.T @ products
+        penalties = variances.max(initial=_TINY) * np.geomspace(1e-5, 100, 33)[:, np.newaxis]
+        fit = (projected**2 / (variances + penalties)).sum(axis=1)
+        noise = np.maximum(y @ y - fit, 1e-12 * (y @ y) + _TINY)
+        cost = len(y) * np.log(noise) + np.log1p(variances / penalties).sum(axis=1)
+        least = cost.argmin()
+        if cost[least] < best[0]:
+            best = cost[least], directions / np.sqrt(variances + penalties[least])
+    half = best[1]
+    return half @ (half.T @ products), half
+
+
+def _added(block, residuals, half):
+    """What the residual of each row, had the row been left out, adds to the slopes."""
+    along_half = block @ half
+    leverage = np.square(along_half).sum(axis=1)
+    return (residuals / np.maximum(1 - leverage, 0.1))[:, np.newaxis] * (along_half @ half.T)
+
+
+def _normal_scores(scores):
+    """Normal quantiles of the scores' ranks; equal scores share one."""
+    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - counts / 2) / len(scores)
+    return np.array([NormalDist().inv_cdf(rank) for rank in ranks])[places]
 
 
 def _lattice(shape, grid_size, per_cell):
-    """A lattice of points in a mask, and how to interpolate between them.
-
-    For each axis to upscale, the points' coordinates, and the weights of linear interpolation,
-    (length, points). Other axes are seen whole.
-    """
-    grid, axes = _grid_shape(shape, grid_size), []
-    for length, cells in zip(shape[: len(shape) - 1], grid):
+    """For each upscaled axis, points, and weights to interpolate, (length, points)."""
+    points, tents = [], []
+    for length, cells in zip(shape[: len(shape) - 1], _grid_shape(shape, grid_size)):
         count = min(per_cell * cells, length)
-        points = ((np.arange(count) + 0.5) * length / count).astype(int)
-        axes.append(
-            (
-                points,
-                np.array([np.interp(np.arange(length), points, unit) for unit in np.eye(count)]).T,
-            )
-        )
-    return [points for points, _ in axes], [tents for _, tents in axes]
+        at = ((np.arange(count) + 0.5) * length / count).astype(int)
+        points.append(at)
+        tents.append(np.array([np.interp(np.arange(length), at, unit) for unit in np.eye(count)]).T)
+    return points, tents
 
 
 def _at(points, masks):
@@ -787,382 +764,71 @@ def _along(matrices, arrays):
     return arrays
 
 
-def _basis(rows, lattice, roots):
-    """Uncorrelated directions of the slopes under a prior given by its square roots: (variances, directions)."""
-    smooth = _along(roots, rows.reshape(-1, *lattice)).reshape(rows.shape)
-    if len(rows) >= rows.shape[1]:
-        variances, directions = np.linalg.eigh(smooth.T @ smooth)
-    else:
-        variances, left = np.linalg.eigh(smooth @ smooth.T)
-        directions = smooth.T @ left / np.sqrt(np.maximum(variances, _TINY))
-    kept = variances > 1e-10 * variances[-1]
-    directions = _along(roots, directions[:, kept].T.reshape(-1, *lattice)).reshape(
-        -1, rows.shape[1]
-    )
-    return variances[kept], directions.T
-
-
-def _evidence_fit(rows, y, bases):
-    """Slopes of y in rows by ridge regression, penalty and basis chosen by the evidence.
-
-    Also returns the square root of the matrix that takes ``rows.T @ y`` to the slopes.
-    """
-    best, products = (np.inf,), rows.T @ y
-    for variances, directions in bases:
-        projected = directions.T @ products
-        penalties = variances.max(initial=_TINY) * np.geomspace(1e-5, 100, 33)[:, np.newaxis]
-        noise = np.maximum(
-            y @ y - (projected**2 / (variances + penalties)).sum(axis=1), 1e-12 * (y @ y) + _TINY
-        )
-        cost = len(y) * np.log(noise) + np.log1p(variances / penalties).sum(axis=1)
-        least = cost.argmin()
-        if cost[least] < best[0]:
-            best = cost[least], directions / np.sqrt(variances + penalties[least])
-    half = best[1]
-    return half @ (half.T @ products), half
-
-
-def _added(rows, residuals, half):
-    """What the residual of each row, as it would be had the row been left out, adds to the slopes."""
-    seen = rows @ half
-    leverage = np.square(seen).sum(axis=1)
-    return (residuals / np.maximum(1 - leverage, 0.1))[:, np.newaxis] * (seen @ half.T)
-
-
-def _normal_scores(scores):
-    """Normal quantiles of the scores' ranks; equal scores share one."""
-    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - counts / 2) / len(scores)
-    return np.array([NormalDist().inv_cdf(rank) for rank in ranks])[places]
-
-
-# 4. A better map: what the score loses with windows, of the whole picture and of its more salient parts.
-
-# How much of the picture is shown: all, then the more salient three quarters, the half and so on.
-_SHOWN = 1.0, 0.75, 0.5, 0.35, 0.2
-# With fewer model evaluations than this all are spent on the whole picture: a map from a few windows finds no part.
-_ENOUGH_FOR_PARTS = 100
-# Sides of windows, as shares of the sides of what is shown, and their shares of the model evaluations.
-_WINDOWS = (0.15, 2 / 3), (0.35, 1 / 3)
-# With less of a window than this in what is shown, hiding it is taken to change nothing.
-_LEAST_SHOWN = 0.25
-
-
-def nested_occlusion(
-    model, x, classes, nb_samples=250, batch_size=32, mask_value=None, seed=0, progress=None
-):
-    """Explain classes of a picture by what their scores lose with windows, of the picture and of its salient parts.
-
-    For parts B of the picture and windows W of side s, the saliency of a pixel x is
-
-        ``S(x) = sum over B and s of E[f(B) - f(B without W) | x in W]``
-
-    where f(B) is the score when B alone is shown. B is the whole picture, then the three quarters, the half, the 35%
-    and the fifth of it that are most salient until then; with fewer than 100 evaluations the whole picture alone.
-    With that alone this is occlusion [1]_; that what a part adds to smaller and smaller sets counts alike is the idea
-    of Shapley's value [2]_, and is what deletion and insertion [3]_ measure.
-
-    Parameters
-    ----------
-    model : callable
-        As in `Rise`.
-    x : array, (H, W, C)
-        A picture, in the model's own value range.
-    classes : sequence of int
-        Indices into the model's outputs. They share the windows and the parts, in which is what is salient for
-        any of them: for one class alone its map is better.
-    nb_samples : int
-        The most model evaluations to make, at least 3.
-    batch_size : int
-        Perturbed inputs per call of `model`.
-    mask_value : float, (C,) array or (H, W, C) array, optional
-        What is shown in the place of what is hidden; by default the picture's mean colour.
-    seed : int
-        Of where the windows lie.
-    progress : callable, optional
-        Wraps the iterable of rounds, two for each part; `tqdm.tqdm` fits.
-
-    Returns
-    -------
-    Explanation
-        The saliency is in units of the score, above 0 where hiding lowers it. The standard error is taken from how
-        much windows near each other differ, as if they were drawn independently; since they are spread
-        evenly, maps of other seeds differ by as much or somewhat less.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not what it should be, before any model call, or the model's answers are not.
-
-    Notes
-    -----
-    A picture that lacks one compact part, or of which one is left, tells more about what the model needs than one with
-    holes everywhere. Parts matter where a model is sure of the class whichever window is hidden, or sees another
-    class in the whole picture: the whole then says little, and the half or the fifth does.
-
-    Do not use it
-
-    - with fewer than fifty evaluations: too few windows are then left;
-    - where the map of [3]_ is meant, the mean score while a pixel is kept: this is another one, and `Rise` has that;
-    - for what is far smaller than a tenth of the picture's side or lies scattered in it: windows are larger, and a
-      small thing may fall out of the parts that the first evaluations have found;
-    - to compare values between pictures or classes: they do not add up to the score;
-    - for series and tabular rows, which have no windows: `Rise` takes them.
-
-    References
-    ----------
-    .. [1] M. D. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
-       https://arxiv.org/abs/1311.2901
-    .. [2] L. S. Shapley, "A Value for n-Person Games", Contributions to the Theory of Games II, 1953.
-    .. [3] V. Petsiuk, A. Das, K. Saenko, "RISE: Randomized Input Sampling for Explanation of
-       Black-box Models", BMVC 2018. https://arxiv.org/abs/1806.07421
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> def left_half(pictures):
-    ...     return pictures[:, :, :8].mean(axis=(1, 2, 3))
-    >>> picture = np.random.default_rng(0).random((16, 16, 3))
-    >>> found = nested_occlusion(left_half, picture, [0], mask_value=0)
-    >>> bool(found.saliency[0, :, :8].mean() > 0 and found.calls <= 250)
-    True
-    """
-    x, classes, mask_value = _picture(x, classes, mask_value)
-    nb_samples = _integer("nb_samples", nb_samples, len(_WINDOWS) + 1)
-    parts = _SHOWN if nb_samples >= _ENOUGH_FOR_PARTS else _SHOWN[:1]
-    batch_size, random = (
-        _integer("batch_size", batch_size, 1),
-        np.random.default_rng(_integer("seed", seed, 0)),
-    )
-    _check_callables(model, progress=progress)
-    progress, outputs = progress or iter, []
-
-    def scores(batches):
-        known = len(outputs)
-        for masks in batches:
-            outputs.extend(
-                model_outputs(model, perturb(x, masks, mask_value))
-            )
-            if max(classes) >= len(outputs[0]):
-                raise ValueError(
-                    f"classes must be below the model's {len(outputs[0])} outputs, got {max(classes)}."
-                )
-        return np.array([found[classes] for found in outputs[known:]], np.float64).reshape(
-            -1, len(classes)
-        )
-
-    saliency = variance = np.zeros((len(classes), *x.shape[:2]))
-    due = 0
-    for shown, (side, share) in progress(
-        [(shown, window) for shown in parts for window in _WINDOWS]
-    ):
-        if (side, share) == _WINDOWS[0]:
-            part = _most_salient(saliency, shown)
-            intact = scores([part[np.newaxis]])
-        due += share * nb_samples / len(parts)
-        starts, size, asked = _windows(
-            part, side * sqrt(shown), round(due) - len(outputs), random.random(2)
-        )
-        drops = np.zeros((len(classes), *asked.shape))
-        drops[:, asked] = (intact - scores(_without(part, starts, size, asked, batch_size))).T
-        mean, square = _over_windows(starts, size, part.shape, drops)
-        saliency, variance = saliency + mean, variance + square
-    return Explanation(
-        saliency.astype(np.float32), np.sqrt(variance).astype(np.float32), np.array(outputs)
-    )
-
-
-def _most_salient(saliency, share):
-    """The share of the pixels that is most salient for any class, (H, W) of 0 and 1; a class counts by its map's range."""
-    ranges = np.ptp(saliency, axis=(1, 2), keepdims=True)
-    highest = np.divide(
-        saliency - saliency.min(axis=(1, 2), keepdims=True),
-        ranges,
-        out=np.zeros_like(saliency),
-        where=ranges > 0,
-    ).max(axis=0)
-    part = np.zeros(highest.size, np.float32)
-    part[np.argsort(-highest, axis=None, kind="stable")[: round(share * highest.size)]] = 1
-    return part.reshape(highest.shape)
-
-
-def _windows(part, side, most, shift):
-    """The densest evenly spread windows of which at most `most` are to be asked about.
-
-    Returns the first pixels of windows along both axes, their size, and which are to be asked about, (rows, columns).
-    """
-    size = [max(round(side * length), 1) for length in part.shape]
-    sums = np.pad(part.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    found = None
-    for rows in range(1, part.shape[0] - size[0] + 2):
-        counts = rows, min(max(round(rows * part.shape[1] / part.shape[0]), 1), most)
-        starts = [_spread(*axis) for axis in zip(counts, part.shape, size, shift)]
-        (top, left), (bottom, right) = (
-            starts,
-            [first + length for first, length in zip(starts, size)],
-        )
-        area = (
-            sums[np.ix_(bottom, right)]
-            - sums[np.ix_(top, right)]
-            - sums[np.ix_(bottom, left)]
-            + sums[np.ix_(top, left)]
-        )
-        asked = area >= _LEAST_SHOWN * prod(size)
-        if np.count_nonzero(asked) > most:
-            break
-        found = starts, size, asked
-    return found
-
-
-def _spread(count, length, size, shift):
-    """First pixels of `count` windows along an axis, shifted by a share of their distance; none leaves the picture."""
-    if count == 1:
-        return np.array([(length - size) // 2])
-    return np.clip(
-        np.round((np.arange(count) + shift - 0.5) * (length - size) / (count - 1)), 0, length - size
-    ).astype(int)
-
-
-def _without(part, starts, size, asked, batch_size):
-    """What is shown when each of the windows is hidden, in batches (n, H, W)."""
-    corners = [(starts[0][row], starts[1][column]) for row, column in np.argwhere(asked)]
-    for start in range(0, len(corners), batch_size):
-        batch = corners[start : start + batch_size]
-        masks = np.repeat(part[np.newaxis], len(batch), axis=0)
-        for mask, (top, left) in zip(masks, batch):
-            mask[top : top + size[0], left : left + size[1]] = 0
-        yield masks
-
-
-def _over_windows(starts, size, shape, drops):
-    """Mean of the drops (n_classes, rows, columns) over the windows that cover a pixel, and the mean's variance.
-
-    How much drops scatter is seen from the windows around, too: few cover a pixel.
-    """
-
-    def mean(values, cover):
-        (rows, columns), count = cover, _count(cover)
-        return rows @ values @ columns.T / count
-
-    covering, around = [
-        [_covering(*axis, wider) for axis in zip(starts, size, shape)] for wider in (0, 1)
-    ]
-    scatter = mean(np.square(drops), around) - mean(drops, around) ** 2
-    return mean(drops, covering), np.maximum(scatter, 0) / np.maximum(
-        1 - 1 / _count(around), 0.5
-    ) / _count(covering)
-
-
-def _count(cover):
-    return np.multiply.outer(*(axis.sum(axis=1) for axis in cover))
-
-
-def _covering(starts, size, length, wider):
-    """Which windows cover each pixel of an axis, (length, windows); where none does, the nearest; and so many more on either side."""
-    distance = np.diff(starts).max(initial=0)
-    reach = max(size, distance) + 2 * wider * distance
-    first = starts - (reach - size) // 2
-    pixels = np.clip(np.arange(length), starts[0], starts[-1] + size - 1)[:, np.newaxis]
-    return ((first <= pixels) & (pixels < first + reach)).astype(np.float64)
+_ESTIMATORS = {"average": _Average, "regression": _Regression}
+_TINY = np.finfo(np.float64).tiny
 
 
 # 5. The checks of arguments, before any model call.
 
 
-def _check_callables(model, **optional):
-    for name, function in {"model": model, **optional}.items():
-        if not callable(function) and (name == "model" or function is not None):
-            raise TypeError(f"{name} must be callable, got {function!r}.")
+def _numbers(name, values):
+    """An array of finite numbers; types that NumPy lacks (bfloat16) become float32."""
+    if hasattr(values, "detach"):
+        # NumPy reads no PyTorch tensor that tracks gradients or is of type bfloat16.
+        values = values.detach().cpu()
+        values = values.float() if "bfloat16" in str(values.dtype) else values
+    try:
+        array = np.asarray(values)
+    except ValueError:  # of parts of unequal shapes
+        array = np.array(values, object)
+    if array.dtype.kind == "V" and "float" in array.dtype.name:
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"{name} must be finite numbers, got an array of {array.dtype}.")
+    wrong = array[~np.isfinite(array)]
+    if wrong.size:
+        raise ValueError(f"{name} must be finite numbers, got {wrong[0]} in {wrong.size} places.")
+    return array
 
 
-def _estimator(estimator):
-    built_in = {"average": _Average, "regression": _Regression}
-    found = built_in.get(estimator) if isinstance(estimator, str) else estimator
-    if not isinstance(found, type) or not all(
-        hasattr(found, name) for name in ("antithetic", "seen", "add", "maps")
-    ):
-        raise ValueError(
-            'estimator must be "average", "regression" or a class with antithetic, seen, add and maps, '
-            f"got {estimator!r}."
-        )
-    return found
+def _in_own_precision(x):
+    """`x` in float32, or in float64 if it is that or holds integers that need it."""
+    single = x.astype(np.float32, copy=False)
+    if x.dtype in (np.float16, np.float32) or x.dtype.kind != "f" and (single == x).all():
+        return single
+    return x.astype(np.float64, copy=False)
 
 
-def _tolerance(value):
-    if value is not None and not (isinstance(value, Real) and value > 0):
-        raise ValueError(f"tolerance must be a number above 0 or None, got {value!r}.")
-    return value
-
-
-def _inputs_and_targets(inputs, targets):
-    inputs = _finite("inputs", inputs)
-    targets = _finite("targets", targets)
-    if inputs.ndim not in (2, 3, 4) or 0 in inputs.shape:
-        raise ValueError(
-            "inputs must be pictures (N, H, W, C), series (N, T, W) or tabular rows (N, W), "
-            f"got shape {inputs.shape}."
-        )
-    if targets.ndim != 2 or len(targets) != len(inputs):
-        raise ValueError(
-            f"targets must be one-hot rows of shape ({len(inputs)}, n_classes), one for each input, "
-            f"got shape {targets.shape}."
-        )
-    return inputs, targets
-
-
-def _input_and_classes(x, classes, outputs):
-    x = _finite("x", x)
-    if x.ndim not in (1, 2, 3) or 0 in x.shape:
-        raise ValueError(
-            "x must be a picture (H, W, C), a series (T, W) or a tabular row (W,), "
-            f"got shape {x.shape}."
-        )
+def _classes(classes):
+    classes = [classes] if isinstance(classes, Integral) else classes
     if np.ndim(classes) != 1 or not len(classes):
+        raise ValueError(f"classes must be one or more class indices, got {classes!r}.")
+    return [_integer("classes", index, 0) for index in classes]
+
+
+def _columns(outputs, classes):
+    width = outputs.shape[1]
+    if max(classes) >= width:
+        single = " A single output is class 0." if width == 1 else ""
         raise ValueError(
-            f"classes must be a sequence of one or more class indices, got {classes!r}."
+            f"classes must be below the model's {width} outputs, got {max(classes)}.{single}"
         )
-    classes = [_integer("classes", index, 0) for index in classes]
-    if outputs is None:
-        outputs = _NONE_KNOWN
-    else:
-        outputs = _finite("outputs", outputs)
-        if outputs.ndim != 2 or max(classes) >= outputs.shape[1]:
-            raise ValueError(
-                f"outputs must be of shape (n, n_classes) with n_classes above {max(classes)}, "
-                f"got shape {outputs.shape}."
-            )
-    return x, classes, outputs
-
-
-def _picture(x, classes, mask_value):
-    x, classes, _ = _input_and_classes(x, classes, None)
-    if x.ndim != 3:
-        raise ValueError(f"x must be a picture (H, W, C), got shape {x.shape}.")
-    mask_value = _finite("mask_value", x.mean(axis=(0, 1)) if mask_value is None else mask_value)
-    _check_shape(x.shape, 1, mask_value)
-    return x, classes, mask_value
-
-
-def _check_shape(shape, grid_size, mask_value):
-    """Check what depends on the shape of one input."""
-    _grid_shape(shape, grid_size)
-    if mask_value.shape not in ((), shape[-1:], shape):
-        raise ValueError(
-            f"mask_value must be a number, {shape[-1]} values or of shape {shape}, "
-            f"got shape {mask_value.shape}."
-        )
+    return outputs[:, classes]
 
 
 def _grid_shape(shape, grid_size):
-    """Shape of the grid of one mask: cells along space or time, one cell for each feature."""
-    sizes, features = {3: (shape[:2], ()), 2: (shape[:1], shape[1:]), 1: ((), shape)}[len(shape)]
-    cells = grid_size if isinstance(grid_size, tuple) else (grid_size,) * len(sizes)
-    if sizes and len(cells) != len(sizes) or any(cell > size for cell, size in zip(cells, sizes)):
+    """Shape of a mask's grid: cells along space or time, one cell for each feature."""
+    axes = len(shape) - 1 if isinstance(shape, (tuple, list)) else -1
+    if not 0 <= axes <= 2 or not all(isinstance(n, Integral) and n > 0 for n in shape):
+        raise ValueError(f"an input must be of shape (H, W, C), (T, W) or (W,), got {shape}.")
+    sizes, features = shape[:axes], () if axes == 2 else shape[axes:]
+    cells = grid_size if isinstance(grid_size, tuple) else (grid_size,) * axes
+    if axes and len(cells) != axes or any(cell > size for cell, size in zip(cells, sizes)):
         raise ValueError(
-            f"grid_size must give at most {' x '.join(map(str, sizes))} cells for inputs of shape "
-            f"{shape}, got {grid_size}."
+            f"grid_size must be at most {' x '.join(map(str, sizes))} for inputs of shape {shape}, "
+            f"got {grid_size}."
         )
-    return (*cells[: len(sizes)], *features)
+    return (*cells[:axes], *features)
 
 
 def _integer(name, value, least):
@@ -1177,22 +843,7 @@ def _grid_size(value):
     return _integer("grid_size", value, 1)
 
 
-def _probability(value):
-    if not isinstance(value, Real) or not 0 < value < 1:
-        raise ValueError(
-            f"preservation_probability must be a number between 0 and 1, both excluded, got {value!r}."
-        )
+def _between(value, name="preservation_probability", high=1):
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < high:
+        raise ValueError(f"{name} must be a number above 0 and below {high}, got {value!r}.")
     return float(value)
-
-
-def _finite(name, value):
-    array = np.asarray(value)
-    if array.dtype.kind not in "buif" or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite numbers, got {_brief(array)}.")
-    return array
-
-
-def _brief(array):
-    if array.dtype.kind not in "buif":
-        return f"an array of {array.dtype}"
-    return f"{np.count_nonzero(~np.isfinite(array))} values of {array.size} that are not"
