@@ -1,7 +1,5 @@
 """Whether a map changes when the network's weights become random."""
 
-import functools
-
 import numpy as np
 import pandas as pd
 from skimage.metrics import structural_similarity
@@ -9,16 +7,17 @@ from skimage.metrics import structural_similarity
 from lab.measure.agreement import constant, rank_correlation
 
 
-def sanity(explain, black_box, image, label, layers=None, seed=0):
-    """Agreement of a map with maps of the network with random upper layers [1]_.
+def sanity(explainers, black_box, image, label, layers=None, seed=0):
+    """Agreement of maps with those of the network with random upper layers [1]_.
 
     A network with random upper layers knows nothing of the class. A map that stays the
     same shows the image, not what the network makes of it.
 
     Parameters
     ----------
-    explain : callable
-        ``explain(black_box, image, label)`` returns a map (H, W), at least 7 x 7.
+    explainers : dict of str to callable
+        By method: ``explainer(black_box, image, label)`` returns a map (H, W), at least
+        7 x 7. All explain a random network before the next one is made.
     black_box : lab.networks.blackbox.BlackBox
     image : (H, W, 3) uint8 array
     label : int
@@ -31,12 +30,12 @@ def sanity(explain, black_box, image, label, layers=None, seed=0):
     Returns
     -------
     pandas.DataFrame
-        A row for each of `layers`: "layers", "network" (the random network's name),
-        "rank_correlation" of the two maps (in [-1, 1]; NaN when one of them is
-        constant) and "ssim", the structural similarity of the maps scaled to [0, 1] (in
-        [-1, 1]; 1 only for equal ones). **Lower is better**, best is 0. The measurement
-        "sanity" is the mean of the correlation's absolute value: a map turned into its
-        negative is still the same pattern.
+        A row for each method and each of `layers`: "method", "layers", "network" (the
+        random network's name), "rank_correlation" of the two maps (in [-1, 1]; NaN when
+        one of them is constant) and "ssim", the structural similarity of the maps
+        scaled to [0, 1] (in [-1, 1]; 1 only for equal ones). **Lower is better**, best
+        is 0. The measurement "sanity" is the mean of the correlation's absolute value:
+        a map turned into its negative is still the same pattern.
 
     References
     ----------
@@ -47,25 +46,25 @@ def sanity(explain, black_box, image, label, layers=None, seed=0):
     if not layers or not all(1 <= count <= n for count in layers):
         raise ValueError(f"layers must be from 1 to the {n} layers of the network, got {layers}")
 
-    def explained(network):
-        # Copies: `explain` may write into its image, or return one buffer each time.
-        return np.array(explain(network, np.array(image), label))
-
-    intact, rows = explained(black_box), []
-    for count in layers:
-        random = _randomized(black_box, count, seed)
-        saliency = explained(random)
-        agreement = {
-            "rank_correlation": rank_correlation(intact, saliency),
-            "ssim": float(structural_similarity(*map(_scaled, (intact, saliency)), data_range=1)),
+    def maps(network):
+        # Copies: an explainer may write into its image, or return one buffer each time.
+        return {
+            method: np.array(explainer(network, np.array(image), label))
+            for method, explainer in explainers.items()
         }
-        rows.append({"layers": count, "network": random.name} | agreement)
-    return pd.DataFrame(rows)
 
-
-@functools.lru_cache(maxsize=8)  # the default's networks, for one method after another
-def _randomized(black_box, layers, seed):
-    return black_box.randomized(layers, seed)
+    intact, rows = maps(black_box), {method: [] for method in explainers}
+    for count in layers:
+        random = black_box.randomized(count, seed)
+        for method, saliency in maps(random).items():
+            both = intact[method], saliency
+            agreement = {
+                "rank_correlation": rank_correlation(*both),
+                "ssim": float(structural_similarity(*map(_scaled, both), data_range=1)),
+            }
+            about = {"method": method, "layers": count, "network": random.name}
+            rows[method].append(about | agreement)
+    return pd.DataFrame([row for of_method in rows.values() for row in of_method])
 
 
 def _scaled(saliency):

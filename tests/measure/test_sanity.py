@@ -28,19 +28,19 @@ def weights_of(box, image, label):
 
 
 def test_a_map_that_ignores_the_network_stays_the_same():
-    table = sanity(lambda box, image, label: image[..., label], Box(), IMAGE, 1)
+    table = sanity({"image": lambda box, image, label: image[..., label]}, Box(), IMAGE, 1)
     assert table["layers"].tolist() == [1, 2, 4, 5]
     assert table["network"].tolist() == [f"Box, {n} random" for n in (1, 2, 4, 5)]
     np.testing.assert_allclose(table[["rank_correlation", "ssim"]], 1)
 
 
 def test_a_map_that_shows_the_network_loses_similarity_layer_by_layer():
-    table = sanity(weights_of, Box(), IMAGE, 1)
+    table = sanity({"weights": weights_of}, Box(), IMAGE, 1)
     for similarity in (table["rank_correlation"], table["ssim"]):
         assert (similarity.diff().dropna() < 0).all() and abs(similarity.iloc[-1]) < 0.1
-    again = sanity(weights_of, Box(), IMAGE, 1, layers=(2, 5))
+    again = sanity({"weights": weights_of}, Box(), IMAGE, 1, layers=(2, 5))
     pd.testing.assert_frame_equal(again, table.iloc[[1, 3]].reset_index(drop=True))
-    other = sanity(weights_of, Box(), IMAGE, 1, layers=(5,), seed=1)
+    other = sanity({"weights": weights_of}, Box(), IMAGE, 1, layers=(5,), seed=1)
     assert other["rank_correlation"][0] != again["rank_correlation"][1]
     expected = scipy.stats.spearmanr(Box().weights.ravel(), Box(2).weights.ravel()).statistic
     assert again["rank_correlation"][0] == pytest.approx(expected)
@@ -51,7 +51,7 @@ def test_a_map_without_a_pattern_has_no_agreement(rounding):
     def lost(box, image, label):
         return np.float32(1 + (1 if box.layers == 0 else rounding) * box.weights)
 
-    table = sanity(lost, Box(), IMAGE, 1, layers=(1, 5))
+    table = sanity({"lost": lost}, Box(), IMAGE, 1, layers=(1, 5))
     assert table["rank_correlation"].isna().all() and (abs(table["ssim"]) < 0.05).all()
 
 
@@ -66,12 +66,14 @@ def test_a_method_that_writes_into_its_image_and_reuses_its_map():
     def polite(box, image, label):
         return box.weights + image[..., label]
 
-    found = sanity(impolite, Box(), image, 1)
-    pd.testing.assert_frame_equal(found, sanity(polite, Box(), IMAGE, 1))
+    table = sanity({"impolite": impolite, "polite": polite}, Box(), image, 1)
+    assert table["method"].tolist() == ["impolite"] * 4 + ["polite"] * 4
+    first, second = (rows.drop(columns="method") for _, rows in table.groupby("method"))
+    pd.testing.assert_frame_equal(first, second.reset_index(drop=True))
     np.testing.assert_array_equal(image, IMAGE)
 
 
 @pytest.mark.parametrize("layers", [(), (0,), (1, 6)])
 def test_layers_that_are_not_there_are_refused_before_a_map_is_made(layers):
     with pytest.raises(ValueError, match="from 1 to the 5 layers"):
-        sanity(lambda *_: pytest.fail("explained"), Box(), IMAGE, 1, layers=layers)
+        sanity({"map": lambda *_: pytest.fail("explained")}, Box(), IMAGE, 1, layers=layers)
