@@ -173,7 +173,7 @@ def test_an_interrupted_or_killed_run_goes_on_and_repeats_nothing(command, image
     measured, printed, errors = command(folder)
     assert measured == sorted(set(brightness.values()) - second)
     assert "12 finished, 1 skipped that could not be read, 0 failed; 1 explained for" in printed
-    assert re.findall(r"skipped \S+/(black_bear/\S+):", errors) == ["black_bear/broken.jpg"]
+    assert re.findall(r"skipped (\S+):", errors) == ["broken.jpg"]
     assert_complete(out, brightness)
     before = out.read_bytes()
     assert command(folder)[0] == [] and out.read_bytes() == before
@@ -265,7 +265,7 @@ def test_what_is_not_read_is_named_and_counted(command, tmp_path):
     assert "1 finished, 5 skipped that could not be read, 0 failed" in printed
     assert "; not read: 1 .dng, 2 .heic" in printed
     for name in names[2:]:
-        assert f"skipped {folder / name}" in errors
+        assert f"skipped {name}: " in errors
     assert "set/masks/black_bear/mask.png is not a regular file" in errors
     for path in (folder / "good.png", folder / "masked.png", out):
         path.unlink()

@@ -190,14 +190,15 @@ def test_images_come_as_arrays_and_unreadable_ones_are_skipped(threads, cheap, t
         Image.new("RGB", (30, 40), (brightness,) * 3).save(image)
     images[2].write_bytes(b"\x89PNG")
     (tmp_path / "masks" / "bear").mkdir(parents=True)
-    Image.new("L", (30, 40)).save(tmp_path / "masks" / "bear" / "1.png")
+    half = Image.fromarray(np.eye(40, 30, dtype=np.uint8) * 255)
+    half.save(tmp_path / "masks" / "bear" / "1.png")
     tasks = {image.stem: task(calling, image=image, batches=[2]) for image in images}
     states, results = outcomes(tasks, scheduler=threads)
     assert states == dict(zip("0123", ["finished"] * 2 + ["skipped"] * 2))
     assert results["0"].rows == [{"mean": 10, "size": 20, "mask": False}]
     assert results["1"].rows == [{"mean": 200, "size": 20, "mask": True}]
     errors = capsys.readouterr().err
-    assert f"skipped {images[2]}" in errors and f"skipped {images[3]}" in errors
+    assert f"skipped 2.png: {images[2]}" in errors and "skipped 3.png: " in errors
 
 
 def test_another_network_on_a_worker_is_refused(threads, cheap, tmp_path, monkeypatch):
