@@ -20,13 +20,13 @@ STEPS = 32  # masks of which the first figure shows some
 STOPPING = 1000  # masks that the quick profile has for tolerances: none stops before 200
 
 
-def estimate(black_box, image, classes, outputs=None, **parameters):
+def estimate(black_box, image, classes, outputs=None, keep_outputs=False, **parameters):
     """The `rise.Explanation` of some classes; `parameters` are those of `rise.Rise`.
 
     `outputs` are those of an earlier one of the same classes with the same masks.
     """
     model = functools.partial(predict, black_box, classes=list(classes))
-    return Rise(model, **parameters).estimate(image, range(len(classes)), outputs)
+    return Rise(model, **parameters).estimate(image, range(len(classes)), outputs, keep_outputs)
 
 
 RUNS_VERSION = 1
@@ -40,7 +40,7 @@ def runs_task(network, image, mask, classes, nb_samples, grid_size, preservation
         "preservation_probability": preservation_probability,
     }
     average = functools.partial(estimate, network, image, classes, estimator="average")
-    whole, half = average(**parameters), nb_samples // 2
+    whole, half = average(keep_outputs=True, **parameters), nb_samples // 2
     first = average(whole.outputs, **parameters | {"nb_samples": half}).saliency
     share = half / nb_samples
     second = (whole.saliency - share * first) / (1 - share)  # the map is a mean over masks
