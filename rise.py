@@ -304,7 +304,7 @@ class Rise:
     holds two batches and, for each mask, the scores of the explained classes. The
     regression also needs up to 12 bytes for each mask and point of a lattice, with 4
     points a cell of an image, 2 a cell and feature of a series, 1 a feature of a row:
-    1.6 KB a mask for 7 x 7 cells. It computes with some matrices of up to 4,096 masks
+    2.4 KB a mask for 7 x 7 cells. It computes with some matrices of up to 4,096 masks
     by the points: for thousands of points use "average".
 
     Examples
@@ -501,7 +501,7 @@ class Explanation(NamedTuple):
     ----------
     saliency : array of float64, (n_classes, H, W), (n_classes, T, W) or (n_classes, W)
     standard_error : array of float64, shape of `saliency`
-        Standard deviation of `saliency` over seeds; too low for few, very skewed scores.
+        Standard deviation of `saliency` over seeds; too low for few and skewed scores.
     calls : int
         Number n of perturbed inputs that the maps are made of.
     outputs : array of float64, (n, n_outputs), or None
