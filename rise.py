@@ -302,9 +302,9 @@ class Rise:
 
     *Memory.* Masks are made a batch at a time, the next while the model works. Memory
     holds two batches and, for each mask, the scores of the explained classes. The
-    regression also needs up to 12 bytes for each mask and point of a lattice, with 4
+    regression also needs about 18 bytes for each mask and point of a lattice, with 4
     points a cell of an image, 2 a cell and feature of a series, 1 a feature of a row:
-    2.4 KB a mask for 7 x 7 cells. It computes with some matrices of up to 4,096 masks
+    3.5 KB a mask for 7 x 7 cells. It computes with some matrices of up to 4,096 masks
     by the points: for thousands of points use "average".
 
     Examples
