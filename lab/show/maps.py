@@ -22,6 +22,7 @@ SALIENT = 0.2  # share of the pixels inside the contour
 # image shown twice then has the same pixels twice, and the file is smaller.
 _STEP = 1 / 30
 _GAP, _WIDEST = 2 * _STEP, 72 * _STEP
+_ALONE = 135 * _STEP  # the width of an image that is the only one
 _TOP, _LINE = 0.32, 0.118  # the title and a line of text
 
 
@@ -214,7 +215,8 @@ def wrapped(panels, columns):
 def _columns(columns, row_heads):
     """Width of the row heads, left edge of the panels and their width, in inches."""
     left = 0.02 + 0.19 * max([head.count("\n") + 1 for head in row_heads], default=0)
-    widest = min((WIDTH - 0.02 - left + _GAP) / columns - _GAP, _WIDEST)
+    most = _ALONE if columns == 1 else _WIDEST
+    widest = min((WIDTH - 0.02 - left + _GAP) / columns - _GAP, most)
     width = _STEP * int(widest / _STEP)
     spare = WIDTH - 0.02 - left - columns * (width + _GAP) + _GAP
     return left, _STEP * round((left + spare / 2) / _STEP), width
