@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lab import images
-from lab.images import SUFFIXES, image_files, list_images, load_image, load_mask
+from lab.images import SUFFIXES, list_images, load_image, load_mask
 from lab.networks.loading import load
 
 KINDS = {"African_elephant": {101, 385, 386}, "black_bear": {294, 295, 297}}
@@ -45,14 +45,6 @@ def write_png(path, depth, colour_type, width, rows, transparent):
     return path
 
 
-def test_files_are_told_apart_by_their_endings(tmp_path):
-    for name in ("c.JPEG", "a.jpg", "d.png", ".a.jpg", "e.heic", "f.SVG", "notes.txt", "none"):
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    names = [[path.name for path in files] for files in image_files(tmp_path)]
-    assert names == [["a.jpg", "c.JPEG", "d.png"], ["e.heic", "f.SVG"]]
-
-
 def test_list_names_unknown_kinds_and_what_is_not_read(data):
     (data / "lion").mkdir()
     (data / "masks").mkdir()
@@ -62,10 +54,11 @@ def test_list_names_unknown_kinds_and_what_is_not_read(data):
             list_images(kind)
     with pytest.raises(ValueError, match="no image in data/lion; expected .*.jfif"):
         list_images("lion")
-    path = save(data / "lion" / "a.png", COLOURS)
-    (data / "lion" / "b.heic").touch()
-    with pytest.warns(UserWarning, match="not read in data/lion, .*: b.heic"):
-        assert list_images("lion") == [path]
+    for name in ("c.JPEG", "a.jpg", "d.png", ".a.jpg", "e.heic", "f.SVG", "notes.txt", "none"):
+        (data / "lion" / name).touch()
+    (data / "lion" / "folder.png").mkdir()
+    with pytest.warns(UserWarning, match="not read in data/lion, .*: e.heic, f.SVG$"):
+        assert [path.name for path in list_images("lion")] == ["a.jpg", "c.JPEG", "d.png"]
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".JPG"])
@@ -180,7 +173,6 @@ def test_files_that_are_no_images_are_not_opened(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.jpg"):
         load_image(tmp_path / "gone.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert image_files(tmp_path)[0] == [tmp_path / "pipe.jpg"]  # so that it is reported
     for path in (tmp_path / "pipe.jpg", tmp_path):
         with pytest.raises(ValueError, match=f"{path.name} is not a regular file"):
             load_image(path)

@@ -1,13 +1,10 @@
-import dataclasses
-
 import numpy as np
 import pytest
-import sklearn.metrics
 from cheap import Network, Places, tiles
 from counting import forbidden
 from lime.lime_image import LimeImageExplainer
 
-from lab.explain.lime import lime_explanation, lime_explanations, locality, perturbations
+from lab.explain.lime import lime_explanation, lime_explanations, perturbations
 from lab.explain.masked_model import blurred, superpixels
 from lab.explain.setting import Setting
 
@@ -98,14 +95,6 @@ def test_a_linear_model_is_explained_perfectly():
     np.testing.assert_allclose(balanced.weights, truth / 100, atol=1e-3)
 
 
-def test_locality_is_the_packages_kernel_of_the_cosine_distance():
-    coalitions = np.array([[1, 1, 1, 1], [1, 0, 0, 1], [0, 0, 0, 0]])
-    distance = sklearn.metrics.pairwise_distances(coalitions, coalitions[:1], metric="cosine")
-    expected = LimeImageExplainer(kernel_width=0.3).base.kernel_fn(distance.ravel())
-    np.testing.assert_allclose(locality(coalitions, Setting(kernel_width=0.3)), expected)
-    assert (locality(coalitions, Setting(sampling="balanced")) == 1).all()
-
-
 @pytest.mark.parametrize("sampling", ["lime", "balanced"])
 def test_a_shorter_draw_is_the_beginning_of_a_longer_one(sampling):
     longer = perturbations(17, 81, 4, sampling)
@@ -130,25 +119,19 @@ def test_model_calls_are_shared_between_settings():
         "long": Setting(num_samples=600),
         "three classes": Setting(num_samples=500, top_labels=3),
         "white": Setting(num_samples=250, hide_color="white"),
+        "seed": Setting(num_samples=250, seed=1),
+        "size": Setting(num_samples=250, superpixel_size=8),
+        "balanced": Setting(num_samples=250, sampling="balanced"),
     }
     model = Places()
     together = lime_explanations(model, IMAGE, settings)
     assert list(together) == list(settings)
-    assert model.calls == 1 + 600 + 250 and max(model.batches) == model.batch_size
+    assert model.calls == 1 + 600 + 4 * 250 and max(model.batches) == model.batch_size
     for name, setting in settings.items():
         apart = lime_explanation(Places(batch_size=7), IMAGE, setting)
         assert together[name].setting == setting
         np.testing.assert_allclose(together[name].weights, apart.weights, atol=1e-12)
         np.testing.assert_array_equal(together[name].rendering, apart.rendering)
-
-
-@pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"superpixel_size": 8}, {"sampling": "balanced"}, {"hide_color": None}]
-)
-def test_settings_with_other_samples_share_no_model_calls(change):
-    model, setting = Places(), Setting(num_samples=250)
-    lime_explanations(model, IMAGE, {"a": setting, "b": dataclasses.replace(setting, **change)})
-    assert model.calls == 1 + 2 * 250
 
 
 @pytest.mark.parametrize(

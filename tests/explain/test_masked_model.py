@@ -75,10 +75,8 @@ def test_scores_come_in_the_order_of_coalitions_and_a_chunk_at_a_time():
     [
         ({"segments": np.zeros((3, 3), int)}, r"shape \(64, 80\), got \(3, 3\)"),
         ({"segments": superpixels(IMAGE) + 1}, "without a gap, got 19 of int64 from 1 to 19"),
-        ({"segments": superpixels(IMAGE) * 2}, "without a gap, got 19 of int64 from 0 to 36"),
         ({"segments": superpixels(IMAGE) * 1.0}, "integers from 0 .* of float64"),
         ({"image": IMAGE / 255}, "uint8, got .* of float64"),
-        ({"image": IMAGE[..., 0]}, r"uint8, got \(64, 80\) of uint8"),
         ({"image": IMAGE.transpose(2, 0, 1)}, r"\(3, 64, 80\) .*channels come first"),
         ({"image": IMAGE[:0]}, r"uint8, got \(0, 80, 3\)"),
         ({"hide_color": "blurry"}, "hide_color must be .*got 'blurry'"),
@@ -89,9 +87,6 @@ def test_scores_come_in_the_order_of_coalitions_and_a_chunk_at_a_time():
 def test_bad_arguments_are_named(changed, message):
     with pytest.raises((TypeError, ValueError), match=message):
         masked(**changed)
-    if "image" in changed:
-        with pytest.raises(ValueError, match=message):
-            superpixels(changed["image"])
 
 
 def test_coalitions_of_another_width_are_refused():

@@ -115,7 +115,7 @@ def test_the_map_is_linear_in_the_score():
 
 @pytest.mark.parametrize("function", [occlusion, nested_occlusion])
 @pytest.mark.parametrize("shape", [(227, 227, 3), (60, 180, 3), (180, 60, 3), (3, 3, 3)])
-@pytest.mark.parametrize("budget", [3, 4, 20, 99, 100, 250, 1000])
+@pytest.mark.parametrize("budget", [3, 20, 99, 100, 250, 1000])
 def test_the_budget_is_never_exceeded_and_nearly_used(function, shape, budget):
     model = Recorder(lambda images: images[:, : shape[0] // 2].mean(axis=(1, 2, 3)))
     saliency = function(model, np.full(shape, 200, np.uint8), 0, budget)
