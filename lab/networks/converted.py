@@ -37,17 +37,10 @@ def convert(network, preprocess, name, input_size):
     dict
         The network's "fingerprint" and "n_layers", as in `lab.networks.blackbox.BlackBox`.
     """
-    from tensorflow.python.framework import convert_to_constants
-
     from lab.networks import keras_networks
 
     function = keras_networks.traced(network, preprocess, input_size)
-    frozen = convert_to_constants.convert_variables_to_constants_v2(function)
-    # OpenVINO reads a frozen graph from a file only.
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "graph.pb")
-        file.write_bytes(frozen.graph.as_graph_def().SerializeToString())
-        model = runtime.openvino_core().read_model(file)
+    model = runtime.import_openvino().convert_model(function, share_weights=False)
     model.reshape([1, input_size, input_size, 3])
     return model, keras_networks.identity(network, name)
 
@@ -89,7 +82,7 @@ def read(folder):
         if about.pop("sha256") != _digest(folder, about):
             return None
         return runtime.openvino_core().read_model(folder / "network.xml"), about
-    except (OSError, ValueError, LookupError, AttributeError, RuntimeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):
         return None
 
 
@@ -115,8 +108,9 @@ def write(folder, model, about):
         beside = Path(tempfile.mkdtemp(prefix=".part-", dir=FOLDER))
         runtime.import_openvino().save_model(model, beside / "network.xml", compress_to_fp16=False)
         (beside / "about.json").write_text(json.dumps(about | {"sha256": _digest(beside, about)}))
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-        os.rename(beside, folder)
+        if read(folder) is None:  # damaged, or not there
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(beside, folder)
     except (OSError, RuntimeError) as error:  # RuntimeError is OpenVINO's
         if read(folder) is None:  # else another process has just written it
             _announce(FOLDER, str(error).strip().split("\n")[0])
