@@ -9,7 +9,7 @@ os.environ.setdefault("LAB_BLACKBOX", "offline")
 
 @pytest.fixture(scope="session")
 def scheduler():
-    """Address of a cluster of two threads of this process, which see what is patched."""
+    """Address of a cluster of two threads of this process, which see its patches."""
     from dask.distributed import LocalCluster
 
     with LocalCluster(
