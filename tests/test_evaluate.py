@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from dask.distributed import LocalCluster
 from PIL import Image
 
 from lab import evaluate, runner
@@ -64,22 +63,8 @@ if __name__ == "__main__":  # the command with two processes of its own, to be k
     sys.exit()
 
 
-@pytest.fixture(scope="module")
-def address():
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        dashboard_address=None,
-        host="127.0.0.1",
-        silence_logs=50,
-    ) as local:
-        yield local.scheduler_address
-
-
 @pytest.fixture
-def command(tmp_path, monkeypatch, address, capsys):
+def command(tmp_path, monkeypatch, scheduler, capsys):
     """The command: the levels of brightness that it measured, and what it printed."""
     log = tmp_path / "log"
     monkeypatch.setenv(LOG, str(log))
@@ -89,7 +74,7 @@ def command(tmp_path, monkeypatch, address, capsys):
         monkeypatch.setattr(module, "network", network)
 
     def run(folder, **changed):
-        options = {"model": "squeezenet", "methods": ",".join(METHODS), "scheduler": address}
+        options = {"model": "squeezenet", "methods": ",".join(METHODS), "scheduler": scheduler}
         options |= {"out": tmp_path / "results.csv"} | changed
         log.unlink(missing_ok=True)
         named = [text for name, value in options.items() for text in (f"--{name}", str(value))]
