@@ -46,14 +46,8 @@ def photograph(image, head="", note=""):
 def saliency(image, values, head="", note="", limits=None):
     """A saliency map over its image in light grey, its most salient fifth outlined.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8 array
-    values : (h, w) array
-        Interpolated where it is resized.
-    head, note : str, optional
-    limits : (float, float), optional
-        The ends of the scale. By default the map's lowest and highest value.
+    `values` (h, w) are interpolated where they are resized. `limits` are the ends of
+    the scale, by default the map's lowest and highest value.
     """
     values = resized(values, image.shape[:2])
     shared = limits is not None
@@ -65,14 +59,8 @@ def saliency(image, values, head="", note="", limits=None):
 def weights(image, values, head="", note="", limit=None):
     """Signed weights over their image in light grey: green positive, pink negative.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8 array
-    values : (h, w) array
-        Each pixel's weight.
-    head, note : str, optional
-    limit : float, optional
-        The absolute value at both ends of the scale. By default the largest weight's.
+    `values` (h, w) hold each pixel's weight. `limit` is the absolute value at both ends
+    of the scale, by default the largest weight's.
     """
     values = resized(values, image.shape[:2], nearest=True)
     top = limit or float(np.abs(values).max()) or 1.0
@@ -84,14 +72,7 @@ def weights(image, values, head="", note="", limit=None):
 def superpixels(image, segments, chosen, head="", note=""):
     """The superpixels that an explanation shows, the rest in black.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8 array
-    segments : (h, w) int array
-        Each pixel's superpixel.
-    chosen : (n,) bool array
-        Whether a superpixel is shown.
-    head, note : str, optional
+    `segments` (h, w) hold each pixel's superpixel, `chosen` (n,) whether it is shown.
     """
     segments = resized(segments, image.shape[:2], nearest=True).astype(int)
     shown = np.asarray(chosen, bool)[segments]
@@ -132,14 +113,11 @@ def top_fifth(values):
 def outlined(image, regions):
     """An image with the borders of regions, an (h, w) int or bool array, in yellow."""
     regions = resized(regions, image.shape[:2], nearest=True)
-    border = np.zeros(regions.shape, bool)
+    pixels, yellow = np.array(image), (255, 235, 0)
     down, across = (np.diff(regions, axis=axis) != 0 for axis in (0, 1))
-    border[1:] |= down
-    border[:-1] |= down
-    border[:, 1:] |= across
-    border[:, :-1] |= across
-    pixels = np.array(image)
-    pixels[border] = 255, 235, 0
+    for side in (slice(1, None), slice(None, -1)):
+        pixels[side][down] = yellow
+        pixels[:, side][across] = yellow
     return pixels
 
 
@@ -164,7 +142,6 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
     rows : list of list of Panel, callable or None
         A callable gets axes to draw into; None leaves a place empty.
     title : str
-        One line that says what the figure shows.
     heads, row_heads : sequence of str, optional
         Of the columns and of the rows.
     label, weight_label : str, optional
@@ -198,8 +175,8 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
             if isinstance(cell, Panel):
                 _draw(paper, cell, x, bottom, width, height)
             elif cell is not None:
-                left_of = 0.34  # the axes: their numbers
-                place = x + left_of, bottom + 0.03, width - left_of - 0.03, height - 0.05
+                # The numbers are left of the axes.
+                place = x + 0.34, bottom + 0.03, width - 0.34 - 0.03, height - 0.05
                 cell(figure.add_axes(np.divide(place, (WIDTH, total) * 2)))
         bottom -= below[number]
     for number, scale in enumerate(scales):

@@ -22,14 +22,10 @@ SALIENCY = LinearSegmentedColormap.from_list(
 SIGNED = LinearSegmentedColormap.from_list(
     "signed", ["#b3156d", "#e79ac6", "#ffffff", "#a3d06a", "#3d7a1c"]
 )
-"""Colour map of signed numbers: green positive, pink negative, white zero.
-
-Colour-blind readers can tell the two apart."""
+"""Of signed numbers, also for the colour-blind: green positive, pink negative."""
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999933")
-"""Line colours that colour-blind readers can tell apart.
-
-Those of Okabe and Ito, with olive in place of their yellow."""
+"""Line colours for the colour-blind: Okabe and Ito's, with olive for their yellow."""
 
 MARKERS = "os^Dv*PX"
 
@@ -54,9 +50,7 @@ STYLE = [
         "svg.hashsalt": "lab",  # random names would make every file differ
     },
 ]
-"""For `matplotlib.style.use`; starts from matplotlib's defaults.
-
-A user's own matplotlibrc therefore changes no figure."""
+"""Starts from matplotlib's defaults: a user's own matplotlibrc changes no figure."""
 
 styled = matplotlib.style.context(STYLE)
 """Decorator of functions that create or render figures: they run under `STYLE`."""
