@@ -29,19 +29,23 @@ def predict(black_box, images, classes=None):
 
     Raises
     ------
+    TypeError
+        If a class is not an integer, before any call.
     ValueError
         If the scores are not finite numbers of that shape, or there is no such class.
     """
     size = getattr(black_box, "batch_size", BATCH)
-    scores = [np.empty((0, len(classes or ())))] if len(images) == 0 else []
+    wanted = () if classes is None else classes
+    for label in wanted:
+        if not is_integer(label):
+            raise TypeError(f"a class must be an integer, got {label!r}")
+    scores = [np.empty((0, len(wanted)))] if len(images) == 0 else []
     for start in range(0, len(images), size):
         # A copy, since a model may write into its input.
         outputs = model_outputs(black_box, np.array(images[start : start + size]))
-        for label in () if classes is None else classes:
-            if not is_integer(label) or not 0 <= label < outputs.shape[1]:
-                raise ValueError(
-                    f"a class to explain must be from 0 to {outputs.shape[1] - 1}, got {label!r}"
-                )
+        for label in wanted:
+            if not 0 <= label < outputs.shape[1]:
+                raise ValueError(f"a class must be from 0 to {outputs.shape[1] - 1}, got {label}")
         scores.append(outputs if classes is None else outputs[:, list(classes)])
     return np.concatenate(scores)
 
