@@ -14,11 +14,19 @@ from lab.show.style import COLORS, HEAD, MARKERS, SIGNED, new, styled
 
 @styled
 def lines(table, x, y, by, title, x_label, y_label, among=(), panel=None, log=True):
-    """A line for each group of a table, on a logarithmic horizontal axis with `log`.
+    """A line for each group of a table.
 
-    `x`, `y` and `by` are columns: horizontal, vertical, and the groups. `among` lists
-    all groups that charts of this kind may have, so that each keeps its colour; by
-    default those of the table. There are axes for each value of the column `panel`.
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    x, y, by : str
+        Columns: horizontal, vertical, and the groups.
+    among : sequence of str, optional
+        All groups of such charts, by default the table's; each keeps its colour.
+    panel : str, optional
+        Column: axes side by side for each value.
+    log : bool, optional
+        Whether the horizontal axis is logarithmic.
     """
     among = list(among) or list(dict.fromkeys(table[by]))
     present = [name for name in among if name in set(table[by])]
@@ -46,9 +54,14 @@ def lines(table, x, y, by, title, x_label, y_label, among=(), panel=None, log=Tr
 def intervals(table, label, value, title, x_label, by=None, panel=None):
     """Points with confidence intervals: a row for each label, a colour for each group.
 
-    `label`, `value` and `by` are columns: the rows' names, the points, and the groups.
-    The intervals go from "low" to "high"; NaN draws none. There are axes for each value
-    of the column `panel`.
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the columns "low" and "high"; NaN draws no interval.
+    label, value : str
+        Columns: the rows' names, and the point.
+    by, panel : str, optional
+        Columns: the groups, and axes side by side for each value.
     """
     labels = list(dict.fromkeys(table[label]))
     groups = list(dict.fromkeys(table[by])) if by else [""]
@@ -74,9 +87,15 @@ def intervals(table, label, value, title, x_label, by=None, panel=None):
 def heat(table, title, label, number, limits=None, texts=None):
     """A table of numbers as colours, with the numbers in them.
 
-    `label` says what the numbers are, and `number` is their format for `str.format`.
-    `limits` are the ends of the scale for numbers around 0; by default dark is low.
-    `texts`, of at most two lines, stand in the cells in place of the numbers.
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    label, number : str
+        What the numbers are, and their format for `str.format`.
+    limits : (float, float), optional
+        Ends of the scale, for numbers around 0. By default dark is low.
+    texts : pandas.DataFrame, optional
+        Texts of at most two lines to show in the cells, in place of the numbers.
     """
     height = 0.9 + (0.27 if texts is None else 0.36) * len(table)
     figure, [axes] = _axes(title, height, label)

@@ -46,8 +46,13 @@ def photograph(image, head="", note=""):
 def saliency(image, values, head="", note="", limits=None):
     """A saliency map over its image in light grey, its most salient fifth outlined.
 
-    `values` (h, w) are interpolated where they are resized. `limits` are the ends of
-    the scale, by default the map's lowest and highest value.
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 array
+    values : (h, w) array
+        Interpolated where it is resized.
+    limits : (float, float), optional
+        The ends of the scale. By default the map's lowest and highest value.
     """
     values = resized(values, image.shape[:2])
     shared = limits is not None
@@ -59,8 +64,13 @@ def saliency(image, values, head="", note="", limits=None):
 def weights(image, values, head="", note="", limit=None):
     """Signed weights over their image in light grey: green positive, pink negative.
 
-    `values` (h, w) hold each pixel's weight. `limit` is the absolute value at both ends
-    of the scale, by default the largest weight's.
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 array
+    values : (h, w) array
+        Each pixel's weight.
+    limit : float, optional
+        The absolute value at both ends of the scale. By default the largest weight's.
     """
     values = resized(values, image.shape[:2], nearest=True)
     top = limit or float(np.abs(values).max()) or 1.0
@@ -72,7 +82,13 @@ def weights(image, values, head="", note="", limit=None):
 def superpixels(image, segments, chosen, head="", note=""):
     """The superpixels that an explanation shows, the rest in black.
 
-    `segments` (h, w) hold each pixel's superpixel, `chosen` (n,) whether it is shown.
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 array
+    segments : (h, w) int array
+        Each pixel's superpixel.
+    chosen : (n,) bool array
+        Whether a superpixel is shown.
     """
     segments = resized(segments, image.shape[:2], nearest=True).astype(int)
     shown = np.asarray(chosen, bool)[segments]

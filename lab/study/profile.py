@@ -32,8 +32,17 @@ class Profile(NamedTuple):
     def samples(self, full, fewest=FEWEST):
         """A number of samples, where those above `fewest` are cut to `sample_share`.
 
-        `full` is the number under the full profile. Numbers above `fewest` that differ
-        by 20 or more stay different.
+        Parameters
+        ----------
+        full : int
+            The number under the full profile.
+        fewest : int, optional
+            The number that is not cut.
+
+        Returns
+        -------
+        int
+            Larger for a larger `full`, if the two differ by 20 or more.
         """
         return full if full <= fewest else fewest + math.ceil((full - fewest) * self.sample_share)
 
