@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 WIDTH = 6.85  # inches: the text width of the report, which shows figures at their own size
 TITLE, HEAD, NOTE = 10, 8, 7  # points: figure title, row or column head, everything else
 DPI = 120  # of a file: with 150, figures, report and notebooks would exceed 15 MB
-NOTEBOOK_DPI = 130  # a figure then fills a notebook's column
+NOTEBOOK_DPI = 120  # a figure then fills a notebook's column
 
 SALIENCY = LinearSegmentedColormap.from_list(
     "saliency", ["#fee08b", "#fdae42", "#f46d22", "#c51b1b", "#7f0000"]
