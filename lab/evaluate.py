@@ -171,7 +171,7 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
         try:
             digest = image_digest(path, root)
         except (OSError, ValueError) as error:
-            say(f"skipped {path}: {error}")
+            say(f"skipped {path.name}: {error}")
             counts["skipped"] += 1
             continue
         label = labels[path.parent]

@@ -260,7 +260,7 @@ def _run(tasks, client, root):
                 try:
                     inputs = _inputs(tasks[key], root)
                 except Exception as error:  # whatever a reader of damaged files raises
-                    say(f"skipped {tasks[key].image}: {error}")
+                    say(f"skipped {tasks[key].image.name}: {error}")
                     bar.update(tasks[key].calls)
                     yield key, "skipped", None
                     continue

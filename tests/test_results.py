@@ -22,7 +22,7 @@ from lab.study.results import Results
 NEAR = {"rtol": 0.02, "atol": 0.02}
 NAMES = "setting parameter value sampling num_samples seed method region calls layers estimator"
 NAMES = f"{NAMES} tolerance share rank mask nb_samples fill label".split()  # of a task's row
-FEW = "occlusion", "occlusion_blurred", "edges", "nested"
+FEW = "occlusion", "edges"
 
 
 def whole(arguments):
@@ -38,7 +38,8 @@ def few_methods(arguments):
 
 
 def small_budgets(arguments):
-    return {"budgets": [one for one in arguments["budgets"] if one[0] != "lime" and one[1] < 250]}
+    few = [one for one in arguments["budgets"] if "lime" not in one[0] and one[1] < 250]
+    return {"budgets": few[:2]}
 
 
 def base_of(n):
@@ -49,7 +50,6 @@ PARTS = {
     "predictions": whole,
     "lime_runs": one_setting,
     "lime_parameters": one_setting,
-    "lime_grid": one_setting,
     "lime_stability": one_setting,
     "lime_no_effect": base_of(100),
     "lime_perturbed": base_of(200),  # the first 200 samples do not depend on the number
@@ -129,6 +129,8 @@ def test_derived_tables_follow_from_the_measured_ones(results, study):
         expected[words] = expected[words].fillna("").astype(str)
         written = results.table(name)
         written[words] = written[words].fillna("").astype(str)
+        if name == "lime_variance":  # its column "network" is a number
+            written = written.astype({"network": float})
         pd.testing.assert_frame_equal(written, expected, rtol=1e-9, check_dtype=False)
 
 
@@ -147,7 +149,8 @@ def test_a_part_of_a_task_measured_again(results, facts, plans, table):
     some = [key for key, task in tasks.items() if task.table == table and task.network in there]
     if not some:
         pytest.skip("this machine cannot load the networks of the results")
-    key = min(some, key=lambda key: tasks[key].calls)
+    slow = [tasks[key].arguments.get("method") != "centre" for key in some]  # of ROAR
+    _, _, key = min(zip([tasks[key].calls for key in some], slow, some))
     task, called, image, mask = tasks[key], None, None, None
     if task.network is not None:
         called = runner.network(task.network)
@@ -158,7 +161,10 @@ def test_a_part_of_a_task_measured_again(results, facts, plans, table):
     committed, places = results.table(table), []
     committed = committed[committed["key"] == key].reset_index(drop=True)
     for row in rows:
-        same = [(committed[name].astype(str) == str(row[name])) for name in NAMES if name in row]
+        names = [name for name in NAMES if name in row and name in committed]
+        same = [committed[name].astype(str) == str(row[name]) for name in names]
+        if len(rows) == len(committed):
+            same = [committed.index == len(places)]
         [place] = committed.index[np.all(same, axis=0)]
         places.append(place)
         for name in (set(row) & set(committed)) - {*OTHER_REFERENCE.get(table, ())}:

@@ -10,7 +10,6 @@ import dask
 import numpy as np
 import pytest
 from counting import Counting
-from dask.distributed import LocalCluster
 from PIL import Image
 
 from lab import runner
@@ -86,21 +85,6 @@ def memo(tmp_path, monkeypatch):
     return tmp_path / "memo"
 
 
-@pytest.fixture(scope="module")
-def threads():
-    """A cluster whose workers are threads of this process: they see what a test patches."""
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address=None,
-        silence_logs=50,
-    ) as local:
-        yield local.scheduler_address
-
-
 def test_processes_of_one_thread_finish_tasks_and_a_killed_one_is_replaced(tmp_path, capsys):
     tasks = {str(n): task(echo, number=n, nap=0.7) for n in range(6)}
     tasks["killed"] = task(killed_once, calls=20, flag=str(tmp_path / "flag"))
@@ -142,13 +126,13 @@ def test_what_fails_is_named_and_the_rest_is_done_and_not_done_again(capsys, mon
         ("network", OtherNetwork, "lime"),
     ],
 )
-def test_what_no_worker_can_do_ends_the_run(threads, kind, error, message):
+def test_what_no_worker_can_do_ends_the_run(scheduler, kind, error, message):
     with pytest.raises(error, match=message):
-        outcomes({"x": task(raising, kind=kind)}, scheduler=threads)
+        outcomes({"x": task(raising, kind=kind)}, scheduler=scheduler)
 
 
-def test_saved_results_are_exact_and_damaged_ones_are_measured_again(threads, memo):
-    states, results = outcomes({"n": task(numbers)}, scheduler=threads)
+def test_saved_results_are_exact_and_damaged_ones_are_measured_again(scheduler, memo):
+    states, results = outcomes({"n": task(numbers)}, scheduler=scheduler)
     [row] = results["n"].rows
     expected = [float(np.float32(0.1)), 3, True, "ä", None, 2.5]
     assert [(type(value), value) for value in row.values()][:6] == [
@@ -167,13 +151,15 @@ def test_saved_results_are_exact_and_damaged_ones_are_measured_again(threads, me
         assert runner._saved("n") is None
     np.savez(memo / "n.npz", result=np.array([{}], dtype=object))
     assert runner._saved("n") is None
-    assert outcomes({"n": task(numbers)}, scheduler=threads)[0] == {"n": "finished"}
+    assert outcomes({"n": task(numbers)}, scheduler=scheduler)[0] == {"n": "finished"}
     assert (memo / "n.npz").read_bytes() == whole
 
 
-def test_without_a_memo_work_goes_on_and_a_line_says_so(threads, memo, capsys):
+def test_without_a_memo_work_goes_on_and_a_line_says_so(scheduler, memo, capsys):
     memo.touch()  # so that it cannot be a folder
-    states, results = outcomes({str(n): task(echo, number=n) for n in range(3)}, scheduler=threads)
+    states, results = outcomes(
+        {str(n): task(echo, number=n) for n in range(3)}, scheduler=scheduler
+    )
     assert set(states.values()) == {"finished"} and len(results) == 3
     assert capsys.readouterr().err.count(f"{memo} cannot be written") == 1
 
@@ -183,32 +169,33 @@ def cheap(monkeypatch):
     monkeypatch.setattr(runner, "network", lambda model: Brightness())
 
 
-def test_images_come_as_arrays_and_unreadable_ones_are_skipped(threads, cheap, tmp_path, capsys):
+def test_images_come_as_arrays_and_unreadable_ones_are_skipped(scheduler, cheap, tmp_path, capsys):
     images = [tmp_path / "bear" / f"{n}.png" for n in range(4)]
     images[0].parent.mkdir()
     for image, brightness in zip(images, (10, 200)):
         Image.new("RGB", (30, 40), (brightness,) * 3).save(image)
     images[2].write_bytes(b"\x89PNG")
     (tmp_path / "masks" / "bear").mkdir(parents=True)
-    Image.new("L", (30, 40)).save(tmp_path / "masks" / "bear" / "1.png")
+    half = Image.fromarray(np.eye(40, 30, dtype=np.uint8) * 255)
+    half.save(tmp_path / "masks" / "bear" / "1.png")
     tasks = {image.stem: task(calling, image=image, batches=[2]) for image in images}
-    states, results = outcomes(tasks, scheduler=threads)
+    states, results = outcomes(tasks, scheduler=scheduler)
     assert states == dict(zip("0123", ["finished"] * 2 + ["skipped"] * 2))
     assert results["0"].rows == [{"mean": 10, "size": 20, "mask": False}]
     assert results["1"].rows == [{"mean": 200, "size": 20, "mask": True}]
     errors = capsys.readouterr().err
-    assert f"skipped {images[2]}" in errors and f"skipped {images[3]}" in errors
+    assert f"skipped 2.png: {images[2]}" in errors and "skipped 3.png: " in errors
 
 
-def test_another_network_on_a_worker_is_refused(threads, cheap, tmp_path, monkeypatch):
+def test_another_network_on_a_worker_is_refused(scheduler, cheap, tmp_path, monkeypatch):
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     inputs = runner._inputs
     monkeypatch.setattr(runner, "_inputs", lambda *args: ("other", *inputs(*args)[1:]))
     with pytest.raises(OtherNetwork, match="loads Cheap.*LAB_BLACKBOX and LAB_WEIGHTS"):
-        outcomes({"x": task(calling, image=tmp_path / "a.png", batches=[1])}, scheduler=threads)
+        outcomes({"x": task(calling, image=tmp_path / "a.png", batches=[1])}, scheduler=scheduler)
 
 
-def test_the_bar_moves_with_model_calls(threads, cheap, tmp_path, monkeypatch):
+def test_the_bar_moves_with_model_calls(scheduler, cheap, tmp_path, monkeypatch):
     class Bar(runner.tqdm):
         steps = []
 
@@ -221,7 +208,7 @@ def test_the_bar_moves_with_model_calls(threads, cheap, tmp_path, monkeypatch):
     more = task(calling, 90, tmp_path / "a.png", batches=[70, 40])
     for one, expected in ((fewer, [30, 20, 50]), (more, [70, 40, -20])):
         Bar.steps = []
-        outcomes({str(expected): one}, scheduler=threads)
+        outcomes({str(expected): one}, scheduler=scheduler)
         assert Bar.steps == expected
 
 

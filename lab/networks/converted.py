@@ -1,7 +1,4 @@
-"""Networks converted to OpenVINO, and kept on disk.
-
-A process that only predicts starts with them, without TensorFlow and Keras.
-"""
+"""Networks converted to OpenVINO and stored, so that predicting takes no TensorFlow."""
 
 import functools
 import hashlib
@@ -35,25 +32,18 @@ def convert(network, preprocess, name, input_size):
     openvino.Model
         Of one float32 image.
     dict
-        The network's "fingerprint" and "n_layers", as in `lab.networks.blackbox.BlackBox`.
+        "fingerprint" and "n_layers", as in `lab.networks.blackbox.BlackBox`.
     """
-    from tensorflow.python.framework import convert_to_constants
-
     from lab.networks import keras_networks
 
     function = keras_networks.traced(network, preprocess, input_size)
-    frozen = convert_to_constants.convert_variables_to_constants_v2(function)
-    # OpenVINO reads a frozen graph from a file only.
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "graph.pb")
-        file.write_bytes(frozen.graph.as_graph_def().SerializeToString())
-        model = runtime.openvino_core().read_model(file)
+    model = runtime.import_openvino().convert_model(function, share_weights=False)
     model.reshape([1, input_size, input_size, 3])
     return model, keras_networks.identity(network, name)
 
 
 def place(key, weights):
-    """Folder of a converted network; it is named after all that the network is made of.
+    """Folder of a converted network, named after all that it was made of.
 
     Parameters
     ----------
@@ -72,42 +62,21 @@ def place(key, weights):
 
 
 def read(folder):
-    """Read a converted network.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Its `place`.
-
-    Returns
-    -------
-    (openvino.Model, dict) or None
-        As `convert` returns them; None if they are not there or damaged.
-    """
+    """Read what `convert` returned from its `place`; None if missing or damaged."""
     try:
         about = json.loads((folder / "about.json").read_bytes())
         if about.pop("sha256") != _digest(folder, about):
             return None
         return runtime.openvino_core().read_model(folder / "network.xml"), about
-    except (OSError, ValueError, LookupError, AttributeError, RuntimeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):
         return None
 
 
 def write(folder, model, about):
-    """Write a converted network whole or not at all; print one line if that fails.
+    """Write what `convert` returned to its `place`, and return it as read back.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Its `place`.
-    model : openvino.Model
-    about : dict
-        As `convert` returns them.
-
-    Returns
-    -------
-    openvino.Model, dict
-        As read back, which takes less memory, or the same if that fails.
+    Read back it takes less memory. If the folder cannot be used, one line is printed
+    and the network is returned as it is.
     """
     beside = None
     try:
@@ -115,8 +84,9 @@ def write(folder, model, about):
         beside = Path(tempfile.mkdtemp(prefix=".part-", dir=FOLDER))
         runtime.import_openvino().save_model(model, beside / "network.xml", compress_to_fp16=False)
         (beside / "about.json").write_text(json.dumps(about | {"sha256": _digest(beside, about)}))
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-        os.rename(beside, folder)
+        if read(folder) is None:  # damaged, or not there
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(beside, folder)
     except (OSError, RuntimeError) as error:  # RuntimeError is OpenVINO's
         if read(folder) is None:  # else another process has just written it
             _announce(FOLDER, str(error).strip().split("\n")[0])

@@ -1,4 +1,4 @@
-"""Predictions on disk: a network computes those of an image once, in whatever process."""
+"""Predictions on disk, one entry for each image."""
 
 import functools
 import sqlite3
@@ -10,23 +10,24 @@ from xxhash import xxh3_128, xxh3_128_digest
 from lab.files import ROOT
 
 FILE = ROOT / ".cache" / "predictions.sqlite"
-LIMIT = 2 << 30  # bytes: beyond it the older half of the predictions is deleted
+LIMIT = 2 << 30  # bytes: beyond it the oldest predictions make room for new ones
 _N_CLASSES = 1000
 _DIGEST = 16  # bytes at the end of an entry
 _TIMEOUT = 30  # seconds to wait for other processes that write
 
 
 class PredictionCache:
-    """A model whose predictions are kept in the file `FILE`, one entry for each image.
+    """A model whose predictions are stored in the SQLite file `FILE`.
 
-    The key of an entry is a 128-bit hash of `identity` and of the image's type, shape and values.
-    Entries are checked when they are read, and a damaged one counts as missing. If the file cannot
-    be used, the model is called for every image and one line is printed.
+    The key of an entry is a 128-bit hash of `identity` and of the image's type, shape
+    and values. Entries are checked when they are read; a damaged one counts as missing.
+    If the file cannot be used, the model is called for every image, and one line is
+    printed.
 
     Parameters
     ----------
     model : callable
-        From images (N, H, W, 3), uint8 or float32, to float32 probabilities (N, 1000).
+        From images (N, H, W, 3) to float32 probabilities (N, 1000).
     identity : str
         What predictions depend on beside the image.
     """
@@ -42,7 +43,10 @@ class PredictionCache:
         # By key, so that an image that comes twice is predicted once.
         missing = {key: row for row, key in enumerate(keys) if entries.get(key) is None}
         if missing:
-            made = dict(zip(missing, self._model(images[list(missing.values())])))
+            rows = list(missing.values())
+            # All of them is the common case, and needs no copy.
+            made = self._model(images if len(rows) == len(images) else images[rows])
+            made = dict(zip(missing, made))
             file.write([(key, self._entry(key, probs)) for key, probs in made.items()])
             entries.update(made)
         return np.stack([entries[key] for key in keys])
@@ -57,7 +61,7 @@ class PredictionCache:
         return data + xxh3_128_digest(key + data)
 
     def _prediction(self, key, entry):
-        if not isinstance(entry, bytes) or len(entry) != 4 * _N_CLASSES + _DIGEST:
+        if len(entry) != 4 * _N_CLASSES + _DIGEST:
             return None
         data, digest = entry[:-_DIGEST], entry[-_DIGEST:]
         probabilities = np.frombuffer(data, "<f4")
@@ -74,7 +78,8 @@ class _File:
 
     def read(self, keys):
         """Pairs of key and entry, of those keys that have one."""
-        query = "SELECT key, entry FROM predictions WHERE key = ?"
+        # The cast: a damaged entry may be a text that cannot be decoded.
+        query = "SELECT key, CAST(entry AS BLOB) FROM predictions WHERE key = ?"
         return self._run(
             lambda connection: [
                 row for key in keys for row in connection.execute(query, (key,)).fetchall()
@@ -108,7 +113,7 @@ _open = functools.cache(_File)  # one for each file, opened when first used
 def _connect(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=_TIMEOUT, check_same_thread=False)
-    # Write-ahead log: readers and a writer do not block each other, and no write waits for the disk.
+    # A write-ahead log: readers do not wait for writers, nor writers for the disk.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(
@@ -126,6 +131,6 @@ def _write(connection, entries):
     )
     if (pages - free) * size > LIMIT:
         connection.execute(
-            "DELETE FROM predictions WHERE number <= (SELECT (min(number) + max(number)) / 2 "
-            "FROM predictions)"
+            "DELETE FROM predictions WHERE number < ? + (SELECT min(number) FROM predictions)",
+            (2 * len(entries),),
         )

@@ -22,6 +22,7 @@ SALIENT = 0.2  # share of the pixels inside the contour
 # image shown twice then has the same pixels twice, and the file is smaller.
 _STEP = 1 / 30
 _GAP, _WIDEST = 2 * _STEP, 72 * _STEP
+_ALONE = 135 * _STEP  # the width of an image that is the only one
 _TOP, _LINE = 0.32, 0.118  # the title and a line of text
 
 
@@ -50,7 +51,6 @@ def saliency(image, values, head="", note="", limits=None):
     image : (H, W, 3) uint8 array
     values : (h, w) array
         Interpolated where it is resized.
-    head, note : str, optional
     limits : (float, float), optional
         The ends of the scale. By default the map's lowest and highest value.
     """
@@ -69,7 +69,6 @@ def weights(image, values, head="", note="", limit=None):
     image : (H, W, 3) uint8 array
     values : (h, w) array
         Each pixel's weight.
-    head, note : str, optional
     limit : float, optional
         The absolute value at both ends of the scale. By default the largest weight's.
     """
@@ -90,7 +89,6 @@ def superpixels(image, segments, chosen, head="", note=""):
         Each pixel's superpixel.
     chosen : (n,) bool array
         Whether a superpixel is shown.
-    head, note : str, optional
     """
     segments = resized(segments, image.shape[:2], nearest=True).astype(int)
     shown = np.asarray(chosen, bool)[segments]
@@ -131,14 +129,11 @@ def top_fifth(values):
 def outlined(image, regions):
     """An image with the borders of regions, an (h, w) int or bool array, in yellow."""
     regions = resized(regions, image.shape[:2], nearest=True)
-    border = np.zeros(regions.shape, bool)
+    pixels, yellow = np.array(image), (255, 235, 0)
     down, across = (np.diff(regions, axis=axis) != 0 for axis in (0, 1))
-    border[1:] |= down
-    border[:-1] |= down
-    border[:, 1:] |= across
-    border[:, :-1] |= across
-    pixels = np.array(image)
-    pixels[border] = 255, 235, 0
+    for side in (slice(1, None), slice(None, -1)):
+        pixels[side][down] = yellow
+        pixels[:, side][across] = yellow
     return pixels
 
 
@@ -163,7 +158,6 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
     rows : list of list of Panel, callable or None
         A callable gets axes to draw into; None leaves a place empty.
     title : str
-        One line that says what the figure shows.
     heads, row_heads : sequence of str, optional
         Of the columns and of the rows.
     label, weight_label : str, optional
@@ -197,8 +191,8 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
             if isinstance(cell, Panel):
                 _draw(paper, cell, x, bottom, width, height)
             elif cell is not None:
-                left_of = 0.34  # the axes: their numbers
-                place = x + left_of, bottom + 0.03, width - left_of - 0.03, height - 0.05
+                # The numbers are left of the axes.
+                place = x + 0.34, bottom + 0.03, width - 0.34 - 0.03, height - 0.05
                 cell(figure.add_axes(np.divide(place, (WIDTH, total) * 2)))
         bottom -= below[number]
     for number, scale in enumerate(scales):
@@ -214,7 +208,8 @@ def wrapped(panels, columns):
 def _columns(columns, row_heads):
     """Width of the row heads, left edge of the panels and their width, in inches."""
     left = 0.02 + 0.19 * max([head.count("\n") + 1 for head in row_heads], default=0)
-    widest = min((WIDTH - 0.02 - left + _GAP) / columns - _GAP, _WIDEST)
+    most = _ALONE if columns == 1 else _WIDEST
+    widest = min((WIDTH - 0.02 - left + _GAP) / columns - _GAP, most)
     width = _STEP * int(widest / _STEP)
     spare = WIDTH - 0.02 - left - columns * (width + _GAP) + _GAP
     return left, _STEP * round((left + spare / 2) / _STEP), width

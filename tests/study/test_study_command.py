@@ -1,4 +1,3 @@
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -11,7 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from dask.distributed import LocalCluster
 from PIL import Image
 
 from lab import runner
@@ -71,27 +69,13 @@ if __name__ == "__main__":  # the command with two processes of its own, to be k
     sys.exit()
 
 
-@pytest.fixture(scope="module")
-def address():
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        dashboard_address=None,
-        host="127.0.0.1",
-        silence_logs=50,
-    ) as local:
-        yield local.scheduler_address
-
-
 class Study:
     """The command in a folder of its own."""
 
-    def __init__(self, root, address, capsys):
+    def __init__(self, root, scheduler, capsys):
         self.root, self.log, self.capsys = root, root / "log", capsys
         self.folder = root / "report" / "quick" / "results"
-        self.arguments = ["rise", "--scheduler", address]
+        self.arguments = ["rise", "--scheduler", scheduler]
         self.plan(1, 2, 3)
 
     def plan(self, *numbers):
@@ -126,7 +110,7 @@ class Study:
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch, capsys, address):
+def study(tmp_path, monkeypatch, capsys, scheduler):
     put_into(tmp_path, monkeypatch.setattr)
     monkeypatch.setenv("LAB_PROFILE", "quick")
     monkeypatch.setenv(LOG, str(tmp_path / "log"))
@@ -138,7 +122,7 @@ def study(tmp_path, monkeypatch, capsys, address):
 
     for module in (runner, command):
         monkeypatch.setattr(module, "network", network)
-    return Study(tmp_path, address, capsys)
+    return Study(tmp_path, scheduler, capsys)
 
 
 def test_everything_is_measured_once_and_written_as_a_whole(study):
@@ -386,7 +370,3 @@ def test_kill_9_costs_no_finished_task_and_leaves_no_process(study):
     assert len(finished) >= 4 and not finished & {*last} and not {1, 2, 3} & {*calls, *last}
     numbers = Results(study.folder).table("squares").number.tolist()
     assert numbers == [number for number in range(1, 13) for _ in range(3)]
-
-
-def test_packages_of_the_record_are_installed():
-    assert all(importlib.metadata.version(package) for package in runner.PACKAGES)

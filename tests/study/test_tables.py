@@ -2,7 +2,6 @@ import math
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from lab.study import results
@@ -113,9 +112,3 @@ def test_a_map_is_made_small_by_means_of_areas():
     assert uneven.shape == (112, 112) and uneven.mean() == pytest.approx(0.5, abs=0.01)
     same = rng.normal(size=(112, 112)).astype(np.float16)
     assert (small(same) == same).all()
-
-
-def test_a_table_is_any_frames_text(tmp_path):
-    frame = pd.DataFrame({"a": [0.1 + 0.2, math.nan], "b": [1, 2], "c": [True, False]})
-    write_table(tmp_path, "t", frame.to_dict("records"))
-    assert (tmp_path / "t.csv").read_text() == frame.to_csv(index=False)
