@@ -152,6 +152,7 @@ def test_the_archive_of_the_lab_is_small_and_builds_the_report(tmp_path):
     target = tmp_path / "doe_LIME_RISE.zip"
     archive.pack(contents, target)
     assert target.stat().st_size < archive.LARGE
+    assert {f"data/evaluation/{name}" for name in archive.NEEDED} <= set(contents)
     with zipfile.ZipFile(target) as packed:
         packed.extractall(tmp_path)
     folder = tmp_path / "doe_LIME_RISE"
