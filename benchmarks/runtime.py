@@ -4,7 +4,7 @@
 
 Each network runs in two processes, one with each runtime, which predict the same images
 in turn. TensorFlow gets batches of 32 (``tf.function``). Memory is the peak of a process
-that loads the network and predicts; the start is the time until the first prediction.
+that loads the network and predicts; start is the time until the first prediction.
 OpenVINO's networks are converted beforehand. Weights that are not available are random.
 Writes ``benchmarks/results/runtime.csv`` and prints a Markdown table.
 """
