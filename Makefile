@@ -1,11 +1,11 @@
 # make lab     executes the notebooks
-# make study   measures what the report shows, writes report/results; goes on where it was interrupted
-# make figures draws report/figures from report/results and data, without asking a network
-# make report  builds report/report.pdf from report/figures and report/results
-# make archive NAME=lastname_firstname   writes dist/<NAME>_LIME_RISE.zip
-# make test    runs the tests, and the notebooks again at small counts
-# make bench   compares explanations with those of other software, by the model calls that they take: a quarter of an hour
-# make bench-long   the same for two networks, all objects and three seeds, and what rise.py costs around the model: many hours
+# make study   measures what the report shows, into report/results; continues after an interruption
+# make figures draws report/figures from report/results and data, without any model call
+# make report  draws the figures and builds report/report.pdf
+# make archive NAME=lastname_firstname   builds figures and report, writes dist/<NAME>_LIME_RISE.zip
+# make test    runs linters and tests, and the notebooks with small counts
+# make bench   compares explanations with those of other software, by model calls: a quarter of an hour
+# make bench-long   the same for two networks, all objects and three seeds, and the costs of rise.py: many hours
 #
 # Each first makes .venv and installs LIME_requirements.txt, once; the benchmarks .venv-bench and benchmarks/requirements.txt.
 
@@ -14,12 +14,24 @@ BIN := .venv/bin
 BENCH := .venv-bench/bin/python
 NOTEBOOKS := LIME.ipynb RISE.ipynb EVALUATION.ipynb
 HALF := tests/explain tests/networks tests/study
-TESTS := tests-half tests-rest $(NOTEBOOKS:%=test-%)
+TESTS := lint tests-half tests-rest $(NOTEBOOKS:%=test-%)
 
-.PHONY: lab study figures report archive test bench bench-long $(TESTS)
+# A notebook does not store the version of Python, which would differ between machines. The kernel does not warn
+# about its local sockets.
+EXECUTE := --to notebook --execute --ExecutePreprocessor.record_timing=False \
+    --ExecutePreprocessor.extra_arguments=--log-level=40 --ClearMetadataPreprocessor.enabled=True \
+    --ClearMetadataPreprocessor.clear_cell_metadata=False \
+    --ClearMetadataPreprocessor.preserve_nb_metadata_mask="{'kernelspec', 'widgets', ('language_info', 'name')}"
 
-lab: .venv/installed
-	$(BIN)/python -m lab.hand_in.notebooks $(NOTEBOOKS)
+.PHONY: lab study figures report archive test bench bench-long $(NOTEBOOKS:%=lab-%) $(TESTS)
+
+lab: $(NOTEBOOKS:%=lab-%)
+
+# The new notebook takes the place of the old one only when it is whole.
+$(NOTEBOOKS:%=lab-%): .venv/installed
+	@echo "Executing $(@:lab-%=%)"
+	@$(BIN)/jupyter nbconvert $(EXECUTE) --log-level=WARN --output-dir=dist $(@:lab-%=%)
+	@mv dist/$(@:lab-%=%) $(@:lab-%=%)
 
 study: .venv/installed
 	$(BIN)/python -m lab.study
@@ -27,26 +39,31 @@ study: .venv/installed
 figures: .venv/installed
 	$(BIN)/python -m lab.show
 
-report: .venv/installed
+report: figures
 	$(BIN)/python -m lab.hand_in.report
 
 archive: .venv/installed
 	$(BIN)/python -m lab.hand_in.archive "$(NAME)"
 
-# Two at a time, of one thread each: faster on two cores than one after the other on two threads. What one prints appears when it has ended.
+# Two at a time, of one thread each: on two cores faster than one after the other. Output appears at the end of each.
 test: .venv/installed
-	@echo "Testing two things at a time; each is heard of when it has ended"
+	@echo "Testing two things at a time; the output of each appears when it has ended"
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(TESTS)
 
 $(TESTS): export LAB_PROFILE := quick
 $(TESTS): export LAB_BLACKBOX := offline
 $(TESTS): export TF_NUM_INTRAOP_THREADS := 1
 
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
 tests-half:
 	$(BIN)/python -m pytest $(HALF)
 
 tests-rest:
-	$(BIN)/python -m pytest tests $(HALF:%=--ignore=%)
+	$(BIN)/python -m pytest --doctest-modules rise.py tests $(HALF:%=--ignore=%)
 
 $(NOTEBOOKS:%=test-%):
 	$(BIN)/python -m pytest -p no:cacheprovider --nbval-lax --nbval-current-env $(@:test-%=%)

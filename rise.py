@@ -138,8 +138,7 @@ def _crops(shape, grid):
 def _bilinear(length, cells):
     cell = -(-length // cells)
     upscaled = (cells + 1) * cell
-    # Centres of pixels in grid coordinates. Beyond the centres of the outermost cells
-    # the grid is mirrored.
+    # Centres of pixels in grid coordinates, mirrored at the centres of the outer cells.
     centres = np.abs((np.arange(upscaled) + 0.5) * cells / upscaled - 0.5)
     centres = np.clip(cells - 1 - np.abs(cells - 1 - centres), 0, None)
     weights = np.maximum(1 - np.abs(centres[:, np.newaxis] - np.arange(cells)), 0)
@@ -233,8 +232,7 @@ def average(total, nb_samples, preservation_probability=0.5):
 
 # 3. The explainer: the steps, a batch at a time.
 
-# A standard error from fewer scores than this is a guess.
-_FEWEST_SAMPLES = 200
+_FEWEST_SAMPLES = 200  # a standard error from fewer scores is a guess
 # The errors of pixels are correlated, at worst all equal: then a map's error is below
 # this many standard errors in nine of ten cases.
 _NINE_IN_TEN = NormalDist().inv_cdf(0.95)
@@ -304,9 +302,9 @@ class Rise:
 
     *Memory.* Masks are made a batch at a time, the next while the model works. Memory
     holds two batches and, for each mask, the scores of the explained classes. The
-    regression also needs up to 12 bytes for each mask and point of a lattice, with 4
+    regression also needs about 18 bytes for each mask and point of a lattice, with 4
     points a cell of an image, 2 a cell and feature of a series, 1 a feature of a row:
-    1.6 KB a mask for 7 x 7 cells. It computes with some matrices of up to 4,096 masks
+    3.5 KB a mask for 7 x 7 cells. It computes with some matrices of up to 4,096 masks
     by the points: for thousands of points use "average".
 
     Examples
@@ -397,7 +395,6 @@ class Rise:
         return maps[..., np.newaxis] if inputs.ndim == 4 else maps
 
     def _operate(self, target, perturbed):
-        """Scores of perturbed inputs by the operator, (n, 1)."""
         n = len(perturbed)
         scores = self.operator(self.model, perturbed, np.repeat(target[np.newaxis], n, axis=0))
         scores = _numbers("operator's scores", scores)
@@ -504,7 +501,7 @@ class Explanation(NamedTuple):
     ----------
     saliency : array of float64, (n_classes, H, W), (n_classes, T, W) or (n_classes, W)
     standard_error : array of float64, shape of `saliency`
-        Standard deviation of `saliency` over repeated runs with other seeds.
+        Standard deviation of `saliency` over seeds; too low for few and skewed scores.
     calls : int
         Number n of perturbed inputs that the maps are made of.
     outputs : array of float64, (n, n_outputs), or None
@@ -534,12 +531,17 @@ def model_outputs(model, inputs):
     model : callable
         As in `Rise`.
     inputs : array, (n, ...)
+        The model gets this array itself and may write into it.
 
     Returns
     -------
     array of float64, (n, n_classes)
-        A copy, since a model may return the same buffer at each call. Other outputs, or
-        some that are not finite, raise a ValueError.
+        A copy, since a model may return the same buffer at each call.
+
+    Raises
+    ------
+    ValueError
+        If outputs are not of that shape or not finite numbers.
     """
     n, outputs = len(inputs), _numbers("model's outputs", model(inputs))
     outputs = outputs[:, np.newaxis] if outputs.ndim == 1 else outputs
@@ -751,7 +753,6 @@ def _lattice(shape, grid_size, per_cell):
 
 
 def _at(points, masks):
-    """Values at a lattice of points."""
     for axis, places in enumerate(points, 1):
         masks = masks.take(places, axis)
     return masks

@@ -7,42 +7,27 @@ import numpy as np
 from PIL import Image, ImageOps
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-# Pillow goes by a file's content, not its name, and would start an interpreter for
-# PostScript: it may try these formats only.
+# Pillow goes by content, not name, and would start an interpreter for PostScript.
 FORMATS = "JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF"
-SUFFIXES = tuple(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .jp2 .avif".split()
-)
-"""Endings of image files that are read, in lower case."""
-UNREADABLE = tuple(
+# Endings of image files that are read, and of those that are not, in lower case.
+SUFFIXES = ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .jp2 .avif".split()
+UNREADABLE = (
     ".heic .heif .hif .jxl .svg .pdf .eps .ps .ai .psd .xcf .ico .tga .exr .hdr "
-    ".raw .dng .cr2 .cr3 .nef .arw .orf .raf .rw2 .pef .srw".split()
-)
-"""Endings of image files that are not read."""
-_VOID = 0xE0E0C0  # the colour of undecided pixels in masks of Pascal VOC
+    ".raw .dng .cr2 .cr3 .nef .arw .orf .raf .rw2 .pef .srw"
+).split()
 
 
 def image_files(folder):
     """List the image files of a folder by name, without sub-folders and hidden files.
 
-    Parameters
-    ----------
-    folder : path-like
-
-    Returns
-    -------
-    images, others : list of pathlib.Path
-        Files that end in one of `SUFFIXES`, which `load_image` reads, and in one of
-        `UNREADABLE`, whatever the case.
+    Returns lists of paths that end in one of `SUFFIXES`, and of `UNREADABLE`.
     """
-    files = [path for path in sorted(Path(folder).iterdir()) if not path.is_dir()]
-    files = [path for path in files if not path.name.startswith(".")]
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    return images, [path for path in files if path.suffix.lower() in UNREADABLE]
+    files = [p for p in sorted(Path(folder).iterdir()) if not (p.is_dir() or p.name[0] == ".")]
+    return [[p for p in files if p.suffix.lower() in ends] for ends in (SUFFIXES, UNREADABLE)]
 
 
 def list_images(kind):
-    """List the images of one kind in ``data/``, and warn of those that are not read.
+    """List the images of one kind in ``data/`` by name, and warn of those not read.
 
     Parameters
     ----------
@@ -52,7 +37,11 @@ def list_images(kind):
     Returns
     -------
     list of pathlib.Path
-        By name. A ValueError if there is no such folder, or no image in it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder, or no image in it.
     """
     # A folder with masks of its own, such as data/evaluation, is no kind.
     folders = [path for path in sorted(DATA.iterdir()) if path.is_dir() and path.name != "masks"]
@@ -74,12 +63,11 @@ def load_image(path, size=None):
     Parameters
     ----------
     path : path-like
-        An image in one of `FORMATS` and any colour mode: palette and CMYK are converted
-        to RGB, grey is repeated on the three channels, 16 bits are scaled to 8,
-        transparent parts are laid on white, and EXIF's orientation is applied.
+        An image in one of `FORMATS` and any colour mode: 16 bits are scaled to 8, and
+        transparent parts are laid on white.
     size : int, optional
-        Side length in pixels to which the image is squashed, antialiased and without
-        keeping its aspect ratio, as networks take it. By default it keeps its size.
+        Side in pixels to which the image is squashed, antialiased and whatever its
+        aspect ratio. By default it keeps its size.
 
     Returns
     -------
@@ -89,10 +77,9 @@ def load_image(path, size=None):
     Raises
     ------
     ValueError
-        If the file is no such image, is damaged, or is so large that it may be a
-        decompression bomb, or if `size` is not a whole number of pixels.
+        If the file is no such image, is damaged or may be a decompression bomb, or if
+        `size` is not a whole number of pixels.
     FileNotFoundError
-        If there is no such file.
     """
     return np.array(_squash(_read(path, _rgb), size, Image.Resampling.BICUBIC))
 
@@ -105,14 +92,17 @@ def find_mask(path, root=None):
     path : path-like
         The image.
     root : path-like, optional
-        The folder that `path` lies in and that has the sub-folder ``masks``. By default
-        the folder of the image's folder, as in ``data/``.
+        The folder with the sub-folder ``masks``, by default that of the image's folder.
 
     Returns
     -------
     pathlib.Path or None
-        A file with any ending of images; None if the image has no mask. A ValueError if
-        it has two.
+        A file with any ending of images; None if the image has no mask.
+
+    Raises
+    ------
+    ValueError
+        If the image has two masks.
     """
     path = Path(path)
     root = path.parent.parent if root is None else Path(root)
@@ -130,17 +120,16 @@ def find_mask(path, root=None):
 def load_mask(path, size=None, root=None):
     """Load the ground-truth mask of an image.
 
-    The object is white on black, of any one other colour on black (0 and 1; Pascal VOC,
-    whose undecided pixels count as background), or opaque on transparent. Antialiased
-    edges and compression noise are cut at half of the range.
+    The object is white on black, of another colour on black (0 and 1; Pascal VOC, whose
+    undecided pixels count as background), or opaque on transparent. Antialiased edges
+    and compression noise are cut at half of the range.
 
     Parameters
     ----------
     path, root : path-like
         As in `find_mask`.
     size : int, optional
-        Side length in pixels to which the mask is squashed like its image; each pixel
-        takes the value of the nearest one.
+        As in `load_image`, but each pixel takes the value of the nearest one.
 
     Returns
     -------
@@ -150,23 +139,21 @@ def load_mask(path, size=None, root=None):
     Raises
     ------
     ValueError
-        If the mask does not have the height and width of its image, or is not clearly
-        two-valued, or for what `load_image` and `find_mask` raise it.
+        If the mask does not have its image's shape or is not clearly two-valued, or as
+        of `load_image` and `find_mask`.
     """
     mask_path = find_mask(path, root)
     if mask_path is None:
         return None
-    pixels, expected = _read(mask_path, _mask_pixels), _read(path, lambda image: image.size)
-    if pixels.shape[1::-1] != expected:
+    pixels, (width, height) = _read(mask_path, _mask_pixels), _read(path, lambda image: image.size)
+    if pixels.shape[:2] != (height, width):
         raise ValueError(
             f"the mask {mask_path} is {pixels.shape[1]} x {pixels.shape[0]} pixels (width x "
-            f"height), its image {path} is {expected[0]} x {expected[1]}"
+            f"height), its image {path} is {width} x {height}"
         )
     mask = _object(pixels)
     if mask is None:
-        raise ValueError(
-            f"{mask_path} is not clearly two-valued: expected white on the object, else black"
-        )
+        raise ValueError(f"{mask_path} is not clearly two-valued: expected white on black")
     return np.asarray(_squash(Image.fromarray(np.uint8(mask)), size, Image.Resampling.NEAREST)) > 0
 
 
@@ -186,9 +173,8 @@ def _read(path, convert):
                 _turn_upright(image)
                 return convert(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ValueError(
-            f"{path} claims to hold more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first"
-        ) from None
+        most = f"{Image.MAX_IMAGE_PIXELS:,}"
+        raise ValueError(f"{path} has more than {most} pixels; shrink it first") from None
     except Exception as error:  # damaged files make Pillow's readers raise almost anything
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
@@ -248,7 +234,7 @@ def _object(pixels):
 def _bright(colours):
     """Where pixels (..., 3) have the brighter of two colours, bool; None if unclear."""
     codes = colours.astype(int) @ (65536, 256, 1)
-    codes[codes == _VOID] = 0
+    codes[codes == 0xE0E0C0] = 0  # undecided pixels in masks of Pascal VOC
     values, counts = np.unique(codes, return_counts=True)
     if len(values) == 2 and values[0] == 0:
         return codes == values[1]

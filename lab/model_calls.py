@@ -25,6 +25,7 @@ def predict(black_box, images, classes=None):
     Returns
     -------
     (N, len(classes)) float64 array
+        Of shape (0, 0) if there are neither images nor classes.
 
     Raises
     ------
@@ -32,17 +33,21 @@ def predict(black_box, images, classes=None):
         If the scores are not finite numbers of that shape, or there is no such class.
     """
     size = getattr(black_box, "batch_size", BATCH)
-    scores = []
+    scores = [np.empty((0, len(classes or ())))] if len(images) == 0 else []
     for start in range(0, len(images), size):
         # A copy, since a model may write into its input.
         outputs = model_outputs(black_box, np.array(images[start : start + size]))
         for label in () if classes is None else classes:
-            if not 0 <= label < outputs.shape[1]:
+            if not _is_integer(label) or not 0 <= label < outputs.shape[1]:
                 raise ValueError(
-                    f"a class to explain must be from 0 to {outputs.shape[1] - 1}, got {label}"
+                    f"a class to explain must be from 0 to {outputs.shape[1] - 1}, got {label!r}"
                 )
         scores.append(outputs if classes is None else outputs[:, list(classes)])
     return np.concatenate(scores)
+
+
+def _is_integer(value):
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def predict_in_chunks(black_box, make_images, rows, classes=None, progress=iter):
@@ -63,7 +68,7 @@ def predict_in_chunks(black_box, make_images, rows, classes=None, progress=iter)
     -------
     (len(rows), len(classes)) float64 array
     """
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)] or [rows]
     scores = []
     with ThreadPoolExecutor(1) as thread:
         made = thread.submit(make_images, chunks[0])

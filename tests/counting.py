@@ -4,7 +4,7 @@ import numpy as np
 
 
 class Counting:
-    """What `answer` of a subclass gives, counting images and sizes of batches."""
+    """The `answer` of a subclass, with the number of calls and the batch sizes."""
 
     def __init__(self, batch_size=32):
         self.batch_size = batch_size

@@ -1,24 +1,22 @@
 """`lab.images` against files written here, and the images in `data/`."""
 
 import os
+import re
 import struct
 import zlib
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lab import images
-from lab.images import SUFFIXES, image_files, list_images, load_image, load_mask
+from lab.images import SUFFIXES, list_images, load_image, load_mask
 from lab.networks.loading import load
 
 KINDS = {"African_elephant": {101, 385, 386}, "black_bear": {294, 295, 297}}
 # By name, so that the tests also pass where someone has added images.
-NAMES = {
-    "African_elephant": ["elephant_1_dune", "elephant_2_meadow", "elephant_3_slope"],
-    "black_bear": ["bear_1_meadow", "bear_2_forest", "bear_3_slope"],
-}
-IMAGES = [(kind, images.DATA / kind / f"{name}.jpg") for kind in KINDS for name in NAMES[kind]]
+OURS = re.compile("(elephant_(1_dune|2_meadow|3_slope)|bear_(1_meadow|2_forest|3_slope)).jpg")
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -31,36 +29,20 @@ def data(tmp_path, monkeypatch):
 
 def save(path, array, mode=None, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(np.asarray(array))
+    image = array if isinstance(array, Image.Image) else Image.fromarray(array)
     (image.convert(mode) if mode else image).save(path, **options)
     return path
 
 
-def write_png(path, depth, colour_type, width, rows, transparent=None):
+def write_png(path, depth, colour_type, width, rows, transparent):
     """Write a PNG that Pillow cannot write, from the format's definition."""
-    chunks = [
-        (b"IHDR", struct.pack(">2I5B", width, len(rows), depth, colour_type, 0, 0, 0)),
-        *([] if transparent is None else [(b"tRNS", transparent)]),
-        (b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))),
-        (b"IEND", b""),
-    ]
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + b"".join(
-            struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
-            for tag, body in chunks
-        )
-    )
+    header = struct.pack(">2I5B", width, len(rows), depth, colour_type, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+    content = b"\x89PNG\r\n\x1a\n"
+    for chunk in (b"IHDR" + header, b"tRNS" + transparent, b"IDAT" + pixels, b"IEND"):
+        content += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    path.write_bytes(content)
     return path
-
-
-def test_files_are_told_apart_by_their_endings(tmp_path):
-    for name in ("c.JPEG", "a.jpg", "d.png", ".a.jpg", "e.heic", "f.SVG", "notes.txt", "none"):
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    found, others = image_files(tmp_path)
-    assert [path.name for path in found] == ["a.jpg", "c.JPEG", "d.png"]
-    assert [path.name for path in others] == ["e.heic", "f.SVG"]
 
 
 def test_list_names_unknown_kinds_and_what_is_not_read(data):
@@ -72,10 +54,11 @@ def test_list_names_unknown_kinds_and_what_is_not_read(data):
             list_images(kind)
     with pytest.raises(ValueError, match="no image in data/lion; expected .*.jfif"):
         list_images("lion")
-    path = save(data / "lion" / "a.png", COLOURS)
-    (data / "lion" / "b.heic").touch()
-    with pytest.warns(UserWarning, match="not read in data/lion, .*: b.heic"):
-        assert list_images("lion") == [path]
+    for name in ("c.JPEG", "a.jpg", "d.png", ".a.jpg", "e.heic", "f.SVG", "notes.txt", "none"):
+        (data / "lion" / name).touch()
+    (data / "lion" / "folder.png").mkdir()
+    with pytest.warns(UserWarning, match="not read in data/lion, .*: e.heic, f.SVG$"):
+        assert [path.name for path in list_images("lion")] == ["a.jpg", "c.JPEG", "d.png"]
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".JPG"])
@@ -90,22 +73,20 @@ def test_every_ending(tmp_path, suffix):
 
 
 def test_colours_of_every_depth_and_mode(tmp_path):
-    np.testing.assert_array_equal(load_image(save(tmp_path / "a.png", COLOURS)), COLOURS)
-    for grey in (COLOURS[..., 0], np.eye(5, dtype=bool)):
-        expected = np.uint8(grey) * (255 if grey.dtype == bool else 1)
-        loaded = load_image(save(tmp_path / "a.png", grey))
-        np.testing.assert_array_equal(loaded, np.repeat(expected[..., None], 3, axis=-1))
+    bits = RNG.random((5, 5)) < 0.5
+    for stored, expected in ((COLOURS, COLOURS), (bits, np.dstack([bits * 255] * 3))):
+        np.testing.assert_array_equal(load_image(save(tmp_path / "a.png", stored)), expected)
     deep = np.array([[0, 128, 257, 32768, 65535 - 129, 65535]], np.uint16)
     for suffix in ("png", "tif"):
         loaded = load_image(save(tmp_path / f"a.{suffix}", deep))
         np.testing.assert_array_equal(loaded, np.round(deep[..., None] / 257).repeat(3, -1))
     deep = RNG.integers(0, 65536, (3, 5, 3)).astype(">u2")
-    loaded = load_image(write_png(tmp_path / "a.png", 16, 2, 5, [row.tobytes() for row in deep]))
+    rows = [row.tobytes() for row in deep]
+    loaded = load_image(write_png(tmp_path / "a.png", 16, 2, 5, rows, b"\xff" * 6))
     np.testing.assert_allclose(loaded, deep / 257, atol=1)
-    for rgb in ((255, 255, 255), (0, 0, 0), (255, 0, 0), (30, 200, 90)):
-        flat = np.full((16, 16, 3), rgb, np.uint8)
-        loaded = load_image(save(tmp_path / "a.jpg", flat, "CMYK", quality=95))
-        np.testing.assert_allclose(loaded, flat, atol=6)
+    flat = np.full((16, 16, 3), (30, 200, 90), np.uint8)
+    loaded = load_image(save(tmp_path / "a.jpg", flat, "CMYK", quality=95))
+    np.testing.assert_allclose(loaded, flat, atol=6)
     for values in (np.float32(COLOURS[..., 0]), np.int32(COLOURS[..., 0])):
         with pytest.raises(ValueError, match="a.tif .*32 bits"):
             load_image(save(tmp_path / "a.tif", values))
@@ -116,13 +97,9 @@ def test_transparent_parts_are_white(tmp_path):
     loaded = load_image(save(tmp_path / "a.png", np.dstack([COLOURS, alpha])))
     share = alpha[..., None] / 255
     np.testing.assert_allclose(loaded, COLOURS * share + 255 * (1 - share), atol=1)
-    pair = np.array([[[0, 0], [0, 255], [100, 255]]], np.uint8)
-    loaded = load_image(save(tmp_path / "a.png", pair))
-    np.testing.assert_array_equal(loaded[0, :, 0], [255, 0, 100])
     table = np.array([[255, 0, 0], [0, 128, 255], [7, 8, 9]], np.uint8)
     squares = np.kron(np.array([[0, 1], [2, 0]]), np.ones((4, 4), int))
-    image = Image.fromarray(squares.astype(np.uint8), "P")
-    image.putpalette(table.tobytes())
+    image = with_palette(squares, *table)
     for transparent in ({}, {"transparency": 2}):
         image.save(tmp_path / "a.png", **transparent)
         table[2] = 255 if transparent else table[2]
@@ -145,42 +122,32 @@ def test_a_transparent_colour_is_white(tmp_path, depth, colour_type, row, transp
     np.testing.assert_array_equal(load_image(path)[0, :, 0], expected)
 
 
-# What a camera does to the upright image before it writes each value of EXIF's tag.
-TURNS = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, 1),
-    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda a: np.rot90(a, -1),
-}
-
-
-@pytest.mark.parametrize("orientation", TURNS)
+# How a camera flips and turns the upright image for each value of EXIF's tag.
+@pytest.mark.parametrize(
+    "orientation, flip, turns",
+    [(1, 1, 0), (2, -1, 0), (3, 1, 2), (4, -1, 2), (5, -1, 1), (6, 1, 1), (7, -1, 3), (8, 1, 3)],
+)
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_exif_orientation_is_upright(tmp_path, orientation, name):
+def test_exif_orientation_is_upright(tmp_path, orientation, flip, turns, name):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored = np.ascontiguousarray(TURNS[orientation](COLOURS))
+    stored = np.rot90(COLOURS[:, ::flip], turns).copy()
     np.testing.assert_array_equal(load_image(save(tmp_path / name, stored, exif=exif)), COLOURS)
 
 
 def test_odd_exif_neither_stops_nor_hides_the_orientation(tmp_path):
     tags = b"".join(struct.pack("<2H2I", *tag) for tag in ((0x0112, 3, 1, 6), (0x011A, 5, 1, 38)))
     rotated = b"II*\0\x08\0\0\0\x02\0" + tags + struct.pack("<Iii", 0, -1, 0)  # XResolution -1/0
-    for exif, expected in ((rotated, COLOURS), (b"II*\0\x08\0\0\0\x09", TURNS[6](COLOURS))):
-        path = save(tmp_path / "a.png", TURNS[6](COLOURS).copy(), exif=b"Exif\0\0" + exif)
+    stored = np.rot90(COLOURS).copy()
+    for exif, expected in ((rotated, COLOURS), (b"II*\0\x08\0\0\0\x09", stored)):
+        path = save(tmp_path / "a.png", stored, exif=b"Exif\0\0" + exif)
         np.testing.assert_array_equal(load_image(path), expected)
 
 
 def test_size_squashes_and_antialiases(tmp_path):
-    stripes = np.zeros((80, 120, 3), np.uint8)
-    stripes[:, ::2] = 255
+    stripes = np.tile(np.uint8([0, 255]), (80, 60))
     loaded = load_image(save(tmp_path / "a.png", stripes), size=20)
-    assert loaded.shape == (20, 20, 3)
-    # The nearest pixels would be pure black or white.
+    assert loaded.shape == (20, 20, 3)  # the nearest pixels would be black or white
     np.testing.assert_allclose(loaded[:, 2:-2], 127.5, atol=3)
 
 
@@ -194,21 +161,18 @@ def test_damaged_files_are_named(tmp_path, suffix):
             load_image(path)
 
 
-def test_whatever_a_reader_raises_names_the_file(tmp_path, monkeypatch):
+def test_whatever_a_reader_raises_names_the_file(tmp_path):
     path = save(tmp_path / "a.png", COLOURS)
-    for error in (struct.error("odd"), KeyError(3), RecursionError(), AssertionError()):
-        monkeypatch.setattr(
-            Image.Image, "load", lambda self, error=error: (_ for _ in ()).throw(error)
-        )
-        with pytest.raises(ValueError, match="a.png cannot be read"):
-            load_image(path)
+    for error in (struct.error("odd"), RecursionError(), AssertionError()):
+        with mock.patch.object(Image.Image, "load", side_effect=error):
+            with pytest.raises(ValueError, match="a.png cannot be read"):
+                load_image(path)
 
 
 def test_files_that_are_no_images_are_not_opened(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.jpg"):
         load_image(tmp_path / "gone.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert image_files(tmp_path)[0] == [tmp_path / "pipe.jpg"]  # so that it is reported
     for path in (tmp_path / "pipe.jpg", tmp_path):
         with pytest.raises(ValueError, match=f"{path.name} is not a regular file"):
             load_image(path)
@@ -216,13 +180,12 @@ def test_files_that_are_no_images_are_not_opened(tmp_path):
         load_image(save(tmp_path / "a.jpg", COLOURS, format="EPS"))
 
 
-@pytest.mark.parametrize("limit", [100, 150])
-def test_decompression_bomb(tmp_path, monkeypatch, limit):
+def test_decompression_bomb(tmp_path, monkeypatch):
     path = save(tmp_path / "bomb.png", np.zeros((16, 16), np.uint8))
-    # Pillow raises above twice this, and only warns below.
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(ValueError, match="bomb.png .* pixels"):
-        load_image(path)
+    for limit in (100, 150):  # Pillow raises above twice this, and only warns below
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(ValueError, match="bomb.png .* pixels"):
+            load_image(path)
 
 
 SHAPE = np.hypot(*np.mgrid[-20:20, -30:30]) < 12
@@ -244,18 +207,14 @@ def labelled(*values):
 
 MASKS = {
     "0 and 1": SHAPE.astype(np.uint8),
-    "0 and 128": np.uint8(SHAPE) * 128,
     "10 and 245": np.where(SHAPE, 245, 10).astype(np.uint8),
-    "one bit": SHAPE,
     "16 bits, 0 and 1": SHAPE.astype(np.uint16),
-    "16 bits": SHAPE.astype(np.uint16) * 65535,
     "palette of VOC": with_palette(SHAPE, (0, 0, 0), (128, 0, 0)),
     "VOC, undecided": with_palette(labelled(0, 1, 2), (0, 0, 0), (128, 0, 0), (224, 224, 192)),
     "white first": with_palette(~SHAPE, (255, 255, 255), (0, 0, 0)),
     "RGB": BLACK + 255 * SHAPE[..., None].astype(np.uint8),
     "alpha": np.dstack([BLACK, np.uint8(SHAPE) * 255]),
     "cut-out": np.dstack([RNG.integers(0, 256, BLACK.shape), SHAPE * 255]).astype(np.uint8),
-    "grey and alpha": np.dstack([BLACK[..., 0], np.uint8(SHAPE) * 255]),
     "opaque": np.dstack([BLACK + 255 * SHAPE[..., None], BLACK[..., 0] + 255]).astype(np.uint8),
     "antialiased": SMOOTH,
 }
@@ -263,7 +222,6 @@ NO_MASKS = {
     "three labels": labelled(0, 1, 2),
     "labels and undecided": labelled(0, 1, 255),
     "VOC, two classes": with_palette(labelled(0, 1, 2), (0, 0, 0), (128, 0, 0), (0, 128, 0)),
-    "trimap": labelled(0, 255, 128),
     "only undecided": with_palette(SHAPE, (0, 0, 0), (224, 224, 192)),
     "ramp": np.broadcast_to(np.linspace(0, 255, 60).astype(np.uint8), (40, 60)),
     "photograph": RNG.integers(0, 256, BLACK.shape, dtype=np.uint8),
@@ -271,17 +229,14 @@ NO_MASKS = {
     "all 1": BLACK[..., 0] + 1,
     "all transparent": np.dstack([HALF, BLACK[..., 0]]),
     "two shapes": np.dstack([HALF, np.uint8(SHAPE) * 255]),
-    "neither black": np.where(SHAPE[..., None], (255, 255, 255), (255, 0, 0)).astype(np.uint8),
+    "neither black": np.where(SHAPE[..., None], 255, (255, 0, 0)).astype(np.uint8),
 }
 
 
 @pytest.mark.parametrize("name", [*MASKS, *NO_MASKS])
 def test_masks_are_right_or_refused(data, name):
     path = save(data / "lion" / "a.jpg", BLACK)
-    save(data / "masks" / "lion" / "a.png", BLACK)
-    image = (MASKS | NO_MASKS)[name]
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    image.save(data / "masks" / "lion" / "a.png")
+    save(data / "masks" / "lion" / "a.png", (MASKS | NO_MASKS)[name])
     if name in MASKS:
         expected = SMOOTH >= 128 if name == "antialiased" else SHAPE
         np.testing.assert_array_equal(load_mask(path), expected)
@@ -290,12 +245,14 @@ def test_masks_are_right_or_refused(data, name):
             load_mask(path)
 
 
-@pytest.mark.parametrize(
-    "name", ["a.PNG", "A.png", "a.bmp", "a.gif", "a.tif", "a.webp", "a.JPG", "a.avif"]
-)
+@pytest.mark.parametrize("name", ["a.PNG", "A.png", "a.gif", "a.tif", "a.JPG", "a.avif"])
 def test_masks_are_found_with_every_ending(data, name):
     path = save(data / "lion" / "a.jpg", BLACK)
     assert load_mask(path) is None
+    unread = save(data / "masks" / "lion" / "a.psd", BLACK, format="PNG")
+    unread.write_bytes(b"layers")
+    with pytest.raises(ValueError, match="masks/lion/a.psd cannot be read"):
+        load_mask(path)
     save(data / "masks" / "lion" / name, np.uint8(SHAPE) * 255)
     np.testing.assert_array_equal(load_mask(path), SHAPE)
     save(data / "masks" / "lion" / "a.jp2", np.uint8(SHAPE) * 255)
@@ -304,25 +261,16 @@ def test_masks_are_found_with_every_ending(data, name):
             load_mask(path)
 
 
-def test_a_mask_that_cannot_be_read_is_named(data):
-    path = save(data / "lion" / "a.jpg", BLACK)
-    (data / "masks" / "lion").mkdir(parents=True)
-    (data / "masks" / "lion" / "a.psd").write_bytes(b"layers")
-    with pytest.raises(ValueError, match="masks/lion/a.psd cannot be read"):
-        load_mask(path)
-
-
 def test_masks_are_squashed_like_their_images(data):
     path, truth = save(data / "lion" / "a.jpg", COLOURS), RNG.random((6, 9)) < 0.5
     save(data / "masks" / "lion" / "a.png", np.uint8(truth) * 255)
     loaded = load_mask(path, size=18)
-    assert loaded.dtype == bool and set(np.unique(loaded.view(np.uint8))) == {0, 1}
+    assert loaded.dtype == bool
     np.testing.assert_array_equal(loaded, truth.repeat(3, 0).repeat(2, 1))
     np.testing.assert_array_equal(load_mask(path, size=3), truth[1::2, 1::3])
-    for size in (0, -3, 2.0, True):
-        for function in (load_image, load_mask):
-            with pytest.raises(ValueError, match=f"size is {size}"):
-                function(path, size)
+    for size in (0, 2.0, True):
+        with pytest.raises(ValueError, match=f"size is {size}"):
+            load_mask(path, size)
     save(data / "masks" / "lion" / "a.png", np.zeros((9, 6), np.uint8))
     with pytest.raises(ValueError, match="a.png is 6 x 9 .*a.jpg is 9 x 6"):
         load_mask(path)
@@ -333,21 +281,14 @@ def test_masks_are_squashed_like_their_images(data):
     assert load_mask(turned).shape == load_image(turned).shape[:2] == (9, 6)
 
 
-@pytest.mark.parametrize("kind, path", IMAGES, ids=lambda value: getattr(value, "stem", value))
-def test_our_images_have_masks(kind, path):
-    image, mask = load_image(path), load_mask(path)
-    assert mask.shape == image.shape[:2] and min(mask.shape) >= 300 and 0.05 < mask.mean() < 0.4
-    assert not (mask[0].any() or mask[:, 0].any() or mask[:, -1].any())
-    assert [one.stem for one in list_images(kind) if one.stem in NAMES[kind]] == NAMES[kind]
-
-
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "squeezenet"])
-def test_networks_know_the_animals(name):
-    network = load(name)
-    for kind, path in IMAGES:
-        assert network(load_image(path, network.input_size)[None]).argmax() in KINDS[kind]
-    for kind, expected in (("African_elephant", 386), ("black_bear", 295)):
-        for size in (network.input_size, 299):
-            image = load_image(images.DATA / kind / f"{NAMES[kind][0]}.jpg", size)
-            image = Image.fromarray(image).resize((network.input_size,) * 2)
-            assert network(np.asarray(image)[None]).argmax() == expected
+@pytest.mark.parametrize("kind", KINDS)
+def test_our_images_have_masks_and_networks_know_the_animals(kind):
+    paths = [path for path in list_images(kind) if OURS.fullmatch(path.name)]
+    assert len(paths) == 3
+    for path in paths:
+        image, mask = load_image(path), load_mask(path)
+        assert mask.shape == image.shape[:2] and min(mask.shape) >= 300 and 0.05 < mask.mean() < 0.4
+        assert not (mask[0].any() or mask[:, 0].any() or mask[:, -1].any())
+    for network in map(load, ("efficientnet_lite0", "squeezenet")):
+        predicted = network(np.stack([load_image(path, network.input_size) for path in paths]))
+        assert set(predicted.argmax(axis=1)) <= KINDS[kind]

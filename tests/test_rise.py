@@ -75,9 +75,6 @@ def correlation(first, second):
     return np.corrcoef(np.ravel(first), np.ravel(second))[0, 1]
 
 
-# ------------------------------------------------------------------------- the equation
-
-
 @pytest.mark.parametrize("shape", [(8, 6, 3), (12, 4), (9,)])
 def test_the_equation_the_steps_and_the_average_give_one_map(shape):
     x, n, p, seed = np.random.default_rng(0).random(shape), 60, 0.7, 4
@@ -89,8 +86,6 @@ def test_the_equation_the_steps_and_the_average_give_one_map(shape):
     rise_ = Rise(mean_and_max, 7, None, n, 3, p, 0.2, seed, estimator="average")
     np.testing.assert_allclose(rise_.explain_classes(x, 1)[0], by_loop, rtol=1e-12)
 
-
-# -------------------------------------------------------------------------------- masks
 
 SHAPES_AND_GRIDS = {(299, 299): (7, 7), (224, 227): (8, 5), (30, 50): (1, 3), (7, 5): (7, 5)}
 
@@ -162,9 +157,6 @@ def test_antithetic_masks_are_fair_and_opposed(p):
     assert np.allclose(masks[::2] + masks[1::2], 1, atol=1e-6) == (p == 0.5)
 
 
-# --------------------------------------------------------------------- perturbed inputs
-
-
 @pytest.mark.parametrize("value", [0, 0.25, [0.1, 0.5, 0.9], IMAGE[::-1]])
 def test_masked_pixels_take_the_mask_value(value):
     masks = rise.generate_masks(0, 8, IMAGE.shape, 3)
@@ -172,12 +164,12 @@ def test_masked_pixels_take_the_mask_value(value):
     np.testing.assert_allclose(perturbed, IMAGE * m + np.asarray(value) * (1 - m), atol=1e-6)
 
 
-def test_perturbed_inputs_stay_in_the_value_range():
-    masks = rise.generate_masks(0, 64, (31, 31, 3), 5)
-    for image, value in [(np.full((31, 31, 3), 255.0), 0.1), (np.full((31, 31, 3), 0.3), 255.0)]:
-        perturbed = rise.perturb(image.astype(np.float32), masks, value)
-        assert perturbed.min() >= np.float32(min(image.min(), value))
-        assert perturbed.max() <= np.float32(max(image.max(), value))
+@pytest.mark.parametrize("own, value", [(200.71007, 61.039207), (0.3, 255.0)])
+def test_perturbed_inputs_stay_in_the_value_range(own, value):
+    image, masks = np.full((31, 31, 3), own, np.float32), rise.generate_masks(0, 64, (31, 31, 3), 5)
+    perturbed = rise.perturb(image, masks, value)
+    low, high = sorted(np.float32([own, value]))
+    assert perturbed.min() >= low and perturbed.max() <= high
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float16", "bfloat16", "float32", "float64"])
@@ -203,9 +195,6 @@ def test_features_are_either_their_own_or_the_mask_value():
     row, value = np.float32([3, 0.1, 7]), np.float32([1.7, 1e6, -2])  # codes of categories, say
     perturbed = rise.perturb(row, rise.generate_masks(0, 50, (3,)), value)
     assert all(set(seen) == {own, masked} for seen, own, masked in zip(perturbed.T, row, value))
-
-
-# --------------------------------------------------------------------------------- maps
 
 
 @pytest.mark.parametrize("p", [0.3, 0.5])
@@ -240,15 +229,6 @@ def test_shapes_and_targets(shape, grid):
         alone = rise_.explain_classes(x, label)
         assert alone.shape == (1, *shape[1 : 3 if len(shape) == 4 else None])
         np.testing.assert_array_equal(saliency.reshape(alone.shape), alone)
-
-
-def test_several_classes_share_the_model_calls():
-    model = Recorder(mean_and_max)
-    both = Rise(model, nb_samples=50, grid_size=3).explain_classes(IMAGE, [1, 0])
-    assert both.shape == (2, 6, 9) and sum(map(len, model.seen)) == 50
-    for saliency, label in zip(both, (1, 0)):
-        alone = Rise(mean_and_max, nb_samples=50, grid_size=3).explain_classes(IMAGE, label)[0]
-        np.testing.assert_allclose(saliency, alone, rtol=1e-9)
 
 
 @each_estimator
@@ -286,9 +266,6 @@ def test_scores_of_any_size(estimator, offset, scale):
     if offset == 0:
         np.testing.assert_allclose(moved.standard_error / scale, plain.standard_error, rtol=1e-9)
         np.testing.assert_allclose(moved.relative_error, plain.relative_error, rtol=1e-9)
-
-
-# ----------------------------------------------------------------- models and operators
 
 
 class Tensor:
@@ -373,6 +350,7 @@ def test_models_that_write_into_their_input_or_return_one_buffer(explain):
 
     np.testing.assert_array_equal(explain(rude), expected)
     np.testing.assert_array_equal(IMAGE, before)
+    assert not np.shares_memory(rise.model_outputs(rude, IMAGE[None].copy()), buffer)
 
 
 @pytest.mark.parametrize("columns", [1, slice(1, 2)])
@@ -393,7 +371,6 @@ def test_scikit_learn_classifier():
     classifier = LogisticRegression(max_iter=1000).fit(features, labels)
     rise_ = Rise(classifier.predict_proba, nb_samples=500, mask_value=features.mean(axis=0))
     maps = rise_.explain(features[[0, 149]], [0, 2])
-    assert maps.shape == (2, 4)
     assert set(maps.argmax(axis=1)) <= {2, 3}  # petals distinguish these flowers
 
 
@@ -413,7 +390,7 @@ def test_progress_wraps_the_batches():
             seen.append("batch")
             yield batch
 
-    Rise(mean_and_max, 4, nb_samples=10, grid_size=3, progress=progress).explain_classes(IMAGE, [0])
+    explainer(mean_and_max, 10, batch_size=4, progress=progress).explain_classes(IMAGE, 0)
     assert seen == [3, "batch", "batch", "batch"]
 
 
@@ -422,10 +399,7 @@ def test_a_model_that_fails_is_not_waited_for():
         raise OSError("no such model")
 
     with pytest.raises(OSError, match="no such model"):
-        Rise(fails, nb_samples=64, grid_size=3).explain_classes(IMAGE, [0])
-
-
-# --------------------------------------------------------------------------- estimators
+        explainer(fails).explain_classes(IMAGE, 0)
 
 
 @pytest.mark.parametrize("p, estimator", P_AND_ESTIMATOR)
@@ -442,19 +416,45 @@ def test_intervals_of_95_percent_cover_the_exact_map(p, estimator):
     for seed in range(60):
         found = explainer(detector, 400, estimator, p, seed=seed).estimate(GREY, [0, 1])
         covered.append(np.abs(found.saliency - exact) < 1.96 * found.standard_error)
-    assert 0.90 < np.mean(covered) < 0.99
+    assert 0.93 < np.mean(covered) < 0.98
+
+
+def agreement(model, p, estimator, n):
+    """Mean correlation of maps from n masks with the exact ones."""
+    rises = [explainer(model, n, estimator, p, seed=seed) for seed in range(20)]
+    maps = [rise_.explain_classes(GREY, [0, 1]) for rise_ in rises]
+    exact = exact_maps(model, GREY, (3, 3), p)
+    return np.mean([correlation(m, e) for pair in maps for m, e in zip(pair, exact)])
 
 
 @pytest.mark.parametrize("p", [0.3, 0.5])
 def test_regression_needs_a_third_of_the_calls(p):
-    exact = exact_maps(detector, GREY, (3, 3), p)
+    average, regression = (agreement(detector, p, *run) for run in zip(ESTIMATORS, (600, 200)))
+    assert regression > average
 
-    def agreement(estimator, n):
-        rises = [explainer(detector, n, estimator, p, seed=seed) for seed in range(10)]
-        maps = [rise_.explain_classes(GREY, [0, 1]) for rise_ in rises]
-        return np.mean([correlation(m, e) for pair in maps for m, e in zip(pair, exact)])
 
-    assert agreement("regression", 200) > agreement("average", 600)
+def skewed(images):
+    return np.exp(12 * detector(images))
+
+
+@pytest.mark.parametrize(
+    "model, p, n, least",
+    [
+        (skewed, 0.5, 60, 0.93),  # 0.88 without ranks
+        (detector, 0.5, 125, 0.999),  # 0.997 without differences within pairs
+        (detector, 0.8, 60, 0.988),  # 0.985 with them, as pairs share cells
+    ],
+)
+def test_few_masks_are_enough_for_the_regression(model, p, n, least):
+    assert agreement(model, p, "regression", n) > least
+
+
+@each_estimator
+def test_the_map_of_opposite_grades_is_the_opposite_map(estimator):
+    grades = lambda x: np.round(10 * detector(x)[:, 0])  # noqa: E731
+    maps = explainer(grades, 200, estimator).explain_classes(GREY, 0)
+    opposite = explainer(lambda x: -grades(x), 200, estimator).explain_classes(GREY, 0)
+    np.testing.assert_allclose(opposite, -maps, atol=1e-12)
 
 
 @pytest.mark.parametrize("cells, calls, tolerance", [(3, 300, 0.02), (4, 2000, 1e-3)])
@@ -462,24 +462,35 @@ def test_regression_is_exact_for_a_linear_model(cells, calls, tolerance):
     slopes = np.random.default_rng(3).normal(size=(8, 8))
     rise_ = explainer(lambda x: np.tensordot(x[..., 0], slopes), calls, grid=cells)
     exact = linear_map(slopes, cells, 0.5)
-    saliency = rise_.explain_classes(ONES, 0)[0]
-    assert np.abs(saliency - exact).max() < tolerance * np.ptp(exact)
+    assert np.abs(rise_.explain_classes(ONES, 0) - exact).max() < tolerance * np.ptp(exact)
 
 
-def test_smoothing_finds_a_smooth_map_in_noise_from_125_calls():
-    rows, columns = np.mgrid[:28, :28]
-    slopes = np.exp(-((rows - 18) ** 2 + (columns - 10) ** 2) / 50)
-    slopes /= np.std(np.tensordot(rise.generate_masks(0, 2000, (28, 28, 1)), slopes))
+def from_125_noisy_calls(slopes, noise):
+    """The exact map of a linear model, and explanations when noise is added."""
+    slopes = slopes / np.std(np.tensordot(rise.generate_masks(0, 2000, (28, 28, 1)), slopes))
     chaos = np.random.default_rng(0).random((28, 28)) * 1e4
 
-    def model(images):  # twice as much noise as signal: the sine of large numbers
+    def model(images):  # the sine of large numbers is as good as noise
         x = images[..., 0].astype(float)
-        return np.tensordot(x, slopes) + 8**0.5 * np.sin(np.tensordot(x, chaos))
+        return np.tensordot(x, slopes) + noise * 2**0.5 * np.sin(np.tensordot(x, chaos))
 
-    exact, image = linear_map(slopes, 7, 0.5), np.ones((28, 28, 1))
     rises = [explainer(model, 125, grid=7, seed=seed) for seed in range(20)]
-    agreement = [correlation(rise_.explain_classes(image, 0), exact) for rise_ in rises]
-    assert np.mean(agreement) > 0.91  # 0.87 without smoothing
+    found = [rise_.estimate(np.ones((28, 28, 1)), 0) for rise_ in rises]
+    return linear_map(slopes, 7, 0.5), found
+
+
+def test_smoothing_finds_a_smooth_map_in_noise():
+    rows, columns = np.mgrid[:28, :28]
+    slopes = np.exp(-((rows - 18) ** 2 + (columns - 10) ** 2) / 50)
+    exact, found = from_125_noisy_calls(slopes, noise=2)
+    agreements = [correlation(one.saliency, exact) for one in found]
+    assert np.mean(agreements) > 0.91  # 0.87 without smoothing
+
+
+def test_standard_error_allows_for_what_the_regression_fits_of_the_noise():
+    exact, found = from_125_noisy_calls(np.random.default_rng(1).normal(size=(28, 28)), 0.5)
+    covered = [np.abs(one.saliency - exact) < 1.96 * one.standard_error for one in found]
+    assert 0.93 < np.mean(covered) < 0.98  # 0.90 without leverages
 
 
 @pytest.mark.parametrize("p, estimator", P_AND_ESTIMATOR)
@@ -498,12 +509,11 @@ def test_estimators_agree_on_series_and_mask_values():
     model = lambda x: x[:, 4:9, 1].mean(axis=1) * x[:, 12:20, 2].mean(axis=1) - 1  # noqa: E731
     for value in (0, [0.5, 3, 0], series[::-1] - 1):
         settings = dict(grid=4, mask_value=value, batch_size=500)
-        average, regression = (
-            explainer(model, 20_000, estimator, **settings).explain_classes(series, 0)[0]
+        maps = [
+            explainer(model, 20_000, estimator, **settings).explain_classes(series, 0)
             for estimator in ESTIMATORS
-        )
-        assert average.shape == regression.shape == (24, 3)
-        assert correlation(average, regression) > 0.99
+        ]
+        assert maps[0].shape == (1, 24, 3) and correlation(*maps) > 0.99
 
 
 @each_estimator
@@ -581,11 +591,8 @@ def test_standard_error_of_the_average_is_that_of_all_local_explanations(shape, 
     for score, error in zip(found.outputs.T, found.standard_error):
         local = rise.local_explanations(score, masks)
         ratio = error / (local.std(axis=0, ddof=1) / np.sqrt(n) / p)
-        assert np.sqrt(np.mean((ratio - 1) ** 2)) < 0.01
+        assert np.sqrt(np.mean((ratio - 1) ** 2)) < (0.01 if len(shape) > 1 else 1e-9)
         assert np.abs(ratio - 1).max() < 0.05
-
-
-# ---------------------------------------------------------------------------- bad input
 
 
 def test_arguments_that_must_be_callable():
@@ -632,9 +639,7 @@ def answer(outputs, operator=None):
 BAD_ARGUMENTS = [
     (lambda: masks(start=-1), "start must be an integer of at least 0, got -1"),
     (lambda: masks(3, 2), "stop must be an integer of at least 3, got 2"),
-    (lambda: masks(0, 2.5), "stop must be .*2.5"),
     (lambda: masks(shape=(8, 8, 3, 1)), r"an input must be .*got \(8, 8, 3, 1\)"),
-    (lambda: masks(shape=(0, 8, 3)), r"an input must be .*got \(0, 8, 3\)"),
     (lambda: masks(shape=8), "an input must be .*got 8"),
     (lambda: masks(0, 5, (8, 8, 3), 0), "grid_size must be .*0"),
     (lambda: masks(0, 5, (8, 8, 3), 9), "grid_size must be at most 8 x 8 .*9"),
@@ -649,7 +654,6 @@ BAD_ARGUMENTS = [
     (lambda: rise.local_explanations([1, 2], masks()), "scores must be one a mask, got 2 for"),
     (lambda: rise.local_explanations([np.nan] * 5, masks()), "scores must be finite"),
     (lambda: rise.average(ONES, 0), "nb_samples must be .*0"),
-    (lambda: rise.average(ONES, 5, 0), "preservation_probability must be .*0"),
     (lambda: rise.average(["a"], 5), "total must be finite numbers"),
     (lambda: rise.rise_map(forbidden, ONES, 0, 0), "nb_samples must be .*0"),
     (lambda: rise.rise_map(forbidden, ONES, -1, 5), "classes must be .*-1"),
@@ -661,10 +665,8 @@ BAD_ARGUMENTS = [
     (lambda: explain([-1]), "classes must be .*-1"),
     (lambda: explain([[0, 0]]), "targets must be one-hot rows"),
     (lambda: explain([[0, 2]]), "targets must be one-hot rows"),
-    (lambda: explain([[1, 1]]), "targets must be one-hot rows"),
     (lambda: explain([0], ONES[np.newaxis] * np.inf), "inputs must be .*inf in 192 places"),
     (lambda: explain([0], [["a", "b"]]), "inputs must be finite numbers, got .*U1"),
-    (lambda: explain([0], np.ones(1)), r"inputs must be .*\(1,\)"),
     (lambda: explain([0], np.ones((1, 0, 8, 3))), r"inputs must be .*\(1, 0, 8, 3\)"),
     (lambda: explain([0], grid_size=9), "grid_size must be at most 8 x 8 .*got 9"),
     (lambda: explain([0], ONES[:1], grid_size=(4, 4)), r"grid_size must .*got \(4, 4\)"),
@@ -673,8 +675,6 @@ BAD_ARGUMENTS = [
     (lambda: explain([0], mask_value=np.ones((8, 8))), r"mask_value must .*\(8, 8\)"),
     (lambda: estimate([0], x=ONES[np.newaxis]), r"an input must be .*\(1, 8, 8, 3\)"),
     (lambda: estimate([]), r"classes must be one or more class indices, got \[\]"),
-    (lambda: estimate([-1]), "classes must be .*-1"),
-    (lambda: estimate(1.0), "classes must be .*1.0"),
     (lambda: estimate([True]), "classes must be .*True"),
     (lambda: estimate([0], operator=margin), "operator must be None but for `explain`"),
     (lambda: estimate([0], np.ones(10)), r"outputs must be .*got shape \(10,\)"),
@@ -682,7 +682,6 @@ BAD_ARGUMENTS = [
     (lambda: estimate([1], np.full((10, 2), np.nan)), "outputs must be finite"),
     (lambda: answer(np.ones((3, 2))), r"model must return .*\(16, n_classes\), got shape \(3, 2\)"),
     (lambda: answer(np.ones((16, 2, 2))), "model must return"),
-    (lambda: answer(np.ones((16, 0))), "model must return"),
     (lambda: answer([[1], [1, 2]]), "model's outputs must be finite numbers"),
     (lambda: answer({"logits": 1}), "model's outputs must be finite numbers"),
     (lambda: answer(np.ones((16, 5))), "model must have 2 outputs, got 5"),
@@ -719,9 +718,6 @@ def test_repr_shows_the_settings():
 def test_the_examples_in_the_docstrings_run():
     outcome = doctest.testmod(rise)
     assert outcome.attempted >= 4 and not outcome.failed
-
-
-# ------------------------------------------------------------------------------- memory
 
 
 def peak_memory(n, n_outputs, estimator="regression", size=64):

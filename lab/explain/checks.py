@@ -41,9 +41,8 @@ def check_seed(seed):
 def check_budget(budget, method, least, what):
     """Return a number of model calls that is enough for `what` a method needs."""
     if check_integer("budget", budget, 1) < least:
-        raise ValueError(
-            f"budget must be at least {least} model calls for {method} ({what}), got {budget}"
-        )
+        expected = f"at least {least} model calls for {method} ({what})"
+        raise ValueError(f"budget must be {expected}, got {budget}")
     return int(budget)
 
 

@@ -31,7 +31,6 @@ def perturbations(n_superpixels, num_samples, seed, sampling="lime"):
     ----------
     n_superpixels, num_samples, seed : int
     sampling : {"lime", "balanced"}, optional
-        As in `lab.explain.setting.Setting`.
 
     Returns
     -------
@@ -41,61 +40,37 @@ def perturbations(n_superpixels, num_samples, seed, sampling="lime"):
 
     Notes
     -----
-    With half of the image hidden most probabilities are near 0, and the linear model
-    depends on the few that are not. "balanced" follows GLIME [2]_ and moves LIME's
-    weights into the sampling: a superpixel is kept with probability 0.9, and all
-    samples have equal weight. In addition, every block of ten samples hides each
-    superpixel exactly once. This measures something else, the effect of a superpixel on
-    a nearly whole image, which is small where the network does not need any tenth of
-    it.
+    "lime" keeps half of the image, where most probabilities are near 0. "balanced"
+    follows GLIME [2]_ and moves LIME's weights into the sampling: a superpixel is kept
+    with probability 0.9, and samples have equal weight. In addition, every block of ten
+    samples hides each superpixel exactly once. This measures something else, the effect
+    on a nearly whole image, which is small if the network needs no tenth of it.
     """
     random_state = np.random.RandomState(seed)
     if sampling == "lime":
         random_state.randint(0, high=1000)  # the package draws a seed for quickshift first
-        coalitions = random_state.randint(0, 2, num_samples * n_superpixels)
-        coalitions = coalitions.reshape(num_samples, n_superpixels)
+        coalitions = random_state.randint(0, 2, (num_samples, n_superpixels))
         coalitions[0] = 1
         return coalitions
     n_blocks = -(-(num_samples - 1) // BLOCK)
-    shuffled = random_state.random_sample((n_blocks, n_superpixels)).argsort(axis=1)
-    hidden_in = shuffled % BLOCK
+    hidden_in = random_state.random_sample((n_blocks, n_superpixels)).argsort(axis=1) % BLOCK
     blocks = hidden_in[:, None, :] != np.arange(BLOCK)[:, None]
-    coalitions = [np.ones((1, n_superpixels), int), blocks.reshape(-1, n_superpixels)]
-    return np.concatenate(coalitions)[:num_samples]
+    return np.vstack([np.ones(n_superpixels, int), *blocks])[:num_samples]
 
 
 class Lime(NamedTuple):
-    """One explanation by LIME.
-
-    Attributes
-    ----------
-    setting : lab.explain.setting.Setting
-    label : int
-        The class that is explained.
-    weights : (n_superpixels,) float64 array
-        0 for a superpixel that is not in the linear model.
-    intercept : float
-    shown : (H, W) bool array
-        Where the rendering shows a superpixel.
-    rendering : (H, W, 3) uint8 array
-        The image as `get_image_and_mask` shows it under the setting.
-    coalitions, probability : (num_samples, n_superpixels) and (num_samples,) arrays
-        What the linear model was fitted to: samples, and the class's probabilities.
-    masked_model : lab.explain.masked_model.MaskedModel
-    package : lime.lime_image.ImageExplanation
-        The package's own result.
-    """
+    """One explanation by LIME, of class `label` under one setting."""
 
     setting: Setting
     label: int
-    weights: np.ndarray
+    weights: np.ndarray  # (n_superpixels,) float64, 0 if not in the linear model
     intercept: float
-    shown: np.ndarray
-    rendering: np.ndarray
-    coalitions: np.ndarray
-    probability: np.ndarray
+    shown: np.ndarray  # (H, W) bool, where the rendering shows a superpixel
+    rendering: np.ndarray  # (H, W, 3) uint8, as `get_image_and_mask` shows the image
+    coalitions: np.ndarray  # (num_samples, n_superpixels), the perturbed samples
+    probability: np.ndarray  # (num_samples,) float64, what the linear model fits
     masked_model: MaskedModel
-    package: ImageExplanation
+    package: ImageExplanation  # the package's own result
 
     @property
     def saliency(self):
@@ -105,20 +80,21 @@ class Lime(NamedTuple):
     @property
     def chosen(self):
         """Which superpixels are shown, (n_superpixels,) bool."""
-        chosen = np.zeros(self.masked_model.n, bool)
-        chosen[np.unique(self.masked_model.segments[self.shown])] = True
-        return chosen
+        return np.isin(np.arange(self.masked_model.n), self.masked_model.segments[self.shown])
 
 
 def lime_explanation(black_box, image, setting, label=None, progress=iter):
     """Explain one image with LIME under one setting.
+
+    For equal seeds the weights equal, bit for bit, those of
+    ``LimeImageExplainer(random_state=seed).explain_instance(image, black_box, ...)``.
 
     Parameters
     ----------
     black_box : callable
         From images ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``.
     image : (H, W, 3) uint8 array
-    setting : lab.explain.setting.Setting
+    setting : Setting
     label : int, optional
         The class to explain, by default the most probable one.
     progress : callable, optional
@@ -133,57 +109,33 @@ def lime_explanation(black_box, image, setting, label=None, progress=iter):
     ------
     TypeError, ValueError
         If an argument is not as described, or the probabilities are not finite numbers.
-
-    Notes
-    -----
-    For equal seeds the weights equal, bit for bit, those of
-    ``LimeImageExplainer(random_state=seed).explain_instance(image, black_box, ...)``.
     """
     return lime_explanations(black_box, image, {"": setting}, label, progress)[""]
 
 
 def lime_explanations(black_box, image, settings, label=None, progress=iter):
-    """`lime_explanation` for many settings, which share their model calls.
-
-    Parameters
-    ----------
-    settings : dict of str to Setting
-        By name.
-    black_box, image, label, progress
-        As in `lime_explanation`.
-
-    Returns
-    -------
-    dict of str to Lime
-    """
-    if not isinstance(settings, dict) or not all(
-        isinstance(setting, Setting) for setting in settings.values()
-    ):
+    """`lime_explanation` of a dict of settings by name, which share model calls."""
+    if not (isinstance(settings, dict) and {type(s) for s in settings.values()} <= {Setting}):
         raise TypeError(f"settings must be a dict of names and Setting, got {settings!r}")
-    image = check_image(image)
-    label = None if label is None else check_label(label)
     for setting in settings.values():
         n = superpixels(image, setting.superpixel_size).max() + 1
         if setting.num_samples < n:
-            raise ValueError(
-                f"num_samples must be at least the image's number of superpixels ({n}), "
-                f"got {setting.num_samples}"
-            )
+            got = f"({n}), got {setting.num_samples}"
+            raise ValueError(f"num_samples must be at least the number of superpixels {got}")
     classes = leading_classes(black_box, image, label)
     for setting in settings.values():
         if setting.top_labels > len(classes):
-            raise ValueError(
-                f"top_labels must be at most {len(classes)} here, got {setting.top_labels}"
-            )
+            raise ValueError(f"top_labels must be at most {len(classes)}, got {setting.top_labels}")
     predicted, explanations = {}, {}
     # The longest run comes first: the others use its first samples.
     for name, setting in sorted(settings.items(), key=lambda item: -item[1].num_samples):
-        size, n = setting.superpixel_size, setting.num_samples
-        samples = size, setting.hide_color, setting.seed, setting.sampling
+        n, size = setting.num_samples, setting.superpixel_size
+        drawn = setting.seed, setting.sampling
+        samples = size, setting.hide_color, drawn
         if samples not in predicted:
             segments = superpixels(image, size)
             masked = MaskedModel(black_box, image, segments, setting.hide_color, classes)
-            coalitions = perturbations(masked.n, n, setting.seed, setting.sampling)
+            coalitions = perturbations(masked.n, n, *drawn)
             predicted[samples] = masked, coalitions, masked(coalitions, progress)
         masked, coalitions, probabilities = predicted[samples]
         explanations[name] = _fit(masked, coalitions[:n], probabilities[:n], setting, label)
@@ -191,10 +143,9 @@ def lime_explanations(black_box, image, settings, label=None, progress=iter):
 
 
 def leading_classes(black_box, image, label=None):
-    """Find the most probable classes of an image, at most 50, with one model call.
+    """List the most probable classes of an image, at most 50, with one model call.
 
-    They come as a list of int, the most probable first. A `label` that is given and not
-    among them comes last.
+    The most probable is first; a `label` that is not among them is added at the end.
     """
     image, label = check_image(image), None if label is None else check_label(label)
     probabilities = predict(black_box, image[None])[0]
@@ -207,12 +158,11 @@ def leading_classes(black_box, image, label=None):
 
 
 def _fit(masked, coalitions, predicted, setting, label):
-    """Fit and rendering of the package, of samples that are already predicted."""
     # The package takes a column for each class; those that were not predicted are 0.
     probabilities = np.zeros((len(predicted), max(masked.classes) + 1))
     probabilities[:, masked.classes] = predicted
     top = np.argsort(probabilities[0])[::-1][: setting.top_labels].tolist()
-    label = top[0] if label is None else label
+    label = top[0] if label is None else int(label)
     equal_weights = lambda distance, kernel_width: np.ones_like(distance)  # noqa: E731
     explainer = LimeImageExplainer(
         kernel_width=setting.kernel_width,
@@ -224,37 +174,28 @@ def _fit(masked, coalitions, predicted, setting, label):
         masked.image,
         classifier_fn=None,
         labels=dict.fromkeys([*top, label]),
-        hide_color=0,  # without effect: the samples are already predicted
+        hide_color=0,  # without effect
         top_labels=None,
         num_features=setting.num_lime_features,
         segmentation_fn=lambda _: masked.segments,
     )
     explanation.top_labels = top
-    weights = np.zeros(masked.n)
+    weights, intercept = np.zeros(masked.n), float(explanation.intercept[label])
     for superpixel, weight in explanation.local_exp[label]:
         weights[superpixel] = weight
     how = setting.positive_only, setting.negative_only, setting.hide_rest
     rendering, shown = explanation.get_image_and_mask(label, *how, setting.num_superpixels)
-    return Lime(
-        setting,
-        label,
-        weights,
-        float(explanation.intercept[label]),
-        shown != 0,
-        rendering.astype(np.uint8),
-        coalitions,
-        probabilities[:, label].copy(),  # a view would keep all classes in memory
-        masked,
-        explanation,
-    )
+    image = shown != 0, rendering.astype(np.uint8)
+    # A view of one class's probabilities would keep all classes in memory.
+    samples = coalitions, probabilities[:, label].copy()
+    return Lime(setting, label, weights, intercept, *image, *samples, masked, explanation)
 
 
 def locality(coalitions, setting):
-    """LIME's weights of perturbed samples, their proximity to the image, ``(n,)``.
+    """LIME's weights of perturbed samples, ``(n,)``; 1 for "balanced" sampling.
 
     They are ``exp(-D**2 / (2 * kernel_width**2))`` with D the cosine distance of a
-    sample's coalition to the row of ones [1]_, section 3.3, and 1 for "balanced"
-    sampling.
+    coalition to the row of ones [1]_, section 3.3.
     """
     if setting.sampling == "balanced":
         return np.ones(len(coalitions))

@@ -15,8 +15,7 @@ BLUR_SIGMA = 10  # pixels; with 5, usual for insertion curves, networks still se
 class MaskedModel:
     """A black box as a function of coalitions: which superpixels of an image are kept.
 
-    A coalition is a row of `n` numbers, 1 where a superpixel is kept and 0 where it is
-    hidden. All superpixel methods use this class.
+    A coalition is a row of `n` numbers, 1 where a superpixel is kept and else 0.
 
     Parameters
     ----------
@@ -24,12 +23,12 @@ class MaskedModel:
         From images ``(N, H, W, 3)`` to scores ``(N, n_classes)``.
     image : (H, W, 3) uint8 array
     segments : (H, W) int array
-        Each pixel's superpixel, numbered from 0 without a gap.
+        Each pixel's superpixel, from 0 without a gap.
     hide_color : (int, int, int), str or None
         What a hidden superpixel shows: an RGB colour in [0, 255] or its name, its own
         mean colour (None), or the blurred image ("blur").
     classes : sequence of int
-        The classes whose scores are wanted, in this order.
+        Labels of the wanted scores.
 
     Attributes
     ----------
@@ -41,30 +40,26 @@ class MaskedModel:
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or image and superpixels differ in shape.
+        If an argument is not as described.
     """
 
     def __init__(self, black_box, image, segments, hide_color, classes):
         image, segments = check_image(image), np.asarray(segments)
         if segments.shape != image.shape[:2]:
-            raise ValueError(
-                f"segments must be of the image's shape {image.shape[:2]}, got {segments.shape}"
-            )
+            raise ValueError(f"segments must be of shape {image.shape[:2]}, got {segments.shape}")
         numbers = np.unique(segments)
         if segments.dtype.kind not in "iu" or (numbers != np.arange(len(numbers))).any():
-            raise ValueError(
-                "segments must be integers from 0 without a gap, "
-                f"got {len(numbers)} of {segments.dtype} from {numbers[0]} to {numbers[-1]}"
-            )
+            got = f"{len(numbers)} of {segments.dtype} from {numbers[0]} to {numbers[-1]}"
+            raise ValueError(f"segments must be integers from 0 without a gap, got {got}")
         if np.ndim(classes) != 1 or not len(classes):
             raise TypeError(f"classes must be a sequence of labels, got {classes!r}")
         self.black_box, self.image, self.segments = black_box, image, segments
-        self.classes, self.n = [check_label(label) for label in classes], len(numbers)
+        self.classes, self.n = list(map(check_label, classes)), len(numbers)
         self.hidden = _baseline(image, segments, check_hide_color(hide_color))
         self._channels = np.repeat(segments[..., None], 3, axis=-1)
 
     def __call__(self, coalitions, progress=iter):
-        """Scores of the images of coalitions, ``(n, len(classes))`` float64."""
+        """Scores of coalitions, ``(n, len(classes))`` float64."""
         return predict_in_chunks(self.black_box, self.images, coalitions, self.classes, progress)
 
     def value(self, coalitions):
@@ -75,10 +70,7 @@ class MaskedModel:
         """Images of coalitions, ``(n, H, W, 3)`` uint8."""
         coalitions = np.asarray(coalitions)
         if coalitions.shape[1:] != (self.n,):
-            raise ValueError(
-                f"coalitions must be of shape (n, {self.n}), a column for each superpixel, "
-                f"got {coalitions.shape}"
-            )
+            raise ValueError(f"coalitions must be of shape (n, {self.n}), got {coalitions.shape}")
         # Bitwise operations take a tenth of the time of indexing or np.where.
         images = np.take(np.where(coalitions, 255, 0).astype(np.uint8), self._channels, axis=1)
         images &= self.image ^ self.hidden
@@ -98,7 +90,7 @@ def superpixels(image, size=4):
     Returns
     -------
     (H, W) int array
-        Each pixel's superpixel, numbered from 0; read-only, since calls share it.
+        Each pixel's superpixel, from 0; read-only, since calls share it.
 
     References
     ----------
@@ -111,11 +103,9 @@ def superpixels(image, size=4):
 
 @functools.lru_cache(maxsize=256)
 def _superpixels(data, shape, size):
-    # The package hands over its seed by a name that scikit-image no longer has: in
-    # both, scikit-image's default seed breaks ties.
-    segments = quickshift(
-        np.frombuffer(data, np.uint8).reshape(shape), kernel_size=size, max_dist=200, ratio=0.2
-    )
+    image = np.frombuffer(data, np.uint8).reshape(shape)
+    # The package's seed has a name that scikit-image ignores: both use its default.
+    segments = quickshift(image, kernel_size=size, max_dist=200, ratio=0.2)
     segments.flags.writeable = False
     return segments
 
@@ -137,7 +127,6 @@ def mean_colour(image):
 
 
 def _baseline(image, segments, hide_color):
-    """The image with all superpixels hidden, (H, W, 3) uint8."""
     if hide_color == "blur":
         return blurred(image)
     if hide_color is None:

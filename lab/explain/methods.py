@@ -1,9 +1,8 @@
 """All methods that the lab compares, within one budget of model calls.
 
-They measure how a class's score changes when parts of the image are hidden. Where the
-parts are superpixels, the score is a function of coalitions: rows of 1 where a
-superpixel is kept and 0 elsewhere. `explain` explains images, `attribute` any function
-of coalitions.
+They measure how a class's score changes when parts of the image are hidden. `explain`
+explains images, `attribute` any function of coalitions: rows of 1 where a feature, such
+as a superpixel, is kept, and else 0.
 """
 
 import functools
@@ -23,15 +22,13 @@ from lab.explain.occlusion import nested_occlusion, occlusion
 from lab.explain.setting import Setting
 from lab.model_calls import BATCH, predict
 
-PACKAGE = Setting(hide_color=None)
-"""LIME's defaults in its package; a hidden superpixel shows its mean colour."""
-
-MOST_SUPERPIXELS = 12  # for exact Shapley values: 4096 model calls
+PACKAGE = Setting(hide_color=None)  # the package's defaults
+MOST_FEATURES = 12  # for exact Shapley values: 4096 model calls
 _shap_lock = threading.Lock()
 
 
 def explain(method, black_box, image, label, budget, seed=0):
-    """Explain a class of an image by one of the methods, within a budget of calls.
+    """Explain a class of an image within a budget of model calls.
 
     Parameters
     ----------
@@ -62,25 +59,22 @@ def explain(method, black_box, image, label, budget, seed=0):
     Notes
     -----
     "lime", "lime_blurred"
-        `lab.explain.lime` with the package's defaults but for the number of samples,
-        the image itself included. A hidden superpixel shows its mean colour, or the
-        blurred image.
+        `lab.explain.lime` with the package's defaults but for the number of samples. A
+        hidden superpixel shows its mean colour, or the blurred image.
     "rise", "rise_average"
-        `rise.Rise`: 7 x 7 cells, each preserved with probability 1/2 and black
-        otherwise, a model call a mask. The map comes from the lab's regression, or is
-        the paper's average.
+        `rise.Rise`: 7 x 7 cells, black with probability 1/2. The map comes from the
+        lab's regression, or is the paper's average.
     "shap" [1]_
         KernelSHAP of the `shap` package, with LIME's superpixels and baseline and
-        without selection of features. Two model calls are for the image and the
-        baseline.
+        without selection of features.
     "occlusion", "occlusion_black", "occlusion_blurred", "nested"
         `lab.explain.occlusion`: windows that show the mean colour, black or the blurred
         image; and nested occlusion.
     "random", "centre", "edges"
-        What a good method must beat, without a model call: noise, independent in each
-        pixel; a Gaussian in the centre, whose standard deviation is a quarter of the
-        image's sides; and edges, which look like an explanation [2]_: Sobel's gradient
-        of the grey image, smoothed with a Gaussian of 2 pixels.
+        Baselines without a model call: noise, independent in each pixel; a Gaussian in
+        the centre, with a standard deviation of a quarter of the sides; and edges,
+        which look like an explanation [2]_: Sobel's gradient of the grey image,
+        smoothed with a Gaussian of 2 pixels.
 
     References
     ----------
@@ -102,9 +96,8 @@ def _by_superpixels(method, black_box, image, label, budget, seed, hide_color=PA
 
 
 def _rise(black_box, image, label, budget, seed, estimator="regression"):
-    size = getattr(black_box, "batch_size", BATCH)
     model = functools.partial(predict, black_box, classes=[label])
-    return _rise_map(model, image, budget, seed, size, estimator)
+    return _rise_map(model, image, budget, seed, getattr(black_box, "batch_size", BATCH), estimator)
 
 
 def _rise_map(model, x, budget, seed, batch_size, estimator):
@@ -141,7 +134,6 @@ EXPLAINERS = {
     "occlusion_blurred": functools.partial(occlusion, baseline=blurred),
     "nested": nested_occlusion,
 }
-"""Methods by name: functions of `explain`'s parameters without the method."""
 
 
 def attribute(method, value, n_features, budget=None, seed=0):
@@ -150,9 +142,8 @@ def attribute(method, value, n_features, budget=None, seed=0):
     Parameters
     ----------
     method : {"lime", "rise", "rise_average", "shap", "occlusion", "shapley"}
-        As in `explain`; occlusion hides one feature at a time. "shapley" [1]_ evaluates
-        all coalitions of at most 12 features: the exact values that KernelSHAP
-        estimates.
+        Occlusion hides one feature at a time. "shapley" [1]_ evaluates all coalitions
+        of at most 12 features: the exact values that KernelSHAP estimates.
     value : callable
         From coalitions ``(n, n_features)`` of 0 and 1 to values ``(n,)``.
     n_features : int
@@ -168,8 +159,7 @@ def attribute(method, value, n_features, budget=None, seed=0):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, the budget is too small for the method, or
-        there are too many features for "shapley".
+        If an argument is not as described, or the budget is too small for the method.
 
     References
     ----------
@@ -187,17 +177,14 @@ def attribute(method, value, n_features, budget=None, seed=0):
         return values[:, 0]
 
     n_features, seed = check_integer("n_features", n_features, 1), check_seed(seed)
-    return _ATTRIBUTIONS[method](checked, n_features, budget, seed)
+    return _ATTRIBUTIONS[method](checked, n_features, budget, seed).astype(np.float64)
 
 
 def _lime(value, n_features, budget, seed):
     check_budget(budget, "lime", n_features + 1, "each superpixel and the image itself")
     coalitions = perturbations(n_features, budget, seed)
-    explainer = LimeBase(
-        lambda coalitions: locality(coalitions, PACKAGE), random_state=np.random.RandomState(seed)
-    )
-    # `locality` computes the distances itself: in their place go the coalitions. All
-    # features are in the linear model, so none is to be selected.
+    # `locality` computes the distances itself: in their place go the coalitions.
+    explainer = LimeBase(lambda coalitions: locality(coalitions, PACKAGE))
     _, weights, *_ = explainer.explain_instance_with_data(
         coalitions, value(coalitions)[:, None], coalitions, 0, n_features, "none"
     )
@@ -205,14 +192,12 @@ def _lime(value, n_features, budget, seed):
 
 
 def _rise_of_features(value, n_features, budget, seed, estimator="regression"):
-    saliency = _rise_map(value, np.ones(n_features), budget, seed, 4096, estimator)
-    return saliency.astype(np.float64)
+    return _rise_map(value, np.ones(n_features), budget, seed, 4096, estimator)
 
 
 def _shap(value, n_features, budget, seed):
-    # Coalitions are drawn with their complements, which add nothing to the regression.
-    # With two for each feature its equations are often singular, and the package may
-    # not notice.
+    # Coalitions are drawn with their complements, which add nothing to the regression:
+    # with two for each feature, it is often singular, and the package may not notice.
     least = min(4 * n_features, 2**n_features - 2) + 2
     check_budget(budget, "shap", least, "four coalitions a superpixel, all of them and none")
     import shap  # takes seconds, and the other methods do not need it
@@ -229,27 +214,22 @@ def _shap(value, n_features, budget, seed):
 
 
 def _occlusion_of_features(value, n_features, budget, seed):
-    each_hidden = 1 - np.eye(n_features, dtype=int)
-    values = value(np.concatenate([np.ones((1, n_features), int), each_hidden]))
+    values = value(np.vstack([np.ones(n_features, int), 1 - np.eye(n_features, dtype=int)]))
     return values[0] - values[1:]
 
 
 def _shapley(value, n_features, budget, seed):
-    if n_features > MOST_SUPERPIXELS:
-        raise ValueError(
-            "exact Shapley values take 2**n model calls: "
-            f"expected at most {MOST_SUPERPIXELS} superpixels, got {n_features}"
-        )
+    check_integer("n_features", n_features, 1, MOST_FEATURES)
     numbers = np.arange(2**n_features)
     coalitions = numbers[:, None] >> np.arange(n_features) & 1
     values, size = value(coalitions), coalitions.sum(axis=1)
     weight = np.array([1 / (n_features * math.comb(n_features - 1, s)) for s in range(n_features)])
-    attributions = []
+    attributions = np.zeros(n_features)
     for feature in range(n_features):
         without = numbers[coalitions[:, feature] == 0]
         gains = values[without + 2**feature] - values[without]
-        attributions.append(weight[size[without]] @ gains)
-    return np.array(attributions)
+        attributions[feature] = weight[size[without]] @ gains
+    return attributions
 
 
 _ATTRIBUTIONS = {

@@ -17,12 +17,7 @@ METHOD_NAMES = {
     "integrated_gradients": "Integrated gradients",
     "expected_gradients": "Expected gradients",
 }
-
-BASELINES = "random", "centre", "edges"
-"""Methods without a model call."""
-
-REFERENCES = "grad_cam", "integrated_gradients", "expected_gradients"
-"""Methods that use gradients: `lab.networks.gradients`."""
-
+BASELINES = "random", "centre", "edges"  # without a model call
+REFERENCES = "grad_cam", "integrated_gradients", "expected_gradients"  # with gradients
+# Methods whose maps are drawn and studied one by one.
 COMPARED = "lime", "rise", "rise_average", "shap", "occlusion", *BASELINES
-"""Methods whose maps are drawn and studied one by one."""

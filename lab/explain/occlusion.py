@@ -21,15 +21,12 @@ from lab.explain.masked_model import mean_colour
 from lab.model_calls import predict, predict_in_chunks
 
 WINDOW = 1 / 4  # side of occlusion's window as a share of the image's side
-
-# Nested occlusion. Shares of the image that are shown, one after the other.
-_PARTS = 1.0, 0.75, 0.5, 0.35, 0.2
-# With fewer model calls, a map from a few windows of the whole image finds no part.
-_ENOUGH_FOR_PARTS = 100
-# Sides of windows as shares of the sides of what is shown, and shares of the calls.
+# Nested occlusion. Sides of windows as shares of the sides of what is shown, and shares
+# of the model calls.
 _WINDOWS = (0.15, 2 / 3), (0.35, 1 / 3)
-# Hiding a window of which less than this is shown is taken to change nothing.
-_LEAST_SHOWN = 0.25
+_PARTS = 1.0, 0.75, 0.5, 0.35, 0.2  # shares of the image that are shown in turn
+_ENOUGH_FOR_PARTS = 100  # model calls; with fewer, the first map finds no part
+_LEAST_SHOWN = 0.25  # of a window; hiding less is taken to change nothing
 
 
 def occlusion(black_box, image, label, budget, seed=0, baseline=mean_colour):
@@ -40,11 +37,9 @@ def occlusion(black_box, image, label, budget, seed=0, baseline=mean_colour):
 
     Parameters
     ----------
-    black_box, image, label, budget
+    black_box, image, label, budget, seed
         As in `lab.explain.methods.explain`, which has the errors, too; at least 2 model
-        calls.
-    seed : int, optional
-        Without effect, since nothing is drawn.
+        calls. The seed is without effect.
     baseline : callable, optional
         From the image to the colour or image that a window shows.
 
@@ -87,8 +82,7 @@ def nested_occlusion(black_box, image, label, budget=250, seed=0):
     ----------
     black_box, image, label, budget, seed
         As in `lab.explain.methods.explain`, which has the errors, too; at least 3 model
-        calls. The black box gets float32 images: what is hidden shows the mean colour,
-        which is not rounded.
+        calls. The black box gets float32 images: the mean colour is not rounded.
 
     Returns
     -------
@@ -97,14 +91,13 @@ def nested_occlusion(black_box, image, label, budget=250, seed=0):
 
     Notes
     -----
-    Seen on montages of 19 objects, with 250 model calls and two networks: its insertion
-    minus deletion is significantly above that of RISE, and not significantly different
+    On montages of 19 objects, with 250 model calls and two networks, its insertion
+    minus deletion was significantly above that of RISE, and not significantly different
     from that of occlusion and LIME.
 
     Fewer than 50 model calls are too few windows. Objects far smaller than a tenth of
-    the image's side are smaller than the windows, and the parts may leave them out.
-    Values do not add up to the score, so they cannot be compared between images or
-    classes. For the map of [3]_, the mean score when a pixel is kept, use `rise.Rise`.
+    the image's side may be left out. Values do not add up to the score, so they cannot
+    be compared between images or classes.
     """
     image, label, seed = check_image(image), check_label(label), check_seed(seed)
     budget = check_budget(budget, "nested", 3, "the image and a window of either size")
@@ -119,9 +112,8 @@ def nested_occlusion(black_box, image, label, budget=250, seed=0):
         calls += 1
         for side, portion in _WINDOWS:
             due += portion * budget / len(parts)
-            starts, size, used = _windows_of_part(
-                part, side * math.sqrt(share), round(due) - calls, rng.random(2)
-            )
+            side, most = side * math.sqrt(share), round(due) - calls
+            starts, size, used = _windows_of_part(part, side, most, rng.random(2))
             corners = [(starts[0][row], starts[1][column]) for row, column in np.argwhere(used)]
             drops = np.zeros(used.shape)
             if corners:
@@ -161,10 +153,9 @@ def _covering_windows(shape, most):
 
 
 def _windows_of_part(part, side, most, shift):
-    """As many evenly spread windows as possible, of which at most `most` are used.
+    """As many evenly spread windows as possible, of which at most `most` show enough.
 
-    Returns first pixels along both axes, size, and which are used, (rows, columns)
-    bool: those that show enough of the part.
+    Returns first pixels along both axes, size, and which show enough of the part.
     """
     size = [max(round(side * length), 1) for length in part.shape]
     sums = np.pad(part.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
@@ -184,8 +175,7 @@ def _windows_of_part(part, side, most, shift):
 
 def _most_salient(saliency, share):
     """The most salient share of the pixels, (H, W) float32 of 0 and 1."""
-    # Scaled values that differ by rounding alone are equal; the first pixels are then
-    # taken.
+    # Values that differ by rounding alone are equal; the first pixels are then taken.
     scaled = (saliency - saliency.min()) / (np.ptp(saliency) or 1)
     part = np.zeros(saliency.size, np.float32)
     part[np.argsort(-scaled, axis=None, kind="stable")[: round(share * saliency.size)]] = 1

@@ -9,57 +9,26 @@ from lab.explain.checks import check_hide_color, check_integer, check_seed
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One choice of LIME's parameters.
+    """One choice of LIME's parameters, of which the lab studies the first eight.
 
-    The lab studies the first eight.
-
-    Parameters
-    ----------
-    top_labels : int
-        Number of leading classes to explain.
-    hide_color : (int, int, int), str or None
-        What a hidden superpixel shows: an RGB colour in [0, 255] or its name, such as
-        "grey"; its own mean colour (None); or the blurred image ("blur"). The package
-        does not know "blur", but takes an image: ``hide_color=blurred(image)``.
-    num_lime_features : int
-        Upper limit of the superpixels in the linear model.
-    num_samples : int
-        Number of perturbed samples, the image itself included.
-    num_superpixels : int
-        Upper limit of the superpixels shown.
-    positive_only, negative_only : bool
-        Show only superpixels with weights above 0, or below 0. Not both.
-    hide_rest : bool
-        Show the rest in black.
-    seed : int
-        Of the perturbed samples.
-    kernel_width : float
-        Of the locality kernel, in units of the cosine distance.
-    superpixel_size : float
-        Width of quickshift's density kernel in pixels, at least 1.
-    sampling : {"lime", "balanced"}
-        How the superpixels to hide are drawn. "lime" is the package's way: each with
-        probability 1/2, and samples are weighted by their distance from the image.
-        "balanced" is more stable: see `lab.explain.lime.perturbations`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a value is out of its range.
+    A value out of its range is a TypeError or ValueError.
     """
 
-    top_labels: int = 1
+    top_labels: int = 1  # number of leading classes to explain
+    # What a hidden superpixel shows: an RGB colour in [0, 255] or its name, such as
+    # "grey"; its own mean colour (None); or the blurred image ("blur"), for which the
+    # package takes ``hide_color=blurred(image)``.
     hide_color: tuple | str | None = (0, 0, 0)
-    num_lime_features: int = 100_000
-    num_samples: int = 5000
-    num_superpixels: int = 15
-    positive_only: bool = True
-    negative_only: bool = False
-    hide_rest: bool = True
-    seed: int = 0
-    kernel_width: float = 0.25
-    superpixel_size: float = 4
-    sampling: str = "lime"
+    num_lime_features: int = 100_000  # upper limit of superpixels in the linear model
+    num_samples: int = 5000  # number of perturbed samples, the image itself included
+    num_superpixels: int = 15  # upper limit of superpixels shown
+    positive_only: bool = True  # show only superpixels with weights above 0
+    negative_only: bool = False  # show only superpixels with weights below 0
+    hide_rest: bool = True  # show the rest in black
+    seed: int = 0  # of the perturbed samples
+    kernel_width: float = 0.25  # of the locality kernel, a cosine distance
+    superpixel_size: float = 4  # width of quickshift's density kernel in pixels, from 1
+    sampling: str = "lime"  # or "balanced": see `lab.explain.lime.perturbations`
 
     def __post_init__(self):
         for name in ("top_labels", "num_lime_features", "num_samples", "num_superpixels"):
@@ -68,25 +37,19 @@ class Setting:
         for name in ("positive_only", "negative_only", "hide_rest"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        if not (_is_number(self.kernel_width) and 0 < self.kernel_width < np.inf):
-            raise ValueError(f"kernel_width must be a positive number, got {self.kernel_width!r}")
-        if not (_is_number(self.superpixel_size) and 1 <= self.superpixel_size < np.inf):
-            raise ValueError(
-                f"superpixel_size must be a number of at least 1, got {self.superpixel_size!r}"
-            )
+        for name in ("kernel_width", "superpixel_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+                raise TypeError(f"{name} must be a number, got {value!r}")
+        if not 0 < self.kernel_width < np.inf:
+            raise ValueError(f"kernel_width must be positive and finite, got {self.kernel_width}")
+        if not 1 <= self.superpixel_size < np.inf:
+            raise ValueError(f"superpixel_size must be at least 1, got {self.superpixel_size}")
         if self.sampling not in ("lime", "balanced"):
             raise ValueError(f'sampling must be "lime" or "balanced", got {self.sampling!r}')
         if self.positive_only and self.negative_only:
-            raise ValueError(
-                "positive_only and negative_only cannot both be True: nothing would be shown"
-            )
+            raise ValueError("positive_only and negative_only cannot both be True")
         if self.num_samples < self.num_superpixels:
-            raise ValueError(
-                f"num_samples must be at least num_superpixels ({self.num_superpixels}), "
-                f"got {self.num_samples}: fewer samples cannot rank the superpixels"
-            )
+            got = f"({self.num_superpixels}), got {self.num_samples}"
+            raise ValueError(f"num_samples must be at least num_superpixels {got}")
         object.__setattr__(self, "hide_color", check_hide_color(self.hide_color))
-
-
-def _is_number(value):
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

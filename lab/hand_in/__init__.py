@@ -1,1 +1,1 @@
-"""What is handed in: the executed notebooks, the report, and the archive of it all."""
+"""What is handed in: the report, the findings that it states, and the archive."""

@@ -1,141 +1,148 @@
-"""``python -m lab.hand_in.archive NAME``: pack what is handed in as ``dist/<NAME>_LIME_RISE.zip``."""
+"""``python -m lab.hand_in.archive NAME``: pack what is handed in, with a new report."""
 
 import io
 import json
+import os
 import re
+import subprocess
 import sys
+import unicodedata
 import zipfile
 
+import nbformat
+
 from lab.files import ROOT, write_whole
-from lab.hand_in import report
-from lab.hand_in.report import OutOfDate
+from lab.hand_in.report import metadata
 
 LARGE = 15_000_000
-"""Bytes from which on a warning is due: many mail servers and course platforms take little more."""
+"""Bytes above which some mail servers and course platforms refuse a file."""
+
+PROFILE = re.compile(r"^Profile: (\w+)$", re.MULTILINE)
+"""The line by which a notebook prints the profile that it ran at."""
 
 PARTS = (
-    "*.ipynb",
-    "rise.py",
-    "lab/**/*.py",
-    "LIME_requirements.txt",
-    "Makefile",
-    "README.md",
-    "LICENSE*",
-    "data/**/*",
-    "benchmarks/**/*",
-    "report/report.*",
-    "report/protocol.md",
-    "report/metadata.toml",
-    "report/references.yml",
-    "report/figures/*",
-    "report/results/*",
-    "tests/**/*",
+    *("*.ipynb", "rise.py", "lab/**/*", "data/**/*", "docs/**/*", "report/*.*"),
+    *("report/figures/*", "report/results/*", "README.md", "LICENSE", "CITATION.cff"),
+    *("LIME_requirements.txt", "Makefile", "pyproject.toml"),
 )
+LEFT_OUT = "data/evaluation/"
+
+ABOUT = """\
+This archive holds the executed notebooks, the report (report/report.pdf), the code
+(rise.py and lab/), the lab's images (data/) and what was measured (report/results/).
+README.md tells how to run it.
+
+Left out to keep it small: the tests, the benchmarks and the 129 images in
+data/evaluation/. `make test`, `make study`, `make figures`, `make report` and the last
+cell of EVALUATION.ipynb need them. They are in the repository of the lab{where}.
+"""
 
 
-def check_name(name):
-    """Refuse what cannot stand in a file name on every system.
-
-    Parameters
-    ----------
-    name : str
-
-    Raises
-    ------
-    ValueError
-    """
+def _checked(name):
+    name = unicodedata.normalize("NFC", name)
     if not name:
         raise ValueError("NAME is missing: make archive NAME=lastname_firstname")
-    if not re.fullmatch(r"\w[\w-]{0,99}", name):
+    # Marks are parts of letters in scripts such as Devanagari and Thai.
+    known = all(char in "-_" or unicodedata.category(char)[0] in "LMN" for char in name)
+    if not known or name[0] in "-_" or len(name.encode()) > 200:
         raise ValueError(
-            f"NAME must be up to 100 letters, digits, - and _, as in lastname_firstname; got {name!r}"
+            "NAME must be letters, digits, - and _, as in lastname_firstname, start with a letter "
+            f"or digit and have at most 200 bytes, got {name!r}"
         )
+    return name
 
 
-def check_notebook(path):
-    """Refuse a notebook that holds an error or was not run.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    Raises
-    ------
-    OutOfDate
-    """
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    code = [
-        (number, cell)
-        for number, cell in enumerate(cells, 1)
-        if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
-    ]
-    for number, cell in code:
-        if any(output["output_type"] == "error" for output in cell["outputs"]):
-            raise OutOfDate(
-                f"{path.name}: cell {number} holds an error: make lab runs the notebook anew"
-            )
-    counts = [cell["execution_count"] for _, cell in code]
-    if None in counts or counts != sorted(counts):
-        raise OutOfDate(f"{path.name} was not run from top to bottom: make lab does it")
-
-
-def files():
-    """What is handed in.
-
-    Returns
-    -------
-    list of pathlib.Path
-        In the order of their names.
-    """
-    found = {path for part in PARTS for path in ROOT.glob(part)}
-    hidden = ("__pycache__", ".")
-    return sorted(
-        path
-        for path in found
-        if path.is_file()
-        and not any(part.startswith(hidden) for part in path.relative_to(ROOT).parts)
-    )
+def _profile(path):
+    """Return the profile that a notebook ran at; refuse one that did not run."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not text or "\n<<<<<<< " in f"\n{text}":
+            raise ValueError("it has the markers of a merge conflict" if text else "it is empty")
+        if (version := json.loads(text)["nbformat"]) != 4:
+            raise ValueError(f"its format is {version}, not 4")
+        notebook = nbformat.reads(text, nbformat.NO_CONVERT)
+        nbformat.validate(notebook)
+    except (ValueError, KeyError, TypeError, AttributeError, nbformat.ValidationError) as error:
+        reason = str(error).partition("\n")[0][:80]
+        raise ValueError(
+            f"{path.name} is no notebook that can be handed in ({reason}): "
+            "restore it from git, or open it in JupyterLab and save it"
+        ) from None
+    printed = ""
+    for number, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type == "code" and cell.source.strip():
+            if any(output.output_type == "error" for output in cell.outputs):
+                raise ValueError(f"{path.name}: cell {number} has an error: make lab runs it again")
+            if cell.execution_count is None:
+                raise ValueError(f"{path.name}: cell {number} was not run: make lab runs it")
+            printed += "".join(output.get("text", "") for output in cell.outputs)
+    found = PROFILE.search(printed)
+    return found and found[1]
 
 
-def pack(paths, target):
-    """Write a zip file, whole or not at all, of the same bytes for the same content.
+def _files():
+    """List what is handed in; refuse links to what is not in the project."""
+    found = []
+    for path in sorted({path for part in PARTS for path in ROOT.glob(part)}):
+        name, target = path.relative_to(ROOT).as_posix(), path.resolve()
+        if name.startswith(LEFT_OUT) or re.search(r"(^|/)(\.|__pycache__)", name):
+            continue
+        if path.is_symlink() or path.is_file():
+            if not (target.is_file() and target.is_relative_to(ROOT)):
+                raise ValueError(
+                    f"{name} is a link to {target}, which is no file of this project: "
+                    "replace the link by what it stands for"
+                )
+            found.append(path)
+    return found
 
-    Parameters
-    ----------
-    paths : iterable of pathlib.Path
-    target : pathlib.Path
-        In the archive the files stand in a folder of its name.
-    """
+
+def pack(contents, target):
+    """Write bytes by path as a zip file: the same bytes for the same contents."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in paths:
-            # When a file was written and who may read it is no part of its content.
-            entry = zipfile.ZipInfo(f"{target.stem}/{path.relative_to(ROOT).as_posix()}")
+        for name, content in contents.items():
+            # The time of writing and permissions are no part of the content.
+            entry = zipfile.ZipInfo(f"{target.stem}/{name}")
             entry.create_system, entry.external_attr = 3, 0o100644 << 16
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
-    target.parent.mkdir(parents=True, exist_ok=True)
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
     write_whole(target, packed.getvalue())
 
 
+def rebuild():
+    """Draw the figures and build the report of ``report/results`` again."""
+    for module in ("lab.show", "lab.hand_in.report"):
+        command = [sys.executable, "-m", module]
+        subprocess.run(command, cwd=ROOT, env=os.environ | {"LAB_PROFILE": "full"}, check=True)
+
+
 def main(arguments):
-    """Check everything, then pack it and print the size."""
+    """Check everything, build figures and report again, and pack."""
     try:
-        name = arguments[0] if arguments else ""
-        check_name(name)
-        for notebook in sorted(ROOT.glob("*.ipynb")):
-            check_notebook(notebook)
-        report.check_built(ROOT / "report")
+        name = _checked(arguments[0] if arguments else "")
+        notes = [
+            f"{path.name} ran at LAB_PROFILE=quick, with small counts: make lab runs it again"
+            for path in sorted(ROOT.glob("*.ipynb"))
+            if _profile(path) == "quick"
+        ]
+        if not metadata().get("author"):
+            notes.append("report/metadata.toml names no author")
+        where = metadata().get("repository")
+        _files()
+        rebuild()
+        contents = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in _files()}
+        contents["ABOUT.txt"] = ABOUT.format(where=f": {where}" if where else "").encode()
         target = ROOT / "dist" / f"{name}_LIME_RISE.zip"
-        pack(files(), target)
-    except (OutOfDate, ValueError) as error:
+        pack(contents, target)
+    except (OSError, ValueError) as error:
         sys.exit(str(error))
+    except subprocess.CalledProcessError as error:  # it printed why
+        sys.exit(error.returncode)
     size = target.stat().st_size
-    print(f"Wrote dist/{target.name} ({size / 1e6:.1f} MB)")
     if size > LARGE:
-        print(
-            f"Warning: that is more than {LARGE / 1e6:.0f} MB, which some mail servers and course platforms refuse",
-            file=sys.stderr,
-        )
+        notes.append(f"it has more than {LARGE / 1e6:.0f} MB, which some platforms refuse")
+    print(f"Wrote dist/{target.name} ({size / 1e6:.1f} MB)")
+    print("".join(f"Note: {note}\n" for note in notes), end="")
 
 
 if __name__ == "__main__":

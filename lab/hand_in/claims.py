@@ -1,93 +1,174 @@
-"""The findings that report and notebooks state, each with the condition under which it is true.
+"""The findings that a reader would act on, and the conditions under which they hold.
 
-A claim is a function of the results: its name is what a text refers to, its docstring is the sentence, and it returns
-whether the sentence holds. A text says it in its own words, with ``#claim("name")[…]`` in ``report/report.typ`` and
-``<!-- claim: name -->`` in a notebook. The tests hold every claim against the committed results; for other results
-`make report` lists what does not hold, and the report marks it, so that one knows which sentences to write anew.
+Every public function here is a claim: its docstring is the finding, and it returns
+whether the finding holds for some `lab.study.results.Results`. A text refers to it by
+its name, in ``#claim("name")[…]`` in ``report/report.typ`` and before
+``<!-- claim: name -->`` in a notebook. The tests check all claims on the committed
+results. For other results `make report` lists those that do not hold.
 """
 
-import re
+import itertools
 
 import numpy as np
 
-from lab.files import ROOT
-from lab.hand_in import claims_lime, claims_maps, claims_verdict
-from lab.study.results import MissingResult
+from lab.explain.names import REFERENCES
+from lab.measure.paired import GAINS, better
 
-CLAIMS = {
-    name: holds
-    for module in (claims_lime, claims_maps, claims_verdict)
-    for name, holds in vars(module).items()
-    if callable(holds) and holds.__module__ == module.__name__ and not name.startswith("_")
-}
-"""By name: functions of the results (`lab.study.results.Results`) that say whether their docstring is true."""
+_MEAN_COLOUR = ["1", "2", "5"]  # the settings that hide with it; the others hide with black
 
 
-def sentence(name):
-    """What a claim says, in one line.
-
-    Parameters
-    ----------
-    name : str
-        Of `CLAIMS`.
-
-    Returns
-    -------
-    str
-    """
-    return " ".join(CLAIMS[name].__doc__.split())
+def _effects(results, measure):
+    table = results.table("lime_effects")
+    return table[table["measure"] == measure].set_index("parameter")
 
 
-def refuted(results):
-    """The claims that do not hold for some results.
-
-    Parameters
-    ----------
-    results : lab.study.results.Results
-
-    Returns
-    -------
-    list of str
-        Names, in the order of `CLAIMS`; also those that ask for what these results do not have.
-    """
-    return [name for name, holds in CLAIMS.items() if not _holds(holds, results)]
+def hide_color_decides(results):
+    """`hide_color` has the largest effect on fidelity, deletion and insertion."""
+    measures = "r2_fresh", "deletion_mean", "insertion"
+    return all(_effects(results, each)["effect"].idxmax() == "hide_color" for each in measures)
 
 
-def stated():
-    """Which claims each text refers to.
-
-    Returns
-    -------
-    dict of str to list of str
-        Names by text: the report's source, and the notebooks.
-    """
-    texts = {"report/report.typ": r'#claim\("(\w+)"\)'} | {
-        path.name: r"<!-- claim: (\w+) -->" for path in sorted(ROOT.glob("*.ipynb"))
-    }
-    return {
-        text: re.findall(form, (ROOT / text).read_text(encoding="utf-8"))
-        for text, form in texts.items()
-    }
+def black_is_least_faithful(results):
+    """LIME is least faithful with black, most with the mean colour or the blur."""
+    effect = _effects(results, "r2_fresh").loc["hide_color"]
+    runs = results.table("lime_parameters").query("parameter == 'hide_color'")
+    mean = runs.groupby("value")["r2_fresh"].mean()
+    behind = mean["mean colour"] - mean
+    ends = (effect["worst"], effect["best"]) == ("black", "mean colour")
+    return ends and effect["significant"] and behind["blurred picture"] < behind["black"] / 5
 
 
-def stated_in(name):
-    """The texts that refer to a claim.
-
-    Parameters
-    ----------
-    name : str
-        Of `CLAIMS`.
-
-    Returns
-    -------
-    list of str
-    """
-    return [text for text, names in stated().items() if name in names]
+def samples_raise_stability(results):
+    """More samples raise stability most; they raise fidelity, not significantly."""
+    stability, fidelity = (_effects(results, each) for each in ("jaccard", "r2_fresh"))
+    samples, faithful = stability.loc["num_samples"], fidelity.loc["num_samples"]
+    most = samples["effect"] == stability["effect"].max() and samples["significant"]
+    return most and samples["best"] == faithful["best"] == "7000" and not faithful["significant"]
 
 
-def _holds(holds, results):
-    try:
-        with np.errstate(all="ignore"):
-            return bool(holds(results))
-    except (MissingResult, LookupError, ValueError):  # other pictures, networks or counts
-        return False
+def six_parameters_change_no_weight(results):
+    """Neither the way of drawing nor a limit above all superpixels changes a weight."""
+    drawing = ["num_superpixels", "positive_only", "negative_only", "hide_rest"]
+    measures = "r2_fresh", "deletion_mean", "insertion"
+    drawn = [_effects(results, each).loc[drawing, "effect"] for each in measures]
+    unchanged = results.table("lime_no_effect")[["weight_change", "pixels_changed"]]
+    return not np.any(drawn) and (unchanged < 1e-9).all(axis=None)
+
+
+def same_colour_same_fidelity(results):
+    """Settings of one `hide_color` are equally faithful, and least so with black."""
+    fidelity = results.table("lime_runs").groupby("setting")["r2_fresh"].mean()
+    mean = fidelity.index.isin(_MEAN_COLOUR)
+    within = max(np.ptp(fidelity[mean]), np.ptp(fidelity[~mean]))
+    return within < 0.03 and fidelity[mean].min() - fidelity[~mean].max() > 3 * within
+
+
+def recommended_is_better_than_black(results):
+    """The blur with five superpixels ranks first, significantly above black."""
+    ranks = results.table("lime_recommended").query("measure == 'all'").set_index("setting")
+    above = (ranks["gain"] > 0).all() and (ranks["low"].drop(_MEAN_COLOUR) > 0).all()
+    return above and set(ranks["candidate"]) == {"blurred picture, 5"}
+
+
+def effects_carry_over(results):
+    """By fidelity, settings have one order on other images, classes and networks."""
+    agreement = results.table("lime_agreement").query("measure == 'r2_fresh'")
+    return (agreement["tau"] > 0.8).all()
+
+
+def the_class_matters_most(results):
+    """A seed changes least, a class most, a network as much as another image."""
+    distance = results.table("lime_distances").groupby("change")["distance"].mean()
+    near = distance["another picture of the same class"] - distance["the other network"]
+    ends = (distance.idxmin(), distance.idxmax())
+    return ends == ("another seed", "a picture of the other class") and abs(near) < 0.15
+
+
+def balanced_saves_calls(results):
+    """Seeds agree with 250 balanced samples as with over 1,500 of LIME's own."""
+    first = results.table("lime_savings").iloc[0]
+    return first["num_samples"] == 250 and first["lime_needs"] > 1500
+
+
+def thousands_of_masks_repeat(results):
+    """The maps of two halves of 16 masks differ, those of thousands agree."""
+    runs = results.table("rise_runs").query("grid_size == 7 and preservation_probability == 0.5")
+    few = runs.query("nb_samples == 16")["halves"]
+    most = runs.query("nb_samples == nb_samples.max() and `class` == 'African_elephant'")["halves"]
+    return (few < 0.4).all() and (most > 0.8).all()
+
+
+def regression_needs_a_quarter_of_the_calls(results):
+    """250 calls of the regression are worth 1,000 of the average."""
+    runs = results.table("rise_estimators").set_index(["estimator", "calls"])["rank_correlation"]
+    return runs["regression", 250] >= runs["average", 1000]
+
+
+def _trusted(results):
+    verdict = results.table("verdict")
+    return set(verdict.loc[verdict["trusted"], "method"])
+
+
+def occlusion_rise_and_blurred_lime_are_trusted(results):
+    """Occlusion, RISE and blurred LIME are trusted, with any fill and estimator."""
+    occlusion = {"occlusion", "occlusion_black", "occlusion_blurred"}
+    return _trusted(results) == occlusion | {"rise", "rise_average", "lime_blurred"}
+
+
+def the_fill_decides_who_leads(results):
+    """Superpixels lead with mean colour and blur as fills, and occlusion with black."""
+    means = results.table("verdict_means")
+    means = means[means["measure"].isin(GAINS)]
+    best = means.loc[means.groupby(["network", "measure"])["mean"].idxmax()]
+    black, method = best["measure"] == "gain_black", best["method"]
+    superpixels = method[~black].isin(["lime", "lime_blurred", "shap"]).all()
+    return superpixels and method[black].str.startswith("occlusion").all()
+
+
+def no_trusted_method_is_better(results):
+    """None of the trusted methods is better than another by the protocol's rule."""
+    order = better(results.table("verdict_pairs"))
+    return not order & set(itertools.permutations(_trusted(results), 2))
+
+
+def looking_inside_is_no_advantage(results):
+    """Blurred LIME, KernelSHAP and occlusion are better than methods with gradients."""
+    order = better(results.table("verdict_pairs"))
+    return set(itertools.product(("lime_blurred", "shap", "occlusion"), REFERENCES)) <= order
+
+
+def occlusion_is_enough_for_a_hundred_calls(results):
+    """With 100 calls occlusion keeps 90% of its gain; LIME and RISE are not better."""
+    table = results.table("verdict_calls").query("method == 'occlusion_blurred'")
+    gain = table.pivot(index="network", columns="calls", values="mean")
+    others = {(other, "occlusion_blurred") for other in ("lime_blurred", "rise")}
+    halves = results.table("verdict_few_pairs").groupby("half")
+    return (gain[100] > 0.9 * gain[1000]).all() and not any(
+        better(pairs) & others for _, pairs in halves
+    )
+
+
+def blurred_lime_is_recognised_best_alone(results):
+    """Shown alone, the regions of blurred LIME are recognised best by both networks."""
+    rows = results.table("verdict_alone").query("region != 'object'")
+    means = rows.groupby(["network", "region"])["alone"].mean().unstack()
+    return (means.idxmax(axis=1) == "lime_blurred").all()
+
+
+def nested_occlusion_is_above_rise(results):
+    """Nested occlusion with 250 calls gains 15% more than RISE's average with 4,000."""
+    gain = results.table("verdict_small_means").query("measure == 'gain'")
+    gain = gain.set_index(["method", "calls", "network"])["mean"].sort_index()
+    more = gain["nested", 250] >= 1.15 * gain["rise_average", 4000]
+    pairs = results.table("verdict_small_pairs").query("measure == 'gain' and low > 0")
+    surely = pairs.query("first == 'nested 250' and second == 'rise_average 4000'")
+    return more.all() and len(surely) == len(more)
+
+
+def nested_occlusion_occlusion_and_lime_are_equal(results):
+    """With 250 calls nested occlusion is neither better nor worse than both others."""
+    pairs = results.table("verdict_small_pairs")
+    order = better(pairs[pairs["measure"].isin(GAINS)])
+    methods = "lime", "lime_blurred", "occlusion", "occlusion_black", "occlusion_blurred"
+    pairs = {("nested 250", f"{method} 250") for method in methods}
+    return not order & (pairs | {pair[::-1] for pair in pairs})

@@ -1,223 +1,133 @@
-"""``python -m lab.hand_in.report``: write the report as a PDF, from figures and results that are there."""
+"""``python -m lab.hand_in.report``: build the report from figures and results."""
 
-import csv
-import datetime
-import hashlib
 import importlib.util
+import inspect
 import json
 import os
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import typst
 
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
 from lab.explain.names import METHOD_NAMES
-from lab.files import ROOT, finish_swap, swap_in
-from lab.hand_in.claims import refuted, sentence, stated_in
-from lab.study.results import DRAWN_FROM, Results, results_digest, results_folder
+from lab.files import ROOT, write_whole
+from lab.hand_in import claims
+from lab.study.profile import read_profile
+from lab.study.results import MissingResult, Results, results_folder
 
 SOURCE = ROOT / "report" / "report.typ"
-SOURCES = [SOURCE, SOURCE.with_name("metadata.toml"), SOURCE.with_name("references.yml")]
-MADE_BY = {"figures": "make figures", "results": "make study"}
 PREVIEW = 4  # the page that the README shows: what each parameter changes
+CLAIMS = {
+    name: holds
+    for name, holds in vars(claims).items()
+    if inspect.getmodule(holds) is claims and not name.startswith("_")
+}
+"""The functions of `lab.hand_in.claims` by their names."""
 
 
-class OutOfDate(Exception):
-    """Something is missing, or was made from something else than is there."""
-
-
-def inputs(folder):
-    """The figures and results that the report shows, by its source.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Holds ``figures/`` and ``results/``.
-
-    Returns
-    -------
-    list of pathlib.Path
+def metadata():
+    """Read ``report/metadata.toml``, a dict of what the author wrote.
 
     Raises
     ------
-    OutOfDate
-        If one is missing.
+    ValueError
+        If it is missing or is no TOML.
     """
-    for part in (folder, *(folder / kind for kind in MADE_BY)):
-        finish_swap(part)
-    named = re.findall(r'"((?:figures|results)/\w+\.\w+)"', SOURCE.read_text(encoding="utf-8"))
-    files = [folder / name for name in dict.fromkeys(named)]
-    for file in files:
-        if not file.is_file():
-            raise OutOfDate(f"{_name(file)} is missing: {MADE_BY[file.parent.name]} makes it")
-    return files
-
-
-def check(files):
-    """Refuse studies that do not belong together, and figures that were drawn from other results than are there.
-
-    Parameters
-    ----------
-    files : list of pathlib.Path
-        From `inputs`; those that end in ``_provenance.csv`` say what a study was measured on.
-
-    Returns
-    -------
-    datetime.date
-        The last day on which something was measured.
-
-    Raises
-    ------
-    OutOfDate
-        If two studies differ in profile, networks, their weights, or the content of a picture, or if the figures say that they
-        were drawn from other results. Studies may differ in dates and versions, and in which pictures they are about.
-    """
-    for figures in {file.parent for file in files if file.parent.name == "figures"}:
-        record = figures / DRAWN_FROM
-        if not record.is_file() or record.read_text(encoding="utf-8").strip() != results_digest(
-            figures.with_name("results")
-        ):
-            raise OutOfDate(
-                f"{_name(figures)} was drawn from other results than are there: make figures draws them anew"
-            )
-    dates, agreed = [], {}
-    for file in files:
-        if not file.name.endswith("_provenance.csv"):
-            continue
-        facts = _read(file)
-        dates.append(datetime.date.fromisoformat(facts["date"]))
-        for name, value in facts.items():
-            if name == "profile" or name.startswith(("network_", "picture ")):
-                other, known = agreed.setdefault(name, (file, value))
-                if known != value:
-                    raise OutOfDate(
-                        f"{_name(other)} says {name} = {known!r}, {_name(file)} says {value!r}: make study measures what differs"
-                    )
-    return max(dates)
+    path = SOURCE.with_name("metadata.toml")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{_shown(path)} cannot be read as TOML: {error}") from None
 
 
 def build(folder, marked=()):
-    """Write ``report.pdf``, one page of it as ``report.png``, and ``report.sha256`` with digests of both and of all they were made from.
-
-    The three appear as a whole or not at all. They have the same bytes for the same figures, results and sources.
+    """Write ``report.pdf`` and ``report.png``, each whole, and return the PDF's path.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Holds ``figures/`` and ``results/``, and gets the PDF.
+        Holds ``figures/`` and ``results/``. The same content gives the same bytes.
     marked : sequence of str, optional
-        Claims whose sentences are marked as not true of these results.
-
-    Returns
-    -------
-    pathlib.Path
-        The PDF.
+        Claims whose sentences are marked as untrue.
 
     Raises
     ------
-    OutOfDate
-        See `inputs` and `check`.
+    ValueError
+        If a figure or a result that the source names is missing, or see `metadata`.
     typst.TypstError
-        If the report's source is wrong.
+        If the source is wrong, or if studies do not belong together.
     """
-    files = inputs(folder)
-    measured = check(files)
-    # Before they are shown: what changes meanwhile is then found out by `check_built`.
-    digests = {_from(folder, file): _digest(file.read_bytes()) for file in [*SOURCES, *files]}
-    midnight = datetime.datetime(
-        measured.year, measured.month, measured.day, tzinfo=datetime.timezone.utc
-    )
+    metadata()  # its errors would be blamed on the source
+    for name in re.findall(r'"((?:figures|results)/\w+\.\w+)"', SOURCE.read_text("utf-8")):
+        if not (folder / name).is_file():
+            command = "figures" if name.startswith("figures") else "study"
+            raise ValueError(f"{_shown(folder / name)} is missing: make {command} makes it")
+    # The font of the figures, found without importing Matplotlib, which takes a second.
+    matplotlib = Path(importlib.util.find_spec("matplotlib").origin).parent
     compiler = typst.Compiler(
         SOURCE,
         root=SOURCE.parent,
-        # The figures' font, so that figures and text look alike on every machine. Found without importing Matplotlib, which takes a second.
-        font_paths=[
-            Path(importlib.util.find_spec("matplotlib").origin).parent
-            / "mpl-data"
-            / "fonts"
-            / "ttf"
-        ],
+        font_paths=[matplotlib / "mpl-data" / "fonts" / "ttf"],
         ignore_system_fonts=True,
         sys_inputs={
-            "folder": _from(SOURCE.parent, folder),
+            "folder": Path(os.path.relpath(folder, SOURCE.parent)).as_posix(),
             "methods": json.dumps(METHOD_NAMES),
             "marked": json.dumps(list(marked)),
         },
     )
-    made = {
-        "report.pdf": compiler.compile(timestamp=midnight),
-        "report.png": compiler.compile(format="png", ppi=80)[PREVIEW - 1],
-    }
-    digests = {name: _digest(content) for name, content in made.items()} | digests
-    # The format of sha256sum, which checks it with -c.
-    made["report.sha256"] = "".join(
-        f"{digest}  {name}\n" for name, digest in digests.items()
-    ).encode()
-    swap_in(folder, made)
+    pdf, pages = compiler.compile(), compiler.compile(format="png", ppi=80)
+    write_whole(folder / "report.png", pages[PREVIEW - 1])
+    write_whole(folder / "report.pdf", pdf)
     return folder / "report.pdf"
 
 
-def check_built(folder):
-    """Hold the PDF against what it was made from.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Holds ``report.pdf``.
-
-    Raises
-    ------
-    OutOfDate
-        If it is missing or was made from something else than is there, or if `inputs` or `check` refuse what it shows.
-    """
-    files = inputs(folder)
-    check(files)
-    pdf, page, record = (folder / f"report.{kind}" for kind in ("pdf", "png", "sha256"))
-    for file in (pdf, page, record):
-        if not file.is_file():
-            raise OutOfDate(f"{_name(file)} is missing: make report makes it")
-    lines = (line.partition("  ") for line in record.read_text(encoding="utf-8").splitlines())
-    digests = {name: digest for digest, _, name in lines}
-    for file in [pdf, page, *SOURCES, *files]:
-        if digests.get(_from(folder, file)) != _digest(file.read_bytes()):
-            raise OutOfDate(
-                f"{_name(pdf)} and {_name(file)} do not belong together: make report builds it anew"
-            )
+def refuted(results):
+    """List the claims that do not hold for some `lab.study.results.Results`."""
+    return [name for name, holds in CLAIMS.items() if not _holds(holds, results)]
 
 
-def _read(file):
-    with open(file, newline="", encoding="utf-8") as lines:
-        return {row["name"]: row["value"] for row in csv.DictReader(lines)}
+def _holds(holds, results):
+    try:
+        with np.errstate(all="ignore"):
+            return bool(holds(results))
+    except (MissingResult, LookupError, ValueError):  # other images, networks or counts
+        return False
 
 
-def _digest(content):
-    return hashlib.sha256(content).hexdigest()
+def stated():
+    """Return the names of the claims that each text states, by the text's name."""
+    reference = re.compile(r'claim\("(\w+)"\)|<!-- claim: (\w+) -->')
+    paths = [ROOT / "report" / "report.typ", *sorted(ROOT.glob("*.ipynb"))]
+    found = {path: reference.findall(path.read_text(encoding="utf-8")) for path in paths}
+    return {_shown(path): ["".join(match) for match in matches] for path, matches in found.items()}
 
 
-def _name(file):
+def _shown(file):
     return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else str(file)
 
 
-def _from(folder, path):
-    return Path(os.path.relpath(path, folder)).as_posix()
-
-
 def main():
-    """Build the report of the current profile."""
-    folder = results_folder().parent
+    """Build the report of the profile that ``LAB_PROFILE`` names."""
     try:
+        folder = results_folder(read_profile()).parent
         untrue = refuted(Results(folder / "results"))
         pdf = build(folder, untrue)
-    except (OutOfDate, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(str(error))
     except typst.TypstError as error:
-        sys.exit(f"{_name(SOURCE)}: {error.message}")
-    print(f"Wrote {_name(pdf)} ({pdf.stat().st_size / 1e6:.1f} MB)")
+        sys.exit(f"{_shown(SOURCE)}: {error.message.removeprefix('assertion failed: ')}")
+    print(f"Wrote {_shown(pdf)} ({pdf.stat().st_size / 1e6:.1f} MB)")
     for name in untrue:
-        print(
-            f"Not so in these results, and to be written anew in {', '.join(stated_in(name))}: {sentence(name)}"
-        )
+        texts = ", ".join(text for text, names in stated().items() if name in names)
+        finding = " ".join(CLAIMS[name].__doc__.split())
+        print(f"Not true of these results, to be rewritten in {texts}: {finding}")
 
 
 if __name__ == "__main__":

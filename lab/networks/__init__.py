@@ -1,1 +1,1 @@
-"""Black boxes and how they are asked. Only what is in this folder imports TensorFlow, and `asking` and `classes` do not."""
+"""Black boxes. Only this package imports TensorFlow, Keras and OpenVINO, each when needed."""

@@ -5,7 +5,7 @@ No method that explains a black box may use this; `lab.study` measures it beside
 
 import numpy as np
 
-from lab.networks.blackbox import keras, tf
+from lab.networks.tensorflow_setup import keras, tf
 
 STEPS = 50  # points on the path of integrated gradients, and draws of expected gradients
 

@@ -1,1 +1,1 @@
-"""Figures: results and pictures in, figures out, in one style and without a network."""
+"""Figures: results and images in, figures out, in one style and without a network."""

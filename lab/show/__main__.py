@@ -1,83 +1,51 @@
-"""Draw every figure of report, README and notebooks from the profile's results: ``python -m lab.show``."""
+"""``python -m lab.show``: draw every figure from the profile's results."""
 
-import multiprocessing
 import os
 import sys
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
 
-from lab.files import swap_in
+from lab.files import write_whole
 from lab.show.figures import FIGURES
 from lab.show.style import encode
-from lab.study.results import (
-    DRAWN_FROM,
-    MissingResult,
-    Results,
-    figures_folder,
-    results_digest,
-    results_folder,
-)
-
-SLOWEST_FIRST = ("evaluation_curves", "rise_steps")  # so that no core waits for another at the end
+from lab.study.profile import read_profile
+from lab.study.results import Results, figures_folder, results_folder
 
 
-def draw(names, results):
-    """Draw figures, on all cores.
+def draw(results, folder):
+    """Draw every figure, then write the files and remove those of no figure.
 
-    Parameters
-    ----------
-    names : iterable of str
-        Of `lab.show.figures.FIGURES`.
-    results : path-like
-        The folder of the results.
-
-    Returns
-    -------
-    dict of str to bytes
-        Contents by the files' names.
+    The folder stays as it is if a figure cannot be drawn.
 
     Raises
     ------
     lab.study.results.MissingResult
         If a figure needs a result that has not been measured.
     """
-    order = sorted(names, key=lambda name: name not in SLOWEST_FIRST)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ProcessPoolExecutor(cores, initializer=_start, initargs=(results,)) as pool:
-        return dict(pool.map(_drawn, order))
-
-
-def _start(folder):
-    global _results
-    _results = Results(folder)
-
-    def end():
-        # A killed parent would leave workers behind that wait for ever.
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()
-
-
-def _drawn(name):
-    kind, content = encode(FIGURES[name](_results))
-    return f"{name}.{kind}", content
+    files = {}
+    for name, function in FIGURES.items():
+        kind, content = encode(function(results))
+        files[f"{name}.{kind}"] = content
+    for name, content in files.items():
+        write_whole(folder / name, content)
+    for path in folder.glob("[!.]*"):
+        if path.is_file() and path.name not in files:
+            path.unlink()
 
 
 def main():
-    """Draw all figures and replace those in the folder as a whole."""
+    """Draw all figures of the profile that ``LAB_PROFILE`` names."""
     started = time.monotonic()
-    folder = figures_folder()
     try:
-        files = draw(FIGURES, results_folder())
-    except MissingResult as error:
+        profile = read_profile()
+    except ValueError as error:
         sys.exit(str(error))
-    record = {DRAWN_FROM: f"{results_digest(results_folder())}\n".encode()}
-    changed = [name for name in swap_in(folder, files | record, only=True) if name != DRAWN_FROM]
-    print(
-        f"{len(files)} figures in {os.path.relpath(folder)}, {len(changed)} of them changed, in {time.monotonic() - started:.1f} s"
-    )
+    folder = figures_folder(profile)
+    try:
+        draw(Results(results_folder(profile)), folder)
+    except OSError as error:  # a missing result, a disk that is full
+        sys.exit(str(error))
+    seconds = time.monotonic() - started
+    print(f"{len(FIGURES)} figures in {os.path.relpath(folder)}, drawn in {seconds:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,18 @@
-"""Charts: tables in, figures out."""
+"""Charts: tables in, figures out.
+
+`title` is one line that says what the figure shows. Labels of axes name the unit, and
+an arrow the direction that is better.
+"""
 
 import textwrap
 
 import matplotlib
 import numpy as np
 
-from lab.show.style import COLORS, HEAD, MARKERS, NOTE, SIGNED, STYLE, new
+from lab.show.style import COLORS, HEAD, MARKERS, SIGNED, new, styled
 
 
-def _axes(title, height, columns=1, **options):
-    """A figure with so many axes side by side; `height` is theirs, in inches."""
-    figure = new(height + 0.3, title, layout="constrained")
-    with matplotlib.rc_context(STYLE):
-        axes = figure.subplots(1, columns, squeeze=False, **options)[0]
-    return figure, axes
-
-
+@styled
 def lines(table, x, y, by, title, x_label, y_label, among=(), panel=None, log=True):
     """A line for each group of a table.
 
@@ -24,61 +21,39 @@ def lines(table, x, y, by, title, x_label, y_label, among=(), panel=None, log=Tr
     table : pandas.DataFrame
     x, y, by : str
         Columns: horizontal, vertical, and the groups.
-    title : str
-        One line that says what to see.
-    x_label, y_label : str
-        With units, and with the direction that is better.
     among : sequence of str, optional
-        All groups that figures of this kind may have, so that each keeps its colour; by default those of the table.
+        All groups that charts of this kind may have, so that each keeps its colour. By
+        default those of the table.
     panel : str, optional
-        Column: axes of their own for each of its values.
+        Column: axes side by side for each value.
     log : bool, optional
         Whether the horizontal axis is logarithmic.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     among = list(among) or list(dict.fromkeys(table[by]))
-    parts = (
-        [("", table)] if panel is None else list(table.groupby(panel, sort=False, observed=True))
-    )
     present = [name for name in among if name in set(table[by])]
-    columns = 4 if len(present) > 4 else len(present)
-    figure, several = _axes(
-        title, 2.1 + 0.15 * -(-len(present) // columns), len(parts), sharey=True
-    )
-    for axes, (name, part) in zip(several, parts):
+    columns = min(len(present), 4)
+    parts = _parts(table, panel)
+    height = 2.1 + 0.15 * -(-len(present) // columns)
+    figure, several = _axes(title, height, x_label, len(parts))
+    for axes, (name, part) in zip(several, parts.items()):
         for group in present:
             rows = part[part[by] == group]
             at = among.index(group)
             axes.plot(rows[x], rows[y], color=COLORS[at], marker=MARKERS[at], ms=4, label=group)
-        axes.set_title(name, fontsize=HEAD)
+        axes.set_title(name)
         axes.grid(alpha=0.3, linewidth=0.5)
-        axes.set_xlabel(x_label)
         if log:
             axes.set_xscale("log")
             axes.minorticks_off()
             axes.set_xticks(*_apart(sorted(part[x].unique()), 0.055 * len(parts)))
     several[0].set_ylabel(y_label)
-    if len(present) > 1:
-        _legend(figure, several[0], columns)
+    _legend(figure, several[0], columns)
     return figure
 
 
-def _apart(values, least):
-    """Ticks of a logarithmic axis with their labels, empty where they would touch: `least` is a share of its length."""
-    length = np.log(values[-1] / values[0]) or 1
-    labels, last = [], np.inf
-    for value in values[::-1]:  # the last one is told in any case
-        far = last - np.log(value) >= least * length
-        last = np.log(value) if far else last
-        labels.insert(0, f"{value:g}" if far else "")
-    return values, labels
-
-
+@styled
 def intervals(table, label, value, title, x_label, by=None, panel=None):
-    """Points with the ends of their confidence intervals, a row for each label and a colour for each group.
+    """Points with confidence intervals: a row for each label, a colour for each group.
 
     Parameters
     ----------
@@ -86,272 +61,153 @@ def intervals(table, label, value, title, x_label, by=None, panel=None):
         With the columns "low" and "high"; NaN draws no interval.
     label, value : str
         Columns: the rows' names, and the point.
-    title : str
-        One line that says what to see.
-    x_label : str
-        With the unit and what the interval is.
-    by : str, optional
-        Column of the groups.
-    panel : str, optional
-        Column: axes of their own, side by side, for each of its values.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    by, panel : str, optional
+        Columns: the groups, and axes side by side for each value.
     """
     labels = list(dict.fromkeys(table[label]))
-    groups = list(dict.fromkeys(table[by])) if by else [None]
-    parts = [("", table)] if panel is None else list(table.groupby(panel, sort=False))
+    groups = list(dict.fromkeys(table[by])) if by else [""]
+    parts = _parts(table, panel)
     height = 0.5 + 0.13 * len(labels) * (len(groups) + 0.4) + 0.2 * bool(by)
-    figure, several = _axes(title, height, len(parts), sharey=True)
-    for axes, (name, part) in zip(several, parts):
-        for number, (group, color, marker) in enumerate(zip(groups, COLORS, MARKERS)):
+    figure, several = _axes(title, height, x_label, len(parts))
+    offsets = 0.7 * ((np.arange(len(groups)) + 0.5) / len(groups) - 0.5)
+    for axes, (name, part) in zip(several, parts.items()):
+        for group, offset, color, marker in zip(groups, offsets, COLORS, MARKERS):
             rows = part[part[by] == group] if by else part
-            places = np.array([labels.index(name) for name in rows[label]]) + (
-                number - (len(groups) - 1) / 2
-            ) * 0.7 / len(groups)
+            places = np.array([labels.index(name) for name in rows[label]]) + offset
             axes.hlines(places, rows["low"], rows["high"], color=color, lw=1.5)
             axes.plot(rows[value], places, marker, color=color, ms=4.5, label=group)
-        axes.set_title(name, fontsize=HEAD)
+        axes.set_title(name)
         axes.grid(axis="x", alpha=0.3, linewidth=0.5)
     several[0].set_yticks(range(len(labels)), [textwrap.fill(name, 40) for name in labels])
     several[0].set_ylim(len(labels) - 0.5, -0.5)
-    several[len(parts) // 2].set_xlabel(x_label)
-    if by:
-        _legend(figure, several[0], len(groups))
+    _legend(figure, several[0], len(groups))
     return figure
 
 
+@styled
 def heat(table, title, label, number, limits=None, texts=None):
     """A table of numbers as colours, with the numbers in them.
 
     Parameters
     ----------
     table : pandas.DataFrame
-    title : str
-        One line that says what to see.
-    label : str
-        What the numbers are.
-    number : str
-        How to write one, for `str.format`.
+    label, number : str
+        What the numbers are, and their format for `str.format`.
     limits : (float, float), optional
-        Ends of the scale, for numbers around 0; else dark is low.
+        Ends of the scale, for numbers around 0. By default dark is low.
     texts : pandas.DataFrame, optional
-        What stands in the cells instead of the numbers, in two lines.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+        Texts of at most two lines to show in the cells, in place of the numbers.
     """
-    figure, [axes] = _axes(title, 0.9 + (0.27 if texts is None else 0.36) * len(table))
-    values = table.to_numpy(float)
-    low, high = limits or (np.nanmin(values), np.nanmax(values))
+    height = 0.9 + (0.27 if texts is None else 0.36) * len(table)
+    figure, [axes] = _axes(title, height, label)
+    if texts is None:
+        texts = table.map(lambda value: "–" if np.isnan(value) else _signed(number, value))
     colors = SIGNED if limits else matplotlib.colormaps["cividis"]
-    drawn = axes.pcolormesh(
-        values, cmap=colors, vmin=low, vmax=high, edgecolor="white", linewidth=0.5
-    )
-    for (row, column), value in np.ndenumerate(values):
-        text = (
-            "–"
-            if np.isnan(value)
-            else number.format(value).replace("-", "−" if round(value, 1) else "")
-        )
-        text = text if texts is None else texts.iloc[row, column]
-        ink = "black" if np.isnan(value) else _ink(drawn.cmap(drawn.norm(value))[:3])
-        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=NOTE, color=ink)
-    axes.set_xticks(
-        np.arange(table.shape[1]) + 0.5,
-        [
-            textwrap.fill(name, 84 // table.shape[1], break_long_words=False)
-            for name in table.columns
-        ],
-    )
+    low, high = limits or (table.min(axis=None), table.max(axis=None))
+    options = {"cmap": colors, "vmin": low, "vmax": high, "edgecolor": "white", "linewidth": 0.5}
+    drawn = axes.pcolormesh(table.to_numpy(float), **options)
+    for (row, column), value in np.ndenumerate(table.to_numpy(float)):
+        ink = "black" if np.isnan(value) else _ink(drawn.to_rgba(value)[:3])
+        at = column + 0.5, row + 0.5
+        axes.text(*at, texts.iloc[row, column], ha="center", va="center", color=ink)
+    columns = [
+        textwrap.fill(name, 84 // table.shape[1], break_long_words=False) for name in table.columns
+    ]
+    axes.set_xticks(np.arange(table.shape[1]) + 0.5, columns)
     axes.set_yticks(np.arange(len(table)) + 0.5, [textwrap.fill(name, 30) for name in table.index])
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_xlabel(label)
     return figure
 
 
+@styled
 def dots(table, label, value, by, title, x_label):
-    """A row of points for each label, one for each group, and their mean as a black line.
+    """Rows of points, one for each group, and their mean as a black line.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-    label, value, by : str
-        Columns: the rows' names, the points, and the groups.
-    title : str
-        One line that says what to see.
-    x_label : str
-        With the unit.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    `label`, `value` and `by` are columns: the rows' names, the points, and the groups.
     """
     labels, groups = list(dict.fromkeys(table[label])), list(dict.fromkeys(table[by]))
-    figure, [axes] = _axes(title, 0.75 + 0.3 * len(labels) + 0.15 * -(-len(groups) // 3))
+    height = 0.75 + 0.3 * len(labels) + 0.15 * -(-len(groups) // 3)
+    figure, [axes] = _axes(title, height, x_label)
     for group, color, marker in zip(groups, COLORS, MARKERS):
         rows = table[table[by] == group]
-        axes.plot(
-            rows[value],
-            [labels.index(name) for name in rows[label]],
-            marker,
-            color=color,
-            ms=5,
-            label=group,
-        )
-    means = table.groupby(label)[value].mean()[labels]
-    axes.vlines(
-        means,
-        np.arange(len(labels)) - 0.33,
-        np.arange(len(labels)) + 0.33,
-        color="black",
-        lw=2,
-        label="mean",
-    )
-    axes.set_yticks(range(len(labels)), labels, fontsize=HEAD)
+        places = [labels.index(name) for name in rows[label]]
+        axes.plot(rows[value], places, marker, color=color, ms=5, label=group)
+    means, places = table.groupby(label)[value].mean()[labels], np.arange(len(labels))
+    axes.vlines(means, places - 0.33, places + 0.33, color="black", lw=2, label="mean")
+    axes.set_yticks(places, labels, fontsize=HEAD)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(left=0)
-    axes.set_xlabel(x_label)
     axes.grid(axis="x", alpha=0.3, linewidth=0.5)
     _legend(figure, axes, 3)
     return figure
 
 
-def shares(table, title, x_label):
-    """Horizontal bars that add up to 1: a bar for each row of a table, a part for each column.
+@styled
+def bars(table, title, x_label, stacked=False):
+    """Horizontal bars: a group for each row of a table, a bar for each column.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-    title : str
-        One line that says what to see.
-    x_label : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    A row of shares, which add up to 1, is one bar with `stacked`.
     """
-    figure, [axes] = _axes(title, 0.85 + 0.26 * len(table))
-    left = np.zeros(len(table))
-    for name, color in zip(table.columns, COLORS):
-        axes.barh(
-            range(len(table)),
-            table[name],
-            left=left,
-            color=color,
-            label=name,
-            edgecolor="white",
-            linewidth=0.5,
-        )
-        for place, (start, width) in enumerate(zip(left, table[name])):
-            if width >= 0.06:
-                axes.text(
-                    start + width / 2,
-                    place,
-                    f"{width:.0%}",
-                    ha="center",
-                    va="center",
-                    fontsize=NOTE,
-                    color=_ink(matplotlib.colors.to_rgb(color)),
-                )
-        left = left + table[name].to_numpy()
-    axes.set_yticks(range(len(table)), table.index)
+    rows, columns = table.shape
+    height = 0.85 + 0.26 * rows if stacked else 0.7 + 0.16 * rows * (columns + 0.5)
+    figure, [axes] = _axes(title, height, x_label)
+    options = {"color": COLORS, "edgecolor": "white", "linewidth": 0.5, "legend": False}
+    table.plot.barh(ax=axes, stacked=stacked, width=0.8, **options)
+    axes.set(xlabel=x_label, ylabel="")
     axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.set_xlabel(x_label)
-    _legend(figure, axes, 4)
-    return figure
-
-
-def bars(table, title, x_label):
-    """Groups of horizontal bars: a group for each row of a table, a bar for each column.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-    title : str
-        One line that says what to see.
-    x_label : str
-        With the unit.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    several = table.shape[1] > 1
-    figure, [axes] = _axes(title, 0.5 + 0.16 * len(table) * (table.shape[1] + 0.5) + 0.2 * several)
-    thickness = 0.8 / table.shape[1]
-    for number, (name, color) in enumerate(zip(table.columns, COLORS)):
-        places = np.arange(len(table)) + (number - (table.shape[1] - 1) / 2) * thickness
-        axes.barh(places, table[name], thickness * 0.9, color=color, label=name)
-    axes.set_yticks(np.arange(len(table)), table.index)
-    axes.invert_yaxis()
-    axes.set_xlabel(x_label)
-    if several:
-        _legend(figure, axes, table.shape[1])
-    return figure
-
-
-def curves(deletion, insertion, highest, first=False, last=False):
-    """Deletion and insertion curves of one map, as a cell of `lab.show.maps.sheet`.
-
-    Parameters
-    ----------
-    deletion, insertion : (2, K) arrays
-        Shares of the pixels, and probabilities.
-    highest : float
-        The largest probability of all curves of the sheet.
-    first, last : bool, optional
-        Whether it is the uppermost of the sheet, which names the curves, or the lowest, which has the axis' numbers.
-
-    Returns
-    -------
-    callable
-        Takes matplotlib axes.
-    """
-
-    def draw(axes):
-        axes.plot(*deletion, color=COLORS[0], lw=1.3)
-        axes.plot(*insertion, color=COLORS[5], lw=1.3, ls="--")
-        if first:
-            for place, name, color in (
-                (0.4, "insertion", COLORS[5]),
-                (0.23, "deletion", COLORS[0]),
-            ):
-                axes.text(
-                    0.97,
-                    place,
-                    name,
-                    color=color,
-                    ha="right",
-                    va="center",
-                    transform=axes.transAxes,
-                    bbox={"color": "white", "pad": 0.3, "alpha": 0.8},
-                )
-        axes.set_ylim(0, 1.05 * highest)
+    if stacked:
         axes.set_xlim(0, 1)
-        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"] if last else ["", "", ""])
-        axes.locator_params(axis="y", nbins=3)
-        axes.tick_params(length=2, pad=1.5)
+        for parts, color in zip(axes.containers, COLORS):
+            ink = _ink(matplotlib.colors.to_rgb(color))
+            texts = [f"{part:.0%}" if part >= 0.06 else "" for part in parts.datavalues]
+            axes.bar_label(parts, texts, label_type="center", color=ink)
+    _legend(figure, axes, min(columns, 4))
+    return figure
 
-    return draw
+
+def _axes(title, height, x_label, columns=1):
+    """A figure, and axes of `height` inches side by side over one label."""
+    figure = new(height + 0.3, title, layout="constrained")
+    several = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
+    several[columns // 2].set_xlabel(x_label, x=0.5 * (columns % 2))
+    return figure, several
+
+
+def _parts(table, panel):
+    """The rows of a table by their value in a column, or all of them."""
+    if panel is None:
+        return {"": table}
+    return dict(list(table.groupby(panel, sort=False, observed=True)))
+
+
+def _apart(values, least):
+    """Ticks of a logarithmic axis with their labels, empty where they would touch.
+
+    `least` is the distance of two labels, as a share of the axis.
+    """
+    length = np.log(values[-1] / values[0]) or 1
+    labels, last = [], np.inf
+    for value in values[::-1]:  # the last one always has its label
+        far = last - np.log(value) >= least * length
+        last = np.log(value) if far else last
+        labels.insert(0, f"{value:g}" if far else "")
+    return values, labels
+
+
+def _signed(number, value):
+    """A formatted number with a minus sign, which what rounds to 0 loses."""
+    text = number.format(value)
+    return text.replace("-", "−" if float(text) else "")
 
 
 def _legend(figure, axes, columns):
-    handles = axes.get_legend_handles_labels()
-    figure.legend(
-        *handles,
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        fontsize=NOTE,
-        borderpad=0.2,
-        columnspacing=1.5,
-    )
+    """A legend below the axes, unless there is only one group."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1:
+        options = {"ncols": columns, "borderpad": 0.2, "columnspacing": 1.5}
+        figure.legend(handles, labels, loc="outside lower center", **options)
 
 
 def _ink(color):

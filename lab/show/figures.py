@@ -8,4 +8,4 @@ FIGURES = {
     for name, function in vars(module).items()
     if name.startswith(("lime_", "rise_", "evaluation_", "verdict_")) and callable(function)
 }
-"""By file name, without its ending: functions of the results (`lab.study.results.Results`) that return a figure."""
+"""Functions of `lab.study.results.Results` that return a figure, by its file's name."""

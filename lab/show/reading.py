@@ -1,117 +1,82 @@
-"""What all figures ask of the results: which networks and pictures there are, and the arrays of a row."""
+"""What figures read from the results, and the images that these were measured on.
 
-from lab.networks.classes import class_name
+An image of the study is named by its folder in ``data/`` and its file name without the
+ending.
+"""
+
+import numpy as np
+
 from lab.images import list_images, load_image
+from lab.networks.classes import class_name
 from lab.study.results import MissingResult
 
 
 def networks(results):
-    """Names of the networks, in the study's order.
-
-    Parameters
-    ----------
-    results : lab.study.results.Results
-
-    Returns
-    -------
-    list of str
-    """
+    """Names of the networks, in the study's order."""
     return list(dict.fromkeys(results.table("predictions")["network"]))
 
 
-def pictures(results, kind=None):
-    """The study's pictures, in its order.
-
-    Parameters
-    ----------
-    results : lab.study.results.Results
-    kind : str, optional
-        Only those of this folder in ``data/``.
-
-    Returns
-    -------
-    list of (str, str)
-        Folder and file name without its ending.
-    """
-    found = list(
-        dict.fromkeys(
-            results.table("predictions")[["class", "picture"]].itertuples(index=False, name=None)
-        )
-    )
-    return [picture for picture in found if kind in (None, picture[0])]
-
-
 def elephant(results, number=0):
-    """The first elephant, or the one with this number."""
-    return pictures(results, "African_elephant")[number]
+    """The study's first elephant, or the one with this number."""
+    return _image(results, "African_elephant", number)
 
 
 def bear(results):
-    """The first bear."""
-    return pictures(results, "black_bear")[0]
+    """The study's first bear."""
+    return _image(results, "black_bear", 0)
 
 
-def image(picture, size=None):
-    """A picture's pixels, from its folder and name.
+def _image(results, kind, number):
+    names = list(dict.fromkeys(rows(results, "predictions", **{"class": kind})["picture"]))
+    if number >= len(names):
+        need = f"{number + 1} images of data/{kind}, and the results hold {len(names)}"
+        raise MissingResult(f"a figure needs {need}: make study measures them")
+    return kind, names[number]
 
-    Parameters
-    ----------
-    picture : (str, str)
-    size : int, optional
-        As in `lab.images.load_image`.
 
-    Returns
-    -------
-    (H, W, 3) uint8 array
+def pixels(image, size=None):
+    """An image of the study as `lab.images.load_image` has it.
 
     Raises
     ------
     lab.study.results.MissingResult
-        If ``data/`` does not hold the picture.
+        If ``data/`` does not hold the image.
     """
-    kind, stem = picture
+    kind, stem = image
     try:
         path = next(path for path in list_images(kind) if path.stem == stem)
     except (StopIteration, ValueError):
         raise MissingResult(
-            f"there is no picture {kind}/{stem} in data/, on which the results were measured: make study measures those that there are"
+            f"there is no image {kind}/{stem} in data/, on which the results were measured: "
+            "make study measures those that are there"
         ) from None
     return load_image(path, size)
 
 
-def size(results, network, picture):
-    """The side length at which a network gets a picture, in pixels."""
-    key = of(results.table("lime_runs"), network, picture, seed=0)["key"].iloc[0]
+def input_size(results, network, image):
+    """The side length of a network's input, in pixels."""
+    key = rows(results, "lime_runs", network, image, seed=0)["key"].iloc[0]
     return len(results.array("lime_runs", key, "segments"))
 
 
-def of(table, network=None, picture=None, **values):
-    """The rows of a table that are about a network, a picture, and columns' values.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-    network : str, optional
-    picture : (str, str), optional
-    **values
-        Of other columns.
-
-    Returns
-    -------
-    pandas.DataFrame
-        With a column "index": the row's place among those that share its key, as its arrays have it.
-    """
-    if "key" in table:
-        table = table.assign(index=table.groupby("key", sort=False).cumcount())
+def rows(results, table, network=None, image=None, **values):
+    """The rows of a table about a network, an image, and `values` of other columns."""
     if network is not None:
-        table = table[table["network"] == network]
-    if picture is not None:
-        table = table[(table["class"] == picture[0]) & (table["picture"] == picture[1])]
+        values["network"] = network
+    if image is not None:
+        values["class"], values["picture"] = image
+    selected = results.table(table)
     for column, value in values.items():
-        table = table[table[column] == value]
-    return table
+        selected = selected[selected[column] == value]
+    return selected
 
 
-def told(label):
-    """A class's name as people write it."""
+def array(results, table, row, name):
+    """A row's part of one of its task's arrays; maps become float32."""
+    part = results.array(table, row.key, name)[row.place]
+    return part.astype(np.float32) if part.dtype == np.float16 else part
+
+
+def class_title(label):
+    """A class's name as prose has it."""
     return class_name(int(label)).replace("_", " ")

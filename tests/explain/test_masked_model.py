@@ -44,14 +44,12 @@ def test_baselines():
     segments = np.zeros((40, 40), int)
     segments[20:] = 1
     image[20:] += 100
-    hidden = {
-        color: masked(color, image=image, segments=segments).hidden
-        for color in ((1, 2, 3), "red", None, "blur")
-    }
-    assert (hidden[1, 2, 3] == (1, 2, 3)).all() and (hidden["red"] == (255, 0, 0)).all()
+    colours = (1, 2, 3), "red", None, "blur"
+    given, red, mean, blur = (masked(c, image=image, segments=segments).hidden for c in colours)
+    assert (given == (1, 2, 3)).all() and (red == (255, 0, 0)).all()
     # Truncated, not rounded, as by the package.
-    assert (hidden[None][:20] == [5, 10, 15]).all() and (hidden[None][20:] == [105, 110, 115]).all()
-    np.testing.assert_array_equal(hidden["blur"], blurred(image))
+    assert (mean[:20] == [5, 10, 15]).all() and (mean[20:] == [105, 110, 115]).all()
+    np.testing.assert_array_equal(blur, blurred(image))
 
 
 def test_the_blurred_image_is_a_gaussians():
@@ -75,18 +73,13 @@ def test_scores_come_in_the_order_of_coalitions_and_a_chunk_at_a_time():
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"segments": np.zeros((3, 3), int)}, r"image's shape \(64, 80\), got \(3, 3\)"),
+        ({"segments": np.zeros((3, 3), int)}, r"shape \(64, 80\), got \(3, 3\)"),
         ({"segments": superpixels(IMAGE) + 1}, "without a gap, got 19 of int64 from 1 to 19"),
-        ({"segments": superpixels(IMAGE) * 2}, "without a gap, got 19 of int64 from 0 to 36"),
         ({"segments": superpixels(IMAGE) * 1.0}, "integers from 0 .* of float64"),
         ({"image": IMAGE / 255}, "uint8, got .* of float64"),
-        ({"image": IMAGE[..., 0]}, r"uint8, got \(64, 80\) of uint8"),
-        ({"image": IMAGE[..., [0, 1, 2, 2]]}, r"uint8, got \(64, 80, 4\)"),
         ({"image": IMAGE.transpose(2, 0, 1)}, r"\(3, 64, 80\) .*channels come first"),
         ({"image": IMAGE[:0]}, r"uint8, got \(0, 80, 3\)"),
         ({"hide_color": "blurry"}, "hide_color must be .*got 'blurry'"),
-        ({"hide_color": (0, 0, 300)}, r"hide_color must be .*got \(0, 0, 300\)"),
-        ({"classes": 1}, "classes must be a sequence of labels, got 1"),
         ({"classes": []}, r"classes must be a sequence of labels, got \[\]"),
         ({"classes": [True]}, "label must be an integer, got True"),
     ],
@@ -94,12 +87,9 @@ def test_scores_come_in_the_order_of_coalitions_and_a_chunk_at_a_time():
 def test_bad_arguments_are_named(changed, message):
     with pytest.raises((TypeError, ValueError), match=message):
         masked(**changed)
-    if "image" in changed:
-        with pytest.raises(ValueError, match=message):
-            superpixels(changed["image"])
 
 
-@pytest.mark.parametrize("shape", [(5, 20), (5, 18), (19,)])
-def test_coalitions_of_another_width_are_refused(shape):
-    with pytest.raises(ValueError, match=r"coalitions must be of shape \(n, 19\)"):
-        masked()(np.ones(shape, int))
+def test_coalitions_of_another_width_are_refused():
+    for shape in ((5, 20), (5, 18), (19,)):
+        with pytest.raises(ValueError, match=r"coalitions must be of shape \(n, 19\)"):
+            masked()(np.ones(shape, int))

@@ -1,56 +1,41 @@
+import codecs
 import os
 import subprocess
 import sys
+import unicodedata
 import zipfile
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from lab.files import ROOT
 from lab.hand_in import archive, report
-from test_report import drawn, project  # noqa: F401
+
+EMPTY = b'{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}'
 
 
 @pytest.fixture
-def ready(project, monkeypatch):  # noqa: F811
-    """A small project of which everything is up to date, and its root."""
-    root = project.parent
-    monkeypatch.setattr(archive, "ROOT", root)
-    notebook(root, executed=True)
+def ready(tmp_path, monkeypatch):
+    """A small project that can be handed in."""
     for name in (
-        "rise.py",
-        "README.md",
-        "tests/test_rise.py",
-        "data/bear.jpg",
-        ".cache/a",
-        ".venv/b",
-        "lab/room/c.py",
-        "lab/room/__pycache__/c.pyc",
-        "data/.hidden",
-        "report/results/numbers.npz",
-        "report/results/.numbers.csv.part",
-        "report/quick/results/numbers.csv",
+        *("rise.py", "README.md", "LICENSE", "tests/test_rise.py", "data/bear.jpg"),
+        *("data/evaluation/hen.jpg", ".cache/a", ".venv/b", "lab/room/c.py", "data/.hidden"),
+        *("lab/room/__pycache__/c.pyc", "report/report.typ", "report/report.pdf"),
+        *("report/results/n.npz", "report/results/.n.csv.part", "report/quick/results/n.csv"),
     ):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(name)
-    drawn(project)
-    report.build(project)
-    return root
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "report" / "metadata.toml").write_text('author = "Jane Doe"')
+    write(tmp_path, new_code_cell("1", execution_count=1), new_code_cell(""))
+    monkeypatch.setattr(archive, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "SOURCE", tmp_path / "report" / "report.typ")
+    monkeypatch.setattr(archive, "rebuild", lambda: None)
+    return tmp_path
 
 
-def notebook(root, executed, outputs=()):
-    cells = [
-        nbformat.v4.new_code_cell(
-            f"{n}", execution_count=n if executed else None, outputs=list(outputs)
-        )
-        for n in (1, 2)
-    ]
-    nbformat.write(
-        nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_markdown_cell("title"), *cells, nbformat.v4.new_code_cell("")]
-        ),
-        root / "LIME.ipynb",
-    )
+def write(root, *cells):
+    nbformat.write(new_notebook(cells=list(cells)), root / "LIME.ipynb")
 
 
 def refused(*arguments):
@@ -61,130 +46,116 @@ def refused(*arguments):
     return message
 
 
-def test_holds_what_is_handed_in_and_nothing_else(ready, capsys):
+def test_holds_what_is_handed_in_and_says_where_the_rest_is(ready, capsys):
+    (ready / "report" / "metadata.toml").write_text('repository = "https://example.org/lab"')
     archive.main(["doe_jane"])
     with zipfile.ZipFile(ready / "dist" / "doe_jane_LIME_RISE.zip") as packed:
         assert packed.testzip() is None
         names = {name.removeprefix("doe_jane_LIME_RISE/") for name in packed.namelist()}
+        about = packed.read("doe_jane_LIME_RISE/ABOUT.txt").decode()
     assert names == {
-        "LIME.ipynb",
-        "rise.py",
-        "README.md",
-        "lab/room/c.py",
-        "tests/test_rise.py",
-        "data/bear.jpg",
-        "report/report.pdf",
-        "report/report.png",
-        "report/report.sha256",
-        "report/report.typ",
-        "report/figures/dot.svg",
-        "report/figures/results.sha256",
-        "report/results/a_provenance.csv",
-        "report/results/numbers.csv",
-        "report/results/numbers.npz",
+        *("LIME.ipynb", "rise.py", "README.md", "LICENSE", "ABOUT.txt", "lab/room/c.py"),
+        *("data/bear.jpg", "report/metadata.toml", "report/report.pdf", "report/report.typ"),
+        "report/results/n.npz",
     }
-    assert "doe_jane_LIME_RISE.zip (0.0 MB)" in capsys.readouterr().out
-
-
-def test_same_content_gives_the_same_bytes(ready):
-    archive.main(["a"])
-    target = ready / "dist" / "a_LIME_RISE.zip"
-    first = target.read_bytes()
+    assert "data/evaluation" in about and "https://example.org/lab" in about
+    printed = capsys.readouterr().out
+    assert "doe_jane_LIME_RISE.zip (0.0 MB)" in printed and "names no author" in printed
+    # The same content gives the same bytes.
+    first = (ready / "dist" / "doe_jane_LIME_RISE.zip").read_bytes()
     for path in ready.rglob("*"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
-    (ready / "rise.py").chmod(0o600)
-    archive.main(["a"])
-    assert target.read_bytes() == first
+    archive.main(["doe_jane"])
+    assert (ready / "dist" / "doe_jane_LIME_RISE.zip").read_bytes() == first
+
+
+@pytest.mark.parametrize("name", ["जेन_डो", "เจน", unicodedata.normalize("NFD", "Müller-Groß")])
+def test_letters_of_all_scripts_are_letters(ready, name):
+    archive.main([name])
+    composed = unicodedata.normalize("NFC", name)
+    assert [path.name for path in (ready / "dist").iterdir()] == [f"{composed}_LIME_RISE.zip"]
 
 
 @pytest.mark.parametrize(
-    "name", ["", "../up", "a b", "a/b", ".hidden", "-x", "a\n", "nul\0", "x" * 101, "a.b"]
+    "name", ["", "../up", "a b", "a/b", ".x", "-x", "a\n", "nul\0", "x" * 201, "a.b", "\u202ea"]
 )
-def test_unsafe_names_are_refused(ready, name):
+def test_names_that_no_file_can_have_are_refused(ready, name):
     assert "NAME" in refused(name)
     assert not (ready / "dist").exists()
 
 
-def test_a_name_is_asked_for(ready):
-    assert "make archive NAME=" in refused()
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[]", b'<<<<<<< HEAD\n{"cells": []}\n=======\n', codecs.BOM_UTF8 + EMPTY),
+        EMPTY.replace(b"{}", b'{"author": "M\xfcller"}'),  # Latin-1
+        EMPTY.replace(b"cells", b"worksheets").replace(b"4", b"3"),
+        EMPTY.replace(b"[]", b'[{"cell_type": "code", "source": "1", "metadata": {}}]'),
+    ],
+)
+def test_what_is_no_notebook_is_named_with_what_to_do(ready, content):
+    (ready / "LIME.ipynb").write_bytes(content)
+    message = refused("a")
+    assert message.startswith("LIME.ipynb is no notebook that can be handed in (")
+    assert "save it" in message and "()" not in message
 
 
-def test_a_notebook_that_was_not_run_is_refused(ready):
-    notebook(ready, executed=False)
-    assert refused("a").startswith("LIME.ipynb was not run")
+def test_a_notebook_that_was_not_run_or_failed_is_refused(ready):
+    write(ready, new_code_cell("1"))
+    assert refused("a") == "LIME.ipynb: cell 1 was not run: make lab runs it"
+    error = new_output("error", ename="ValueError", evalue="bad", traceback=[])
+    write(ready, new_code_cell("1", execution_count=1, outputs=[error]))
+    assert refused("a").startswith("LIME.ipynb: cell 1 has an error")
 
 
-def test_a_notebook_with_an_error_is_refused(ready):
-    notebook(
-        ready,
-        executed=True,
-        outputs=[nbformat.v4.new_output("error", ename="ValueError", evalue="bad", traceback=[])],
-    )
-    assert refused("a").startswith("LIME.ipynb: cell 2 holds an error")
-
-
-def test_a_pdf_older_than_a_result_is_refused(ready):
-    (ready / "report" / "results" / "numbers.csv").write_text("value\n1\n")
-    assert "make figures" in refused("a")
-    drawn(ready / "report")
-    assert "numbers.csv" in refused("a")
-
-
-def test_appears_whole_or_not_at_all(ready, monkeypatch):
+def test_cells_may_have_run_in_any_order_and_at_quick_counts(ready, capsys):
+    text = new_output("stream", text="A line\nProfile: quick\n")
+    first = new_code_cell("1", execution_count=7, outputs=[text])
+    write(ready, first, new_code_cell("2", execution_count=3))
     archive.main(["a"])
-    before = (ready / "dist" / "a_LIME_RISE.zip").read_bytes()
-    missing = [ready / "rise.py", ready / "gone.py"]
-    monkeypatch.setattr(archive, "files", lambda: missing)
-    with pytest.raises(FileNotFoundError):
+    notes = capsys.readouterr().out.splitlines()[1:]
+    assert len(notes) == 1 and notes[0].startswith("Note: LIME.ipynb ran at LAB_PROFILE=quick")
+
+
+def test_links_put_no_foreign_file_into_the_archive(ready, tmp_path_factory):
+    foreign = tmp_path_factory.mktemp("foreign")
+    (foreign / "secret.txt").write_text("secret")
+    for target in (foreign / "secret.txt", foreign, foreign / "gone"):
+        (ready / "data" / "link").symlink_to(target)
+        assert refused("a").startswith("data/link is a link to ")
+        (ready / "data" / "link").unlink()
+    (ready / "data" / "link").symlink_to(ready / "data" / "bear.jpg")
+    archive.main(["a"])
+
+
+def test_figures_and_report_are_made_before(ready, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(archive, "ROOT", ready)
+    monkeypatch.setenv("LAB_PROFILE", "quick")  # the archive has those of the whole profile
+    script = "import os; open('made', 'a').write(f'{os.environ[\"LAB_PROFILE\"]} {__name__} NAME ')"
+    (ready / "lab" / "hand_in").mkdir()
+    for name in ("show.py", "hand_in/report.py"):
+        (ready / "lab" / name).write_text(script.replace("NAME", name))
+    archive.rebuild()
+    made = (ready / "made").read_text()
+    assert made == "full __main__ show.py full __main__ hand_in/report.py "
+    (ready / "lab" / "show.py").write_text("import sys; sys.exit(3)")
+    with pytest.raises(SystemExit) as exit:
         archive.main(["a"])
-    assert [path.name for path in (ready / "dist").iterdir()] == ["a_LIME_RISE.zip"]
-    assert (ready / "dist" / "a_LIME_RISE.zip").read_bytes() == before
+    assert exit.value.code == 3 and not (ready / "dist").exists()
 
 
-def test_warns_of_large_archives(ready, monkeypatch, capsys):
-    monkeypatch.setattr(archive, "LARGE", 100)
-    archive.main(["a"])
-    assert "Warning" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def unpacked(tmp_path_factory):
-    """What is handed in of this project, in an empty folder, and the archive's size."""
-    folder = tmp_path_factory.mktemp("archive")
-    target = folder / "doe_LIME_RISE.zip"
-    archive.pack(archive.files(), target)
-    with zipfile.ZipFile(target) as packed:
-        packed.extractall(folder)
-    return folder / "doe_LIME_RISE", target.stat().st_size
-
-
-def test_most_mail_servers_take_it(unpacked):
-    assert unpacked[1] < archive.LARGE
-
-
-def test_unpacked_in_an_empty_folder_its_own_tests_pass(unpacked):
-    # Some quick ones. Whatever makes modules of this folder visible must not help the unpacked one.
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "PYTEST"))
+def test_the_archive_of_the_lab_is_small_and_builds_the_report(tmp_path):
+    contents = {
+        path.relative_to(archive.ROOT).as_posix(): path.read_bytes() for path in archive._files()
     }
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-k",
-            "sentences or captions or arrows or same_pdf",
-            "tests/hand_in/test_report.py",
-        ],
-        cwd=unpacked[0],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert ROOT not in unpacked[0].parents
+    target = tmp_path / "doe_LIME_RISE.zip"
+    archive.pack(contents, target)
+    assert target.stat().st_size < archive.LARGE
+    with zipfile.ZipFile(target) as packed:
+        packed.extractall(tmp_path)
+    folder = tmp_path / "doe_LIME_RISE"
+    (folder / "report" / "report.pdf").unlink()
+    command = [sys.executable, "-m", "lab.hand_in.report"]
+    subprocess.run(command, cwd=folder, env=os.environ | {"LAB_PROFILE": "full"}, check=True)
+    assert (folder / "report" / "report.pdf").read_bytes().startswith(b"%PDF")

@@ -1,8 +1,12 @@
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 from lab.files import ROOT
 
@@ -10,78 +14,85 @@ pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 
 
 @pytest.fixture
-def make(tmp_path):
-    """Run the Makefile with a Python that writes down how it was called, and fails where it is told to."""
+def folder(tmp_path):
+    """A project with its Makefile, and an environment that counts as installed."""
     for name in ("Makefile", "LIME_requirements.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    python = tmp_path / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(
-        '#!/bin/sh\necho "$LAB_PROFILE $LAB_BLACKBOX $*" >> calls\ncase "$*" in *"$FAILING"*) exit 1;; esac\n'
-    )
-    python.chmod(0o755)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "installed").touch()
+    return tmp_path
+
+
+def start(folder, *arguments, **environment):
+    # What a make that runs this test passes on is not meant for the one here.
+    own = {
+        name: os.environ[name] for name in os.environ if not name.startswith(("MA", "MFL", "LAB"))
+    }
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    options |= {"cwd": folder, "env": own | environment}
+    return subprocess.Popen(["make", *arguments], **options)
+
+
+@pytest.fixture
+def make(folder):
+    """Run make with commands that only write down their arguments, and may fail."""
+    for name in ("python", "ruff", "lint-imports"):
+        command = folder / ".venv" / "bin" / name
+        log = 'echo "$LAB_PROFILE $LAB_BLACKBOX ${0##*/} $*" >> calls\n'
+        command.write_text(f'#!/bin/sh\n{log}case "${{0##*/}} $*" in *"$FAIL"*) exit 1;; esac\n')
+        command.chmod(0o755)
 
     def run(*arguments, failing="nothing"):
-        (tmp_path / "calls").unlink(missing_ok=True)
-        # Whatever make may have told this test about itself is not meant for the one here.
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("MAKE", "MFLAGS", "LAB_"))
-        }
-        done = subprocess.run(
-            ["make", *arguments],
-            cwd=tmp_path,
-            env=environment | {"FAILING": failing},
-            capture_output=True,
-            text=True,
-        )
-        return done, (tmp_path / "calls").read_text().splitlines()
+        (folder / "calls").unlink(missing_ok=True)
+        process = start(folder, *arguments, FAIL=failing)
+        process.communicate()
+        return process.returncode, (folder / "calls").read_text().splitlines()
 
     return run
 
 
-def test_each_command_runs_its_module(make):
+def test_each_command_runs_its_modules(make):
     for target, called in {
-        "lab": "lab.hand_in.notebooks LIME.ipynb RISE.ipynb EVALUATION.ipynb",
-        "study": "lab.study",
-        "figures": "lab.show",
-        "report": "lab.hand_in.report",
-        "archive": "lab.hand_in.archive doe_jane",
+        "study": ["lab.study"],
+        "figures": ["lab.show"],
+        "report": ["lab.show", "lab.hand_in.report"],
+        "archive": ["lab.hand_in.archive doe_jane"],
     }.items():
-        done, calls = make(target, "NAME=doe_jane")
-        assert (done.returncode, calls) == (0, [f"  -m {called}"]), done.stderr
+        assert make(target, "NAME=doe_jane") == (0, [f"  python -m {module}" for module in called])
 
 
-def test_tests_and_notebooks_all_run_at_small_counts(make):
-    done, calls = make("test")
-    assert done.returncode == 0, done.stderr
-    assert all(call.startswith("quick offline -m pytest ") for call in calls)
-    notebooks = [call for call in calls if "--nbval-lax" in call]
-    assert sorted(call.split()[-1] for call in notebooks) == [
-        "EVALUATION.ipynb",
-        "LIME.ipynb",
-        "RISE.ipynb",
-    ]
+@pytest.mark.parametrize("failing", ["nothing", "pytest tests/", "LIME.ipynb", "lint-imports"])
+def test_linters_tests_and_notebooks_all_run_and_no_failure_is_hidden(make, failing):
+    code, calls = make("test", failing=failing)
+    assert (code == 0) == (failing == "nothing")
+    assert all(call.startswith("quick offline ") for call in calls)
+    assert "quick offline lint-imports " in calls
+    notebooks = {call.split()[-1] for call in calls if "--nbval-lax" in call}
+    assert notebooks == {"EVALUATION.ipynb", "LIME.ipynb", "RISE.ipynb"}
     # What one of the two runs of pytest leaves out, the other one runs.
-    some, rest = sorted(
-        (
-            call.removeprefix("quick offline -m pytest ").split()
-            for call in calls
-            if call not in notebooks
-        ),
-        key=lambda paths: paths[0] == "tests",
-    )
-    assert rest == ["tests", *(f"--ignore={path}" for path in some)] and all(
-        (ROOT / path).is_dir() for path in some
-    )
+    [some] = [call.split()[5:] for call in calls if "tests/study" in call.split()]
+    [rest] = [call.split() for call in calls if "tests" in call.split()]
+    assert rest[rest.index("tests") + 1 :] == [f"--ignore={folder}" for folder in some]
+    assert all((ROOT / path).is_dir() for path in some)
 
 
-@pytest.mark.parametrize(
-    "failing", ["pytest tests ", "pytest tests/", "LIME.ipynb", "EVALUATION.ipynb"]
-)
-def test_one_failure_fails_all_and_hides_none(make, failing):
-    done, calls = make("test", failing=failing)
-    assert done.returncode != 0
-    assert len(calls) == 5
+def write(folder, name, *sources):
+    cells = [new_code_cell(source) for source in sources]
+    nbformat.write(new_notebook(cells=cells), folder / name)
+    return (folder / name).read_bytes()
+
+
+def test_notebooks_run_in_place_unless_they_fail(folder):
+    (folder / "data.txt").write_text("found")
+    write(folder, "good.ipynb", "text = open('data.txt').read()", "print(text)")
+    bad = write(folder, "bad.ipynb", "'written'", "1 / 0")
+    binaries = Path(sys.executable).parent
+    process = start(folder, "lab", "NOTEBOOKS=good.ipynb bad.ipynb", f"BIN={binaries}")
+    printed, errors = process.communicate()
+    assert printed.splitlines() == ["Executing good.ipynb", "Executing bad.ipynb"], errors
+    good = nbformat.read(folder / "good.ipynb", as_version=4)
+    assert [cell.execution_count for cell in good.cells] == [1, 2]
+    assert good.cells[1].outputs[0].text == "found\n" and not any(c.metadata for c in good.cells)
+    assert good.metadata.language_info == {"name": "python"}  # and not its version
+    assert "ZeroDivisionError" in errors and process.returncode != 0
+    assert (folder / "bad.ipynb").read_bytes() == bad

@@ -1,20 +1,9 @@
 import numpy as np
 import pytest
 
-from lab.networks import asking, blackbox
+from lab.networks import blackbox, prediction_cache
 from lab.networks.classes import class_name
 from lab.networks.loading import load
-
-
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path):
-    """What an earlier run kept may differ in the last digit: TensorFlow adds in another order on other threads."""
-    monkeypatch.setattr(asking, "_on_disk", asking._open(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def efficientnet():
-    return load("efficientnet_lite0", batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -22,24 +11,58 @@ def noise():
     return np.random.default_rng(0).integers(0, 256, (6, 224, 224, 3), np.uint8)
 
 
+@pytest.fixture
+def efficientnet():
+    return load("efficientnet_lite0", batch_size=4)
+
+
 @pytest.mark.parametrize("n", [0, 1, 4, 6])
-def test_any_number_of_pictures(efficientnet, noise, n):
+def test_any_number_of_images(efficientnet, noise, n):
     probabilities = efficientnet(noise[:n])
     assert probabilities.shape == (n, 1000) and probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def test_batching_and_dtype_change_nothing_and_the_graph_is_traced_once(efficientnet, noise):
-    at_once = load("efficientnet_lite0", batch_size=6)
-    expected = at_once(noise)
-    for images in (noise, noise.astype(np.float32), noise.astype(np.float64)):
-        np.testing.assert_allclose(efficientnet(images), expected, atol=1e-6)
-    np.testing.assert_allclose(efficientnet(noise[:3]), expected[:3], atol=1e-6)
-    assert efficientnet._predict.experimental_get_tracing_count() == 1
+def test_types_of_numbers_change_nothing(efficientnet, noise):
+    expected = efficientnet(noise)
+    for images in (noise.astype(np.float32), noise.astype(np.float64), noise.astype(int)):
+        np.testing.assert_array_equal(efficientnet(images), expected)
 
 
-def test_black_is_a_legitimate_picture(efficientnet):
-    assert np.isfinite(efficientnet(np.zeros((2, 224, 224, 3)))).all()
+def test_a_user_s_images_and_predictions_stay_as_they_are(efficientnet, noise):
+    images = noise[:2].astype(np.float32)
+    first = efficientnet(images)
+    copy = first.copy()
+    np.testing.assert_array_equal(images, noise[:2])
+    efficientnet(255 - images)
+    np.testing.assert_array_equal(first, copy)
+
+
+def test_predictions_outlive_the_process(noise, monkeypatch):
+    expected = load("efficientnet_lite0")(noise)
+    prediction_cache._open.cache_clear()
+    monkeypatch.setattr(blackbox.runtimes, "OpenVino", lambda _: None)  # would not predict
+    np.testing.assert_array_equal(load("efficientnet_lite0")(noise), expected)
+    with pytest.raises(TypeError):
+        load("efficientnet_lite0", cache=False)(noise)
+    assert prediction_cache.FILE.is_file()
+
+
+def test_interrupted_work_loses_one_batch_at_most(efficientnet, noise, monkeypatch):
+    predicted = []
+
+    def interrupted(images):
+        if predicted:
+            raise KeyboardInterrupt
+        predicted.extend(images)
+        return np.full((len(images), 1000), 1e-3, np.float32)
+
+    cached = efficientnet._predict
+    monkeypatch.setattr(cached, "_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        efficientnet(noise)
+    assert len(predicted) == 4
+    np.testing.assert_array_equal(efficientnet(noise[:4]), np.float32(1e-3))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +78,7 @@ def test_black_is_a_legitimate_picture(efficientnet):
         (np.full((1, 224, 224, 3), "a"), "got an array of <U1"),
     ],
 )
-def test_bad_pictures_get_one_clear_error(efficientnet, images, message):
+def test_bad_images_get_one_clear_error(efficientnet, images, message):
     with pytest.raises(ValueError, match=message):
         efficientnet(images)
 
@@ -74,17 +97,11 @@ def test_top_is_sorted_and_agrees_with_the_call(efficientnet, noise):
     assert all(name == class_name(i) and p == probabilities[i] for i, name, p in top)
 
 
-def test_top_asks_about_a_picture_once(efficientnet, noise, monkeypatch):
-    first = efficientnet.top(noise[1])
-    monkeypatch.setattr(blackbox.BlackBox, "__call__", lambda *_: pytest.fail("asked twice"))
-    assert efficientnet.top(noise[1]) == first and len(first) == 3
-
-
-def test_randomized_layers_forget(noise):
+def test_randomized_layers_predict_something_else(noise):
     black_box = load("squeezenet", batch_size=2)
     black_box.stands_in_for = "ResNet50"
-    pictures = np.resize(noise, (2, 227, 227, 3))
-    before, fingerprint = black_box(pictures), black_box.fingerprint
+    images = np.resize(noise, (2, 227, 227, 3))
+    before = black_box(images)
     top, again, other, whole = (
         black_box.randomized(*arguments) for arguments in ((1,), (1,), (1, 1), (26,))
     )
@@ -94,28 +111,24 @@ def test_randomized_layers_forget(noise):
         "SqueezeNet 1.1, top 26 layers random",
     )
     assert (top.input_size, top.batch_size, top.stands_in_for) == (227, 2, "ResNet50")
-    assert (
-        top.fingerprint == again.fingerprint
-        and len({fingerprint, *(b.fingerprint for b in (top, other, whole))}) == 4
-    )
-    answers = {b.fingerprint: b(pictures) for b in (top, other, whole)}
-    for one in answers.values():
-        np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-5)
-        assert np.abs(one - before).max() > 1e-3
-    np.testing.assert_array_equal(black_box(pictures), before)
+    assert top.runtime == black_box.runtime and top.fingerprint == again.fingerprint
+    assert len({one.fingerprint for one in (black_box, top, other, whole)}) == 4
+    for copy in (top, other, whole):
+        expected = np.asarray(copy.inside(copy.preprocessed(images), training=False))
+        np.testing.assert_allclose(copy(images), expected, atol=5e-6)
+        assert np.abs(copy(images) - before).max() > 1e-3
+    np.testing.assert_array_equal(load("squeezenet", cache=False)(images), before)
 
 
-def test_randomizing_cascades_from_the_top_and_keeps_the_numbers():
+def test_randomizing_cascades_from_the_top_and_permutes_weights():
     black_box = load("squeezenet")
-    original = black_box._network.get_weights()
-    one, three = (black_box.randomized(layers)._network.get_weights() for layers in (1, 3))
+    original = black_box.inside.get_weights()
+    one, three = (black_box.randomized(layers).inside.get_weights() for layers in (1, 3))
     same = [np.array_equal(a, b) for a, b in zip(original, three)]
     assert all(same[:-6]) and not any(same[-6:])  # a kernel and a bias each
     assert all(np.array_equal(a, b) for a, b in zip(one[-2:], three[-2:]))
-    assert all(
-        np.array_equal(np.sort(a, axis=None), np.sort(b, axis=None))
-        for a, b in zip(original, three)
-    )
+    for before, after in zip(original, three):
+        np.testing.assert_array_equal(np.sort(before, axis=None), np.sort(after, axis=None))
 
 
 @pytest.mark.parametrize("layers", [0, -1, 27, 1.5, True])

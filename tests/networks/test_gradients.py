@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from lab.networks.blackbox import BlackBox, keras
+from lab.networks.blackbox import from_keras
 from lab.networks.gradients import REFERENCES, expected_gradients, grad_cam, integrated_gradients
+from lab.networks.tensorflow_setup import keras
 
 SIZE = 16
 
@@ -24,7 +25,7 @@ def corner():
     weights = np.zeros((2, 1000), np.float32)
     weights[0, 1], weights[1, 2] = 20, 20
     dense.set_weights([weights, np.zeros(1000, np.float32)])
-    return BlackBox(network, "Corner", SIZE, lambda images: images / 255.0, "made here")
+    return from_keras(network, lambda images: images / 255.0, "Corner", SIZE, "made here")
 
 
 @pytest.fixture

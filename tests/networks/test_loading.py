@@ -1,51 +1,88 @@
+import os
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
 import h5py
-import keras
-import numpy as np
 import pytest
 
-from lab.networks import loading
-from lab.networks.blackbox import BlackBox
+from lab.networks import keras_networks, loading
+from lab.networks.blackbox import from_keras
+from lab.networks.loading import NETWORKS
+from lab.networks.tensorflow_setup import keras
 
-XCEPTION_FILE = "xception_weights_tf_dim_ordering_tf_kernels.h5"
-
-
-@pytest.fixture(scope="module")
-def keras_networks(tmp_path_factory):
-    """Both networks of keras.applications with seeded random weights, saved as Keras names its files."""
-    folder = tmp_path_factory.mktemp("weights")
-    keras.utils.set_random_seed(0)
-    xception = keras.applications.Xception(weights=None)
-    xception.save_weights(folder / "xception.weights.h5")
-    resnet = keras.applications.ResNet50(weights=None)
-    resnet.save(folder / "resnet50_weights_tf_dim_ordering_tf_kernels.keras")
-    return {"xception": xception, "resnet50": resnet, "folder": folder}
+XCEPTION_FILE, RESNET_FILE = (NETWORKS[name].file for name in ("xception", "resnet50"))
 
 
-@pytest.mark.parametrize(
-    "name, size, preprocess",
-    [
-        ("xception", 299, keras.applications.xception.preprocess_input),
-        ("resnet50", 224, keras.applications.resnet.preprocess_input),
-    ],
-)
-def test_keras_networks_run_with_weights_from_a_file(keras_networks, name, size, preprocess):
-    file = {
-        "xception": "xception.weights.h5",
-        "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels.keras",
-    }[name]
-    black_box = loading.load(name, weights=keras_networks["folder"] / file)
-    images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
-    expected = keras_networks[name](preprocess(images.astype(np.float32)), training=False)
-    assert black_box.input_size == size and file in black_box.source
-    np.testing.assert_allclose(black_box(images), expected, atol=1e-5)
+@pytest.fixture(autouse=True)
+def own_keras_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("LAB_WEIGHTS", raising=False)
 
 
-def test_classroom_folder_comes_before_the_download(keras_networks, monkeypatch, capsys):
-    monkeypatch.setenv("LAB_WEIGHTS", str(keras_networks["folder"]))
+@pytest.fixture
+def offline(monkeypatch):
+    """No internet: the list of what was tried."""
+    tried = []
+
+    def urlopen(request, timeout):
+        tried.append(request.full_url)
+        raise urllib.error.URLError("[Errno -2] Name or service not known")
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    return tried
+
+
+def test_weights_are_looked_for_in_the_folder_of_the_class(real_graphs, monkeypatch, offline):
+    monkeypatch.setenv("LAB_WEIGHTS", str(real_graphs[0]))
     monkeypatch.setenv("LAB_BLACKBOX", "auto")
     black_box = loading.load_or_stand_in("resnet50")
-    assert black_box.name == "ResNet50" and black_box.stands_in_for is None
-    assert capsys.readouterr().out == ""
+    assert (black_box.name, black_box.stands_in_for) == ("ResNet50", None)
+    assert black_box.source == f"weights from the file {RESNET_FILE}"
+    assert (
+        black_box.fingerprint
+        == keras_networks.identity(real_graphs[1]["resnet50"], "ResNet50")["fingerprint"]
+    )
+    assert offline == []
+
+
+def test_files_of_keras_own_formats_are_read(real_graphs, monkeypatch, tmp_path):
+    network = real_graphs[1]["resnet50"]
+    network.save(tmp_path / Path(RESNET_FILE).with_suffix(".keras"))
+    network.save_weights(tmp_path / "resnet50.weights.h5")
+    monkeypatch.setenv("LAB_WEIGHTS", str(tmp_path))
+    fingerprints = {
+        loading.load("resnet50", weights=weights, runtime="tensorflow").fingerprint
+        for weights in (None, tmp_path / "resnet50.weights.h5", str(real_graphs[0] / RESNET_FILE))
+    }
+    assert fingerprints == {keras_networks.identity(network, "ResNet50")["fingerprint"]}
+
+
+def test_keras_cache_comes_before_the_download(real_graphs, monkeypatch, tmp_path, offline):
+    folder = tmp_path / "keras" / "models"
+    folder.mkdir(parents=True)
+    shutil.copy(real_graphs[0] / RESNET_FILE, folder)
+    loading.load("resnet50", weights=folder / RESNET_FILE)  # converts it
+    monkeypatch.setattr(keras_networks, "build", lambda *_: pytest.fail("built a Keras network"))
+    black_box = loading.load("resnet50")
+    assert black_box.source == "ImageNet weights of keras.applications" and offline == []
+
+
+def test_what_keras_downloads_is_converted_and_found_again(real_graphs, monkeypatch, tmp_path):
+    def download(weights):
+        """As keras.applications does."""
+        assert weights == "imagenet"
+        folder = tmp_path / "keras" / "models"
+        folder.mkdir(parents=True)
+        shutil.copy(real_graphs[0] / RESNET_FILE, folder)
+        return real_graphs[1]["resnet50"]
+
+    monkeypatch.setattr(keras.applications, "ResNet50", download)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: open(os.devnull))
+    first = loading.load("resnet50")
+    monkeypatch.setattr(keras_networks, "build", lambda *_: pytest.fail("built a Keras network"))
+    assert loading.load("resnet50").fingerprint == first.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -59,28 +96,29 @@ def test_the_networks_are_those_that_committed_results_are_of(name, fingerprint)
     assert loading.load(name).fingerprint == fingerprint
 
 
-def test_fingerprint_tells_weights_apart(keras_networks):
-    file = keras_networks["folder"] / "resnet50_weights_tf_dim_ordering_tf_kernels.keras"
-    first, again = (loading.load("resnet50", weights=file) for _ in range(2))
-    other = BlackBox(keras.applications.ResNet50(weights=None), "ResNet50", 224, None, "")
-    renamed = BlackBox(keras_networks["resnet50"], "ResNet", 224, None, "")
-    assert first.fingerprint == again.fingerprint
-    assert len({first.fingerprint, other.fingerprint, renamed.fingerprint}) == 3
+def test_fingerprints_differ_with_weights_and_names(real_graphs):
+    network = real_graphs[1]["resnet50"]
+    other = keras.models.clone_model(network)
+    found = {
+        from_keras(one, lambda x: x, name, 224, "", runtime="tensorflow").fingerprint
+        for one, name in ((network, "ResNet50"), (network, "ResNet"), (other, "ResNet50"))
+    }
+    assert len(found) == 3
 
 
-def test_a_file_of_another_network_gets_one_clear_error(keras_networks):
-    with pytest.raises(ValueError, match="does not hold weights that fit ResNet50"):
-        loading.load("resnet50", weights=keras_networks["folder"] / "xception.weights.h5")
+def test_a_file_of_another_network_gets_one_clear_error(real_graphs):
+    with pytest.raises(
+        ValueError, match=f"{XCEPTION_FILE} does not hold weights that fit ResNet50"
+    ):
+        loading.load("resnet50", weights=real_graphs[0] / XCEPTION_FILE)
 
 
-def test_a_file_without_some_layer_gets_one_clear_error(tmp_path):
+def test_a_file_without_some_layer_gets_one_clear_error(real_graphs, tmp_path):
     file = tmp_path / "resnet50.weights.h5"
-    keras.applications.ResNet50(weights=None).save_weights(file)
+    real_graphs[1]["resnet50"].save_weights(file)
     with h5py.File(file, "a") as content:
         del content["layers/dense"]
-    with pytest.raises(
-        ValueError, match="resnet50.weights.h5 does not hold weights that fit ResNet50"
-    ):
+    with pytest.raises(ValueError, match=f"{file.name} does not hold weights that fit ResNet50"):
         loading.load("resnet50", weights=file)
 
 
@@ -93,27 +131,26 @@ def test_a_broken_file_gets_one_clear_error(tmp_path, monkeypatch):
         loading.load("xception")
 
 
-def _no_network(**_):
-    raise Exception(
-        "URL fetch failure on https://example.org: None -- [Errno -2] Name or service not known"
-    )
-
-
-def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr(keras.applications, "Xception", _no_network)
+def test_without_weights_the_error_says_what_to_do(monkeypatch, tmp_path, offline):
     monkeypatch.setenv("LAB_WEIGHTS", str(tmp_path))
     with pytest.raises(loading.WeightsUnavailable) as caught:
         loading.load("xception")
     message = str(caught.value)
     assert message.count("\n") == 0 and message.count(". ") == 0
-    for told in (
-        "Xception",
-        XCEPTION_FILE,
-        "Keras' cache",
-        "Name or service not known",
-        "LAB_WEIGHTS",
-    ):
-        assert told in message
+    for part in ("Xception", XCEPTION_FILE, "Keras' cache", "Name or service not", "LAB_WEIGHTS"):
+        assert part in message
+    (url,) = offline
+    assert url.startswith("https://") and url.endswith(XCEPTION_FILE)
+
+
+def test_a_download_that_breaks_off_is_reported(monkeypatch):
+    def broken(weights):
+        raise Exception("URL fetch failure on https://example.org: None -- connection reset")
+
+    monkeypatch.setattr(keras.applications, "Xception", broken)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: open(os.devnull))
+    with pytest.raises(loading.WeightsUnavailable, match=r"failed \(connection reset\); connect"):
+        loading.load("xception")
 
 
 @pytest.mark.parametrize(
@@ -121,22 +158,13 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
     [("xception", "EfficientNet-Lite0", "Xception"), ("resnet50", "SqueezeNet 1.1", "ResNet50")],
 )
 @pytest.mark.parametrize("mode", ["auto", "offline"])
-def test_a_stand_in_is_announced_once(monkeypatch, capsys, name, stand_in, wanted, mode):
-    monkeypatch.setattr(keras.applications, wanted, _no_network)
+def test_a_stand_in_is_announced_once(monkeypatch, capsys, offline, name, stand_in, wanted, mode):
     monkeypatch.setenv("LAB_BLACKBOX", mode)
-    monkeypatch.delenv("LAB_WEIGHTS", raising=False)
     loading._announce.cache_clear()
     black_boxes = [loading.load_or_stand_in(name) for _ in range(2)]
     assert {(b.name, b.stands_in_for) for b in black_boxes} == {(stand_in, wanted)}
     assert capsys.readouterr().out.count(f"{stand_in} stands in for {wanted}") == 1
-
-
-def test_offline_does_not_even_try(monkeypatch):
-    monkeypatch.setattr(
-        keras.applications, "Xception", lambda **_: pytest.fail("tried to load Xception")
-    )
-    monkeypatch.setenv("LAB_BLACKBOX", "offline")
-    assert loading.load_or_stand_in("xception").stands_in_for == "Xception"
+    assert len(offline) == (2 if mode == "auto" else 0)
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,9 @@ def results():
 
 @pytest.fixture(scope="session")
 def drawn(results):
-    """Every figure of the catalogue, from the committed results."""
+    """Every figure of the catalogue, and its file, from the committed results."""
     from lab.show.figures import FIGURES
+    from lab.show.style import encode
 
-    return {name: draw(results) for name, draw in FIGURES.items()}
-
-
-@pytest.fixture(scope="session")
-def files(results):
-    """The files of all figures."""
-    from lab.show.__main__ import draw
-    from lab.show.figures import FIGURES
-
-    return draw(FIGURES, results.folder)
+    figures = {name: draw(results) for name, draw in FIGURES.items()}
+    return {name: (figure, encode(figure)) for name, figure in figures.items()}

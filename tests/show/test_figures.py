@@ -1,84 +1,86 @@
 import os
-import random
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from lab.files import ROOT, finish_swap
+from lab.files import ROOT
 from lab.show import __main__ as show
+from lab.show import reading
 from lab.show.figures import FIGURES
 from lab.show.style import NOTE
-from lab.study.results import DRAWN_FROM, MissingResult, results_digest
+from lab.study.results import MissingResult, Results
 
-# Draws some figures of the results in the first folder into the second.
+# Draws a folder's results into another, and prints what should not be loaded.
 DRAW = """
 import sys
 from pathlib import Path
 from lab.show import __main__ as show
-if __name__ == "__main__":
-    show.results_folder, show.figures_folder = lambda: Path(sys.argv[1]), lambda: Path(sys.argv[2])
-    show.FIGURES = {name: show.FIGURES[name] for name in sys.argv[3:] or show.FIGURES}
-    show.main()
-    print(sorted({name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras", "lime"}))
+show.results_folder = lambda profile: Path(sys.argv[1])
+show.figures_folder = lambda profile: Path(sys.argv[2])
+show.main()
+print(*{name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras", "lime"})
+"""
+# What a user's own configuration may hold.
+RC = """
+font.size: 20
+font.family: serif
+axes.titlesize: 30
+axes.facecolor: black
+axes.grid: True
+axes.unicode_minus: False
+figure.facecolor: red
+figure.dpi: 33
+savefig.bbox: tight
+image.lut: 4
+image.origin: lower
+lines.linewidth: 9
+text.color: magenta
+legend.loc: center
+svg.fonttype: path
 """
 
 
-def command(*arguments):
-    return [sys.executable, "-c", DRAW, *map(str, arguments)]
-
-
-def seen(folder):
-    """Contents of a folder's files by their names, but for hidden ones."""
-    return {
-        path.name: path.read_bytes()
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name != DRAWN_FROM
-    }
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def texts(figure):
     """Every text that a reader sees, with where it is."""
-    found = []
+    drawn = []
 
     def recorded(text, renderer, draw=Text.draw):
-        found.append(text)
+        drawn.append(text)
         draw(text, renderer)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Text, "draw", recorded)  # an axis has texts that it does not draw
         FigureCanvasAgg(figure).draw()
-    return [
-        (text, text.get_window_extent())
-        for text in dict.fromkeys(found)
-        if text.get_visible() and text.get_text().strip()
-    ]
+    shown = [text for text in dict.fromkeys(drawn) if text.get_visible() and text.get_text()]
+    return [(text, text.get_window_extent()) for text in shown]
 
 
-def test_report_and_readme_show_figures_of_the_catalogue(files):
-    named = set()
+def test_report_and_readme_show_figures_of_the_catalogue(drawn):
+    shown = set()
     for path in (ROOT / "report" / "report.typ", ROOT / "README.md"):
-        named |= set(re.findall(r"figures/(\w+\.(?:png|svg))", path.read_text()))
-    assert named and named <= set(files)
+        shown |= set(re.findall(r"figures/(\w+\.(?:png|svg))", path.read_text(encoding="utf-8")))
+    assert shown and shown <= {f"{name}.{kind}" for name, (_, (kind, _)) in drawn.items()}
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_can_be_read(drawn, name):
-    figure = drawn[name]
+    figure, _ = drawn[name]
     title = figure.get_suptitle()
     assert title and "\n" not in title and len(title.split()) < 10
     read = texts(figure)
     assert title in [text.get_text() for text, _ in read]
-    panels = [axes.get_window_extent() for axes in figure.axes if axes.images]
+    panels = [image.get_window_extent() for axes in figure.axes for image in axes.images]
     for number, (text, box) in enumerate(read):
-        assert text.axes is not None or not any(
-            box.padded(-1).overlaps(panel) for panel in panels
-        ), text
+        if text.axes is None or text.axes.images:
+            assert not any(box.padded(-1).overlaps(panel) for panel in panels), text
         assert text.get_fontsize() >= NOTE >= 7, text
         assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, text
         assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text
@@ -86,75 +88,67 @@ def test_a_figure_can_be_read(drawn, name):
             assert not box.padded(-1).overlaps(its.padded(-1)), (text, other)
 
 
-def test_all_figures_together_are_small(files):
-    assert {name.partition(".")[0] for name in files} == set(FIGURES)
-    assert sum(map(len, files.values())) < 3_500_000
+def test_all_figures_together_are_small(drawn):
+    assert sum(len(data) for _, (_, data) in drawn.values()) < 5_000_000
 
 
-def test_drawing_again_changes_nothing_and_removes_what_is_no_figure(
-    results, files, tmp_path, monkeypatch, capsys
-):
-    some = "lime_q1", "lime_recommended", "evaluation_curves"
-    (tmp_path / "old_figure.png").write_bytes(b"")
-    first = subprocess.run(
-        command(results.folder, tmp_path, *some),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert "3 figures" in first.stdout and "4 of them changed" in first.stdout
-    assert first.stdout.endswith("[]\n")  # no TensorFlow, no lime
-    names = ["evaluation_curves.png", "lime_q1.png", "lime_recommended.svg"]
-    assert seen(tmp_path) == {name: files[name] for name in names}
-    assert (tmp_path / DRAWN_FROM).read_text().strip() == results_digest(results.folder)
-    monkeypatch.setattr(show, "results_folder", lambda: results.folder)
-    monkeypatch.setattr(show, "figures_folder", lambda: tmp_path)
-    monkeypatch.setattr(show, "FIGURES", {name: FIGURES[name] for name in some})
-    show.main()
-    assert " 0 of them changed" in capsys.readouterr().out
-    assert sorted(seen(tmp_path)) == names
+def test_a_users_configuration_changes_no_figure_and_old_ones_go(results, drawn, tmp_path):
+    (tmp_path / "matplotlibrc").write_text(RC)
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "old_figure.png").write_bytes(b"")
+    command = [sys.executable, "-c", DRAW, results.folder, folder]
+    env = {**os.environ, "MATPLOTLIBRC": str(tmp_path)}
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr
+    assert re.fullmatch(rf"{len(FIGURES)} figures in .*, drawn in \d+\.\d s\n\n", ran.stdout)
+    expected = {f"{name}.{kind}": data for name, (_, (kind, data)) in drawn.items()}
+    written = files(folder)
+    assert sorted(written) == sorted(expected)
+    assert not [name for name, data in written.items() if data != expected[name]]
 
 
-def test_a_missing_result_is_named_in_one_line(tmp_path):
-    ran = subprocess.run(
-        command(tmp_path, tmp_path / "figures"), capture_output=True, text=True, cwd=ROOT
-    )
-    assert ran.returncode == 1 and ran.stderr.count("\n") == 1
-    assert re.search(r"no file .*\.csv", ran.stderr) and "make study" in ran.stderr
+def test_a_figure_that_cannot_be_drawn_leaves_the_folder_as_it_is(results, tmp_path, monkeypatch):
+    broken = {"lime_q1": FIGURES["lime_q1"], "lime_q2": lambda results: results.table("nothing")}
+    monkeypatch.setattr(show, "FIGURES", broken)
+    (tmp_path / "lime_q1.png").write_bytes(b"before")
+    with pytest.raises(MissingResult):
+        show.draw(results, tmp_path)
+    assert files(tmp_path) == {"lime_q1.png": b"before"}
+
+
+def test_missing_results_and_an_unknown_profile_are_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(show, "results_folder", lambda profile: tmp_path / profile.name)
+    monkeypatch.setattr(show, "figures_folder", lambda profile: tmp_path / "figures")
+    for profile, message in ("quick", r"no file .*quick.*\.csv.*make study"), ("quik", "'quik'"):
+        monkeypatch.setenv("LAB_PROFILE", profile)
+        with pytest.raises(SystemExit, match=message) as stop:
+            show.main()
+        assert "\n" not in str(stop.value)
     assert not (tmp_path / "figures").exists()
 
 
-def test_a_picture_that_is_gone_is_named(results):
-    from lab.show import reading
-
-    for picture in (("African_elephant", "nobody"), ("unicorn", "nobody")):
-        with pytest.raises(MissingResult, match=f"{picture[0]}/nobody in data/"):
-            reading.image(picture)
+@pytest.mark.parametrize("image", [("African_elephant", "nobody"), ("unicorn", "nobody")])
+def test_an_image_that_is_gone_is_named(image):
+    with pytest.raises(MissingResult, match=f"{image[0]}/nobody in data/"):
+        reading.pixels(image)
 
 
-def test_killed_at_any_moment_the_folder_is_whole_and_nothing_runs_on(results, files, tmp_path):
-    some = "lime_q1", "lime_recommended"
-    names = {"lime_q1.png", "lime_recommended.svg"}
-    before, after = {name: b"as before" for name in names}, {name: files[name] for name in names}
-    for name, content in before.items():
-        (tmp_path / name).write_bytes(content)
-    for seed in range(3):
-        process = subprocess.Popen(
-            command(results.folder, tmp_path, *some), cwd=ROOT, start_new_session=True
-        )
-        time.sleep(random.Random(seed).uniform(0, 4))
-        process.kill()
-        process.wait()
-        finish_swap(tmp_path)
-        assert seen(tmp_path) in (before, after)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                os.killpg(process.pid, 0)
-            except ProcessLookupError:
-                break
-            time.sleep(0.1)
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-            pytest.fail("a process of the killed drawing was still there after ten seconds")
+@pytest.mark.parametrize("table, name", [("lime_runs", "chosen"), ("verdict_alone", "alone")])
+def test_rows_find_their_arrays_in_any_order(results, table, name):
+    rows = results.table(table).sample(frac=1, random_state=1)
+    rows = rows[rows["key"] == rows["key"].iloc[0]]
+    assert list(rows["place"]) != sorted(rows["place"])
+    whole = results.array(table, rows["key"].iloc[0], name)
+    for row in rows.itertuples():
+        assert (reading.array(results, table, row, name) == whole[row.place]).all()
+
+
+def test_settings_are_labelled_as_they_were_measured(results):
+    class Edited(Results):
+        def table(self, name):
+            edit = {"hide_color": "(1, 2, 3)", "num_superpixels": 77}
+            return super().table(name).assign(**edit if name == "lime_settings" else {})
+
+    figure = FIGURES["lime_q1"](Edited(results.folder))
+    assert "0: (1, 2, 3), top 77" in [text.get_text() for text in figure.axes[0].texts]

@@ -1,0 +1,151 @@
+"""What computes predictions: OpenVINO on the processor, or TensorFlow, which can use a GPU."""
+
+import functools
+import importlib.metadata
+import os
+import sys
+import threading
+
+import numpy as np
+
+
+def select(runtime=None):
+    """Choose the runtime: TensorFlow where it has a GPU, else OpenVINO where it is installed.
+
+    Parameters
+    ----------
+    runtime : {"openvino", "tensorflow"}, optional
+        Overrides the choice.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If there is no such runtime.
+    """
+    if runtime not in (None, "openvino", "tensorflow"):
+        raise ValueError(f"runtime must be openvino or tensorflow, got {runtime!r}")
+    if runtime is None:
+        return "openvino" if not _has_gpu() and _has_openvino() else "tensorflow"
+    return runtime
+
+
+def _has_gpu():
+    # TensorFlow takes seconds to import, so it is not asked where it cannot find one.
+    devices = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd")  # NVIDIA; Windows' subsystem; AMD
+    plugins = ("tensorflow-metal", "tensorflow-directml-plugin")
+    if not any(map(os.path.exists, devices)) and not any(map(version, plugins)):
+        return False
+    from lab.networks.tensorflow_setup import tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+@functools.cache  # one line is enough
+def _has_openvino():
+    try:
+        import_openvino()
+    except ImportError as error:
+        print(f"Predictions are made with TensorFlow, without OpenVINO: {error}", flush=True)
+        return False
+    return True
+
+
+def describe(runtime):
+    """Name, version and precision of a runtime, as results record them."""
+    if runtime == "openvino":
+        return f"OpenVINO {version('openvino')}, float32"
+    from lab.networks.tensorflow_setup import tf
+
+    return f"TensorFlow {tf.__version__}{' on a GPU' if _has_gpu() else ''}, float32"
+
+
+def version(package):
+    """Version of an installed package, which is not imported; None if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def n_threads():
+    """Number of cores that this process may use, or ``OMP_NUM_THREADS`` if that is less."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
+
+
+def import_openvino():
+    """The module openvino, imported without its telemetry."""
+    # It would send an event to its makers at each import.
+    blocked = "openvino_telemetry"
+    sys.modules.setdefault(blocked, None)
+    try:
+        import openvino
+    finally:
+        if sys.modules[blocked] is None:
+            del sys.modules[blocked]
+    return openvino
+
+
+@functools.cache
+def openvino_core():
+    """OpenVINO's core: one for all networks of a process."""
+    return import_openvino().Core()
+
+
+class OpenVino:
+    """A network on OpenVINO: from images (N, H, W, 3), uint8 or float32, to probabilities.
+
+    Each image goes through the network alone and on one thread, several images at a time.
+    Its probabilities are therefore bitwise the same whatever other images are in the call
+    and however many threads there are.
+
+    Parameters
+    ----------
+    model : openvino.Model
+        Of one float32 image.
+    """
+
+    def __init__(self, model):
+        threads = n_threads()
+        options = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": "f32",  # some processors would take bfloat16
+            "NUM_STREAMS": str(threads),
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # processes would pin to the same cores
+        }
+        compiled = openvino_core().compile_model(model, "CPU", options)
+        # A stream that becomes free finds its next image waiting.
+        self._queue = import_openvino().AsyncInferQueue(compiled, 2 * threads)
+        self._queue.set_callback(_store)
+        self._lock = threading.Lock()
+        self._n_classes = compiled.output(0).shape[1]
+
+    def __call__(self, images):
+        """Probabilities (N, n_classes), float32, in memory of their own."""
+        outputs = np.empty((len(images), self._n_classes), np.float32)
+        with self._lock:
+            for row, image in enumerate(images):
+                self._queue.start_async({0: image[None].astype(np.float32)}, (outputs, row))
+            self._queue.wait_all()
+        return outputs
+
+
+def _store(request, place):
+    outputs, row = place
+    outputs[row] = request.get_output_tensor(0).data[0]
+
+
+def on_tensorflow(network, preprocess, input_size):
+    """A Keras network on TensorFlow; last digits may depend on the other images of a call."""
+    from lab.networks import keras_networks
+
+    function = keras_networks.traced(network, preprocess, input_size)
+    cast = keras_networks.tf.cast  # uint8 images are faster to copy than to convert first
+    return lambda images: function(cast(images, "float32")).numpy()

@@ -1,0 +1,116 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from lab.networks import converted, keras_networks
+from lab.networks.loading import load
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 227, 227, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return load("squeezenet", cache=False)(IMAGES)
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """Where SqueezeNet, converted by an earlier process, is kept."""
+    monkeypatch.setattr(converted, "FOLDER", tmp_path / "networks")
+    load("squeezenet")
+    (made,) = converted.FOLDER.iterdir()
+    return made
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """Names of the Keras networks that are built."""
+    names, build = [], keras_networks.build
+
+    def counted(key, name, file):
+        names.append(name)
+        return build(key, name, file)
+
+    monkeypatch.setattr(keras_networks, "build", counted)
+    return names
+
+
+def _cut(folder):
+    file = folder / "network.bin"
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def _flipped(folder):
+    data = bytearray((folder / "network.bin").read_bytes())
+    data[1_000_000] ^= 1
+    (folder / "network.bin").write_bytes(data)
+
+
+def _other_graph(folder):
+    file = folder / "network.xml"
+    file.write_text(file.read_text().replace("SoftMax", "ReLU").replace("MaxPool", "AvgPool"))
+
+
+def _other_fingerprint(folder):
+    about = json.loads((folder / "about.json").read_text())
+    (folder / "about.json").write_text(json.dumps(about | {"fingerprint": "0" * 32}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _cut,
+        _flipped,
+        _other_graph,
+        _other_fingerprint,
+        lambda folder: (folder / "network.xml").unlink(),
+        lambda folder: (folder / "about.json").unlink(),
+        lambda folder: (folder / "about.json").write_text("[]"),
+        lambda folder: (folder / "about.json").write_text("{}"),
+        lambda folder: (folder / "about.json").write_bytes(b"\xff"),
+    ],
+)
+def test_a_damaged_network_is_converted_again(folder, expected, builds, damage, capsys):
+    damage(folder)
+    for _ in range(2):
+        np.testing.assert_array_equal(load("squeezenet", cache=False)(IMAGES), expected)
+    assert builds == ["SqueezeNet 1.1"] and capsys.readouterr().out == ""
+    assert list(converted.FOLDER.iterdir()) == [folder]
+
+
+def test_a_folder_that_cannot_be_written_costs_only_time(monkeypatch, tmp_path, expected, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(converted, "FOLDER", tmp_path / "file" / "networks")
+    for _ in range(2):
+        black_box = load("squeezenet", cache=False)
+        np.testing.assert_array_equal(black_box(IMAGES), expected)
+    assert black_box.fingerprint == load("squeezenet", runtime="tensorflow").fingerprint
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and str(converted.FOLDER) in printed
+
+
+def test_whatever_a_network_is_made_of_names_its_folder(monkeypatch, tmp_path):
+    file, other = tmp_path / "one.h5", tmp_path / "two.h5"
+    file.write_bytes(b"weights")
+    other.write_bytes(b"other weights")
+    places = {converted.place("resnet50", file), converted.place("xception", file)}
+    places.add(converted.place("resnet50", other))
+    monkeypatch.setattr(converted, "VERSION", converted.VERSION + 1)
+    places.add(converted.place("resnet50", file))
+    monkeypatch.setattr(converted.runtime, "version", lambda package: "0")
+    places.add(converted.place("resnet50", file))
+    assert len(places) == 5
+
+
+def test_several_processes_convert_at_once(folder, capsys):
+    network = converted.read(folder)
+    for _ in range(5):
+        (folder / "about.json").unlink()
+        with ThreadPoolExecutor(4) as threads:
+            results = list(threads.map(lambda _: converted.write(folder, *network), range(8)))
+        assert all(about == network[1] for _, about in results)
+        assert converted.read(folder) is not None
+        assert list(converted.FOLDER.iterdir()) == [folder]
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,229 @@
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from counting import Counting
+from lab.files import ROOT
+from lab.networks import prediction_cache
+from lab.networks.prediction_cache import PredictionCache
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (70, 4, 5, 3), np.uint8)
+
+
+class Softmax(Counting):
+    def answer(self, images):
+        scores = np.exp(images.reshape(len(images), -1)[:, :3].astype(np.float32) / 255)
+        return scores[:, np.arange(1000) % 3]
+
+
+@pytest.fixture
+def model():
+    return Softmax()
+
+
+@pytest.fixture
+def cached(model):
+    return PredictionCache(model, "softmax")
+
+
+@pytest.fixture
+def another_process():
+    """As another process would, open the file again."""
+    return prediction_cache._open.cache_clear
+
+
+def database():
+    return sqlite3.connect(prediction_cache.FILE)
+
+
+def test_an_image_is_predicted_once(model, cached, another_process):
+    expected = Softmax()(IMAGES)
+    for images in (IMAGES[:40], IMAGES[39::-1], IMAGES[30:], IMAGES, IMAGES.copy()):
+        at = [np.flatnonzero((IMAGES == image).all(axis=(1, 2, 3)))[0] for image in images]
+        np.testing.assert_array_equal(cached(images), expected[at])
+    assert model.calls == 70
+    another_process()
+    result = PredictionCache(model, "softmax")(IMAGES)
+    assert model.calls == 70 and result.dtype == np.float32
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_an_image_that_comes_twice_is_predicted_once(model, cached):
+    result = cached(np.repeat(IMAGES[:3], 2, axis=0))
+    assert model.calls == 3
+    np.testing.assert_array_equal(result, np.repeat(Softmax()(IMAGES[:3]), 2, axis=0))
+
+
+def test_results_are_memory_of_the_caller(cached):
+    first = cached(IMAGES[:2])
+    expected = first.copy()
+    first[:] = 0
+    second = cached(IMAGES[:2])
+    second[:] = 0
+    np.testing.assert_array_equal(cached(IMAGES[:2]), expected)
+
+
+def test_other_values_types_shapes_and_models_have_entries_of_their_own(model, cached):
+    cached(IMAGES[:1])
+    other = IMAGES[:1].copy()
+    other[0, -1, -1, -1] ^= 1
+    for images in (other, IMAGES[:1].view(np.int8), IMAGES[:1].reshape(1, 5, 4, 3)):
+        cached(images)
+    PredictionCache(model, "another")(IMAGES[:1])
+    assert model.calls == 5
+
+
+def test_memory_layout_does_not_matter(model, cached):
+    cached(IMAGES)
+    cached(np.asfortranarray(IMAGES))
+    assert model.calls == 70
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "entry = substr(entry, 1, 100)",
+        "entry = x''",
+        "entry = 'text'",
+        "entry = 1.5",
+        "entry = zeroblob(4016)",
+        "entry = (SELECT entry FROM predictions WHERE number = 2)",
+        "entry = substr(entry, 1, 8) || x'00' || substr(entry, 10)",
+    ],
+)
+def test_a_damaged_entry_is_predicted_again(model, cached, damage):
+    expected = cached(IMAGES[:3])
+    with database() as connection:
+        connection.execute(f"UPDATE predictions SET {damage} WHERE number = 1")
+    for calls in (4, 4):  # and replaced
+        np.testing.assert_array_equal(cached(IMAGES[:3]), expected)
+        assert model.calls == calls
+
+
+def test_an_entry_that_is_not_finite_is_predicted_again(model):
+    def broken(images):
+        return np.full((len(images), 1000), np.nan, np.float32)
+
+    PredictionCache(broken, "softmax")(IMAGES[:2])
+    assert np.isfinite(PredictionCache(model, "softmax")(IMAGES[:2])).all()
+
+
+def test_a_model_that_fails_leaves_what_was_predicted_before(model, cached):
+    cached(IMAGES[:32])
+    with pytest.raises(ZeroDivisionError):
+        PredictionCache(lambda _: 1 / 0, "softmax")(IMAGES)
+    cached(IMAGES)
+    assert model.calls == 70
+
+
+def _not_a_database():
+    prediction_cache.FILE.parent.mkdir()
+    prediction_cache.FILE.write_bytes(b"not a database" * 1000)
+
+
+def _another_table():
+    prediction_cache.FILE.parent.mkdir()
+    with database() as connection:
+        connection.execute("CREATE TABLE predictions (picture, answer)")
+
+
+def _no_folder():
+    prediction_cache.FILE.parent.write_text("a file where the folder should be")
+
+
+def _a_folder():
+    prediction_cache.FILE.mkdir(parents=True)
+
+
+@pytest.mark.parametrize("damage", [_not_a_database, _another_table, _no_folder, _a_folder])
+def test_without_the_file_predictions_are_made_and_one_line_says_so(model, cached, capsys, damage):
+    damage()
+    for calls in (70, 140):
+        np.testing.assert_array_equal(cached(IMAGES), Softmax()(IMAGES))
+        assert model.calls == calls
+    PredictionCache(model, "another")(IMAGES)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and f"{prediction_cache.FILE} cannot be used" in printed
+
+
+def test_a_full_disk_loses_nothing(model, cached, capsys):
+    cached(IMAGES[:2])
+    connection = prediction_cache._open(prediction_cache.FILE)._connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own way to be full
+    np.testing.assert_array_equal(cached(IMAGES), Softmax()(IMAGES))
+    assert "full" in capsys.readouterr().out and model.calls == 70
+
+
+def test_a_locked_file_is_not_waited_for_for_ever(model, cached, capsys, monkeypatch):
+    cached(IMAGES[:2])
+    prediction_cache._open.cache_clear()
+    monkeypatch.setattr(prediction_cache, "_TIMEOUT", 0.1)
+    locking = database()
+    locking.execute("BEGIN EXCLUSIVE")
+    np.testing.assert_array_equal(cached(IMAGES), Softmax()(IMAGES))
+    assert "locked" in capsys.readouterr().out
+
+
+def test_the_file_does_not_grow_for_ever(model, cached, monkeypatch):
+    monkeypatch.setattr(prediction_cache, "LIMIT", 400_000)
+    images = np.arange(300, dtype=np.int32).repeat(60).reshape(300, 4, 5, 3)
+    for start in range(0, 300, 10):
+        cached(images[start : start + 10])
+    assert prediction_cache.FILE.stat().st_size < 600_000
+    before = model.calls
+    cached(images[-20:])  # the newest stay
+    assert model.calls == before
+    cached(images[:20])
+    assert model.calls == before + 20
+
+
+MANY = """
+import sys
+from pathlib import Path
+import numpy as np
+from lab.networks import prediction_cache
+
+prediction_cache.FILE = Path(sys.argv[1])
+calls = 0
+
+def model(images):
+    global calls
+    calls += len(images)
+    return images.mean(axis=(1, 2), dtype=np.float32)[:, np.arange(1000) % 3]
+
+cached = prediction_cache.PredictionCache(model, "many")
+images = np.random.default_rng(1).integers(0, 256, (300, 4, 4, 3), np.uint8)
+print("ready", flush=True)
+sys.stdin.readline()
+for start in range(0, 300, 3):
+    batch = images[start : start + 3]
+    assert np.array_equal(cached(batch), model(batch))
+print(calls - 300)
+"""
+
+
+def test_processes_use_the_file_at_the_same_time():
+    command = [sys.executable, "-c", MANY, str(prediction_cache.FILE)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0 and output.strip().isdecimal(), output
+    last = subprocess.run(command, input="\n", capture_output=True, text=True, cwd=ROOT)
+    assert last.stdout == "ready\n0\n", last.stderr
+
+
+def test_a_process_that_is_killed_keeps_its_finished_batches(model, cached):
+    script = MANY.replace("print(calls - 300)", "import os; os._exit(9)")
+    command = [sys.executable, "-c", script, str(prediction_cache.FILE)]
+    assert subprocess.run(command, input=b"\n", stdout=subprocess.DEVNULL, cwd=ROOT).returncode == 9
+    with database() as connection:
+        assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (300,)
