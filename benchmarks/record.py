@@ -3,17 +3,20 @@
 import os
 import platform
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
+from lab.networks.runtime import version
+
 RESULTS = Path(__file__).resolve().parent / "results"
+PACKAGES = "numpy", "tensorflow", "openvino", "xplique"
 
 
 def record(tables):
-    """Write tables as CSV, each row with the day, the machine and the versions."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "tensorflow", "xplique"))
-    made_with = f"{date.today()}, {os.cpu_count()} CPUs {platform.machine()}, Python {platform.python_version()}, {packages}"
+    """Write tables as CSV, each row with the date, the machine and the versions."""
+    machine = f"{os.cpu_count()} CPUs {platform.machine()}, Python {platform.python_version()}"
+    packages = [f"{name} {version(name)}" for name in PACKAGES if version(name)]
     RESULTS.mkdir(exist_ok=True)
     for name, table in tables.items():
-        table.assign(made_with=made_with).to_csv(RESULTS / name, index=False)
+        table = table.assign(made_with=", ".join([str(date.today()), machine, *packages]))
+        table.to_csv(RESULTS / name, index=False)
         print(f"wrote benchmarks/results/{name}")

@@ -1,4 +1,4 @@
-"""Model calls: a black box is any callable from images to scores, and all calls go through here."""
+"""Model calls: a black box is any callable from images to scores."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,8 +16,8 @@ def predict(black_box, images, classes=None):
     Parameters
     ----------
     black_box : callable
-        From images ``(N, H, W, 3)`` to scores ``(N, n_classes)``. It is called with copies of at
-        most `batch_size` images, its attribute, 32 if it has none.
+        From images (N, H, W, 3) to scores (N, n_classes). It is called with copies of
+        at most `batch_size` images: its attribute, or 32 if it has none.
     images : (N, H, W, 3) array
     classes : sequence of int, optional
         The classes wanted, in this order; by default all.
@@ -29,37 +29,42 @@ def predict(black_box, images, classes=None):
 
     Raises
     ------
+    TypeError
+        If a class is not an integer, before any call.
     ValueError
         If the scores are not finite numbers of that shape, or there is no such class.
     """
     size = getattr(black_box, "batch_size", BATCH)
-    scores = [np.empty((0, len(classes or ())))] if len(images) == 0 else []
+    wanted = () if classes is None else classes
+    for label in wanted:
+        if not is_integer(label):
+            raise TypeError(f"a class must be an integer, got {label!r}")
+    scores = [np.empty((0, len(wanted)))] if len(images) == 0 else []
     for start in range(0, len(images), size):
         # A copy, since a model may write into its input.
         outputs = model_outputs(black_box, np.array(images[start : start + size]))
-        for label in () if classes is None else classes:
-            if not _is_integer(label) or not 0 <= label < outputs.shape[1]:
-                raise ValueError(
-                    f"a class to explain must be from 0 to {outputs.shape[1] - 1}, got {label!r}"
-                )
+        for label in wanted:
+            if not 0 <= label < outputs.shape[1]:
+                raise ValueError(f"a class must be from 0 to {outputs.shape[1] - 1}, got {label}")
         scores.append(outputs if classes is None else outputs[:, list(classes)])
     return np.concatenate(scores)
 
 
-def _is_integer(value):
+def is_integer(value):
+    """Whether a value is an integer, of Python or NumPy, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def predict_in_chunks(black_box, make_images, rows, classes=None, progress=iter):
-    """`predict` for images that are made a chunk at a time, so that memory holds at most two.
+    """`predict` for images that are made in chunks, of which memory holds at most two.
 
     Parameters
     ----------
     black_box, classes
         As in `predict`.
     make_images : callable
-        From n of the rows to images ``(n, H, W, 3)``. It runs in a second thread, one call at a
-        time.
+        From n of the rows to images (n, H, W, 3). It runs in a second thread, one call
+        at a time.
     rows : sequence or array
     progress : callable, optional
         Wraps the iterable of chunks; tqdm fits.

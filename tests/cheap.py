@@ -78,6 +78,9 @@ class Network(Counting):
         return Network(f"{self.name}, {layers} random", self.input_size, self.seed, layers)
 
 
+NETWORKS = {"xception": Network("First", 64, seed=0), "resnet50": Network("Second", 80, seed=1)}
+
+
 def data_folder(folder):
     """Two images of elephants and one of a bear, with masks: their paths by kind."""
     images = {}
@@ -96,18 +99,7 @@ def data_folder(folder):
 
 
 def measured(tasks, networks, folder):
-    """Do tasks in this process and read the results back from files.
-
-    Parameters
-    ----------
-    tasks : list of lab.runner.Task
-    networks : dict of str to callable
-    folder : pathlib.Path
-
-    Returns
-    -------
-    lab.study.results.Results
-    """
+    """The `Results` of tasks done here, written to a folder and read back."""
     tables, arrays = {}, {}
     for number, task in enumerate(tasks):
         network, where, image, mask = networks.get(task.network), {}, None, None
@@ -118,7 +110,7 @@ def measured(tasks, networks, folder):
         rows, own = task.function(network, image, mask, **task.arguments)
         key = f"task {number}"
         tables.setdefault(task.table, []).extend(
-            where | row | {"key": key, "place": place} for place, row in enumerate(rows)
+            {**where, "place": place, **row, "key": key} for place, row in enumerate(rows)
         )
         arrays.setdefault(task.table, {}).update(
             {f"{key}/{name}": array for name, array in own.items()}

@@ -1,25 +1,22 @@
-"""The benchmarks compare by calls: they must count them right, and ask no more than they say."""
+"""The benchmarks count model calls right and make no more than the budget."""
 
 import math
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-
 from cheap import Places, tiles
-from lab.files import ROOT
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import quality
+from benchmarks import quality, rise_calls
+from rise import generate_masks
 
-PARTLY = {
+# Calls of the methods that cannot make any number of them, for 96 x 96 pixels.
+FEWER = {
     "Nested occlusion": {100: 97, 500: 498},
     "Occlusion (blurred)": {100: 1 + 9 * 11, 500: 1 + 22 * 22},
     "Xplique's Occlusion": {100: 1 + 9 * 9, 500: 1 + 19 * 19},
     "Xplique's Sobol": {100: 8 * (3 * 3 + 2), 500: 8 * (7 * 7 + 2)},
 }
-"""Calls of the methods that cannot make any number of them, for a picture of 96 x 96 pixels."""
 
 
 def explained(method, budget=100, seed=0):
@@ -36,12 +33,12 @@ def test_the_calls_counted_are_those_made(method, budget):
     if budget < quality.METHODS[method].least:
         pytest.skip("too few calls for the method")
     saliency, calls, made = explained(method, budget)
-    assert calls == made == PARTLY.get(method, {}).get(budget, budget)
+    assert calls == made == FEWER.get(method, {}).get(budget, budget)
     assert saliency.shape == (96, 96) and np.isfinite(saliency).all() and np.ptp(saliency) > 0
 
 
 @pytest.mark.parametrize("method", ["RISE (regression)", "Xplique's Rise"])
-def test_a_seed_has_masks_of_its_own(method):
+def test_each_seed_has_its_own_masks(method):
     first, again, other = (explained(method, seed=seed)[0] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.corrcoef(first.ravel(), other.ravel())[0, 1] < 0.99
@@ -49,7 +46,7 @@ def test_a_seed_has_masks_of_its_own(method):
 
 @pytest.mark.parametrize("budget", quality.BUDGETS)
 @pytest.mark.parametrize("side", [224, 227])
-def test_xplique_is_given_most_of_its_calls(side, budget):
+def test_options_of_xplique_use_most_of_the_budget(side, budget):
     sobol, occlusion = quality.designs(budget, side), quality.patches(budget, side)
     calls = (
         sobol["nb_design"] * (sobol["grid_size"] ** 2 + 2),
@@ -58,8 +55,8 @@ def test_xplique_is_given_most_of_its_calls(side, budget):
     assert all(0.7 * budget < number <= budget for number in calls)
 
 
-def test_methods_are_compared_on_the_same_pictures():
-    gains = {quality.OURS[0]: [0.1, 0.9, 0.5, 0.7], "LIME": [0.0, 0.8, 0.4, 0.6]}
+def test_methods_are_compared_on_the_same_images():
+    gains = {quality.FIRST: [0.1, 0.9, 0.5, 0.7], "LIME": [0.0, 0.8, 0.4, 0.6]}
     rows = [
         {
             "network": "cheap",
@@ -85,3 +82,35 @@ def test_methods_are_compared_on_the_same_pictures():
     assert lime["gain low"] < 0.2 < 0.7 < lime["gain high"]  # objects differ more than methods
     table = quality.markdown(found.reset_index())
     assert "| LIME |  |  |  |  | 0.450 | −0.100 (−0.100 to −0.100) |" in table
+
+
+def test_every_other_mask_of_the_regression_is_one_of_the_average():
+    """`rise_calls` reuses the outputs of these masks."""
+    pairs = generate_masks(0, 20, (96, 96, 3), seed=3, antithetic=True)
+    np.testing.assert_array_equal(pairs[::2], generate_masks(0, 10, (96, 96, 3), seed=3))
+
+
+def test_calls_needed_are_interpolated_and_extrapolated():
+    """Correlations are ``1 / sqrt(1 + constant / calls)``; only some are measured."""
+    constants = {rise_calls.REGRESSION: 20, rise_calls.AVERAGE: 400}
+    table = pd.DataFrame(
+        [
+            {
+                "network": "cheap",
+                "picture": "one",
+                "method": method,
+                "calls": calls,
+                "correlation": 1 / math.sqrt(1 + constant / calls),
+                "halves": 1.0,
+            }
+            for method, constant in constants.items()
+            for calls in rise_calls.CALLS
+        ]
+    )
+    needed = rise_calls.calls_needed(table).set_index("method")
+    for method, constant in constants.items():
+        for level in rise_calls.LEVELS:
+            exact = max(constant / (1 / level**2 - 1), min(rise_calls.CALLS))
+            assert needed.loc[method, f"{level:.2f}"] == pytest.approx(exact, rel=0.02)
+    shares = rise_calls.shares(needed.reset_index()).set_index(["correlation", "network"])
+    np.testing.assert_allclose(shares.loc[["0.95", "0.98"], "share of calls"], 1 / 20, rtol=0.02)

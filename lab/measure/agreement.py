@@ -10,10 +10,7 @@ from scipy.stats import rankdata
 
 
 def jaccard(first, second):
-    """Jaccard index of two bool arrays: **higher is better** where they should agree.
-
-    In [0, 1]; 1 when both are empty, for they are equal.
-    """
+    """Jaccard index of two bool arrays, in [0, 1]; 1 when both are empty."""
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     _check_shapes(first, second)
     union = np.count_nonzero(first | second)
@@ -21,10 +18,7 @@ def jaccard(first, second):
 
 
 def rank_correlation(first, second):
-    """Spearman's rank correlation of two arrays: **higher is better** for two runs.
-
-    In [-1, 1]; NaN when one of them is `constant`, for then there is no ranking.
-    """
+    """Spearman's correlation of two arrays, in [-1, 1]; NaN when one is `constant`."""
     first, second = np.asarray(first), np.asarray(second)
     _check_shapes(first, second)
     if constant(first) or constant(second):
@@ -45,8 +39,8 @@ def stability(measure, runs):
     Returns
     -------
     (runs,) array
-        The mean over the other runs, so that the mean of all is that over all pairs;
-        NaN where there is one run, or where a pair has no agreement.
+        The mean over the other runs; NaN where there is one run, or where a pair has no
+        agreement.
 
     References
     ----------
@@ -76,15 +70,12 @@ def correlation(first, second):
 def weighted_r2(truth, prediction, weights):
     """Weighted R² of a surrogate model, LIME's fidelity: **higher is better**.
 
-    On the perturbed samples that the surrogate was fitted to, R² flatters it; on fresh
-    ones it does not.
+    On the perturbed samples that the surrogate was fitted to, R² flatters it.
 
     Parameters
     ----------
-    truth : (n,) array
-        The black box's scores.
-    prediction : (n,) array
-        The surrogate's.
+    truth, prediction : (n,) arrays
+        The scores of the black box and of the surrogate.
     weights : (n,) array
         How much each counts, at least 0, not all 0; in LIME the locality kernel [1]_.
 
@@ -101,9 +92,8 @@ def weighted_r2(truth, prediction, weights):
     truth, prediction, weights = (np.asarray(x, np.float64) for x in (truth, prediction, weights))
     _check_shapes(truth, prediction, weights)
     if (weights < 0).any() or not weights.any():
-        raise ValueError(
-            f"weights must be at least 0 and not all 0, got from {weights.min()} to {weights.max()}"
-        )
+        extremes = f"from {weights.min()} to {weights.max()}"
+        raise ValueError(f"weights must be at least 0 and not all 0, got {extremes}")
     if constant(truth[weights > 0], scores=True):
         return float("nan")
     spread = weights @ (truth - np.average(truth, weights=weights)) ** 2
@@ -117,8 +107,7 @@ def constant(values, scores=False):
     ----------
     values : array
     scores : bool, optional
-        The values are scores as from `lab.model_calls.predict`: float64, but computed
-        in float32 if that type holds them all.
+        They are a model's scores: float64, but computed in float32 if that holds all.
 
     Returns
     -------

@@ -16,13 +16,12 @@ STEPS = 50
 
 
 def deletion_and_insertion(black_box, image, label, saliency, start):
-    """The deletion and insertion curves of a map.
+    """Deletion and insertion curves of a map.
 
     Parameters
     ----------
     black_box : callable
-        From images ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``, called as by
-        `lab.model_calls.predict`.
+        From images ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``.
     image : (H, W, 3) uint8 array
     label : int
         The class explained.
@@ -34,11 +33,11 @@ def deletion_and_insertion(black_box, image, label, saliency, start):
     Returns
     -------
     dict of str to (2, 51) array
-        "deletion_black", "deletion_mean" (to the image's mean colour) and "insertion":
-        share of the pixels, and the class's probability. They cost 153 model calls.
+        "deletion_black", "deletion_mean" (to the image's mean colour) and "insertion",
+        each for 51 model calls: share of the pixels, and the class's probability.
     """
     common = black_box, check_image(image), label, saliency
-    insertion = np.stack(insertion_curve(*common, start))
+    insertion = np.stack(insertion_curve(*common, start))  # first, since it checks `start`
     return {
         "deletion_black": np.stack(deletion_curve(*common, np.uint8(0))),
         "deletion_mean": np.stack(deletion_curve(*common, mean_colour(image))),
@@ -49,16 +48,14 @@ def deletion_and_insertion(black_box, image, label, saliency, start):
 def gains(black_box, image, label, saliency, along=None, steps=STEPS):
     """Gain of a map, insertion minus deletion, by baseline: **higher is better**.
 
-    The baseline can reverse the order of methods [1]_, and favours a method that uses
-    the same one.
+    The baseline can reverse the order of methods, and favours one that uses it [1]_.
 
     Parameters
     ----------
     black_box, image, label, saliency
-        As in `deletion_and_insertion`.
+        As for `deletion_and_insertion`.
     along : dict of str to (2, steps + 1) array, optional
-        What `deletion_and_insertion` returned for this map and the blurred image: three
-        of the six curves that are needed.
+        The `deletion_and_insertion` of this map and the blurred image.
     steps : int, optional
         Number of equal portions of pixels.
 
@@ -66,8 +63,8 @@ def gains(black_box, image, label, saliency, along=None, steps=STEPS):
     -------
     dict of str to float
         "gain_black", "gain_mean" (the image's mean colour) and "gain_blurred": the area
-        under the insertion curve minus that under the deletion curve, in [-1, 1]. They
-        cost ``steps + 1`` model calls for each curve that is not given.
+        under the insertion curve minus that under the deletion curve, in [-1, 1], for
+        ``steps + 1`` model calls for each of six curves that is not in `along`.
 
     References
     ----------
@@ -95,7 +92,7 @@ def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
     Parameters
     ----------
     black_box, label, saliency
-        As in `deletion_and_insertion`. Equally salient pixels go row by row.
+        As for `deletion_and_insertion`. Equally salient pixels go row by row.
     image : (H, W, C) array
         Numbers of any type; the black box gets images of this type.
     baseline : number, (C,) array or (H, W, C) array
@@ -105,14 +102,8 @@ def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
 
     Returns
     -------
-    fraction : (steps + 1,) array
-        Share of the pixels replaced, from 0 to 1.
-    probability : (steps + 1,) array
-        The class's probability at each.
-
-    See Also
-    --------
-    auc : The area under this curve, of which **lower is better**.
+    fraction, probability : (steps + 1,) arrays
+        Share of the pixels replaced, from 0 to 1, and the class's probability at each.
 
     References
     ----------
@@ -124,12 +115,8 @@ def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
 def insertion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
     """A class's probability while a baseline's pixels become the image's.
 
-    Parameters and returns are those of `deletion_curve`. The most salient pixels go
-    first; the paper's baseline is the blurred image.
-
-    See Also
-    --------
-    auc : The area under this curve, of which **higher is better**.
+    Parameters and returns are those of `deletion_curve`; the paper's baseline is the
+    blurred image.
     """
     return _curve(black_box, image, label, saliency, baseline, steps, inserting=True)
 
@@ -154,27 +141,22 @@ def _curve(black_box, image, label, saliency, baseline, steps, inserting):
 
 def _as_pixels(baseline, image):
     """A baseline in the image's type, if that can hold it."""
-    values = np.asarray(baseline)
+    values, dtype = np.asarray(baseline), image.dtype
     if values.dtype.kind not in "buif" or values.shape not in ((), image.shape[2:], image.shape):
         raise ValueError(
             f"baseline must be a number, or numbers of shape {image.shape[2:]} or {image.shape}, "
             f"got {values.dtype} of shape {values.shape}"
         )
     with np.errstate(all="ignore"):
-        converted = values.astype(image.dtype)
-    held = np.isfinite(converted) if image.dtype.kind == "f" else converted == values
+        converted = values.astype(dtype)
+    held = np.isfinite(converted) if dtype.kind == "f" else converted == values
     if not held.all():
-        raise ValueError(
-            f"an image of {image.dtype} cannot hold the baseline's {values[~held].flat[0]}"
-        )
+        raise ValueError(f"an image of {dtype} cannot hold the baseline's {values[~held].flat[0]}")
     return converted
 
 
 def portions(saliency, steps):
-    """The portion, 0 to ``steps - 1``, of each pixel of a map (H, W), best first.
-
-    The portions are equal. Equally salient pixels go row by row.
-    """
+    """Equal portions of a map's pixels, (H, W), numbered from 0, the most salient."""
     rank = np.empty(saliency.size, np.int64)
     order = np.argsort(-saliency, axis=None, kind="stable")
     rank[order] = np.arange(saliency.size) * steps // saliency.size
@@ -189,28 +171,21 @@ def auc(fraction, probability):
 def faithfulness(masked_model, saliency):
     """Correlation of superpixels' saliency with the loss without each [1]_.
 
-    **Higher is better.** Each superpixel alone is hidden. The drop of the class's
-    probability is correlated with the superpixel's saliency, the mean over its pixels.
+    **Higher is better.** A superpixel's saliency is the mean over its pixels, not the
+    sum, since LIME and KernelSHAP draw its weight on each of them.
 
     Parameters
     ----------
     masked_model : lab.explain.masked_model.MaskedModel
         Of the image; the class is its first one.
     saliency : (H, W) array
-        Finite; higher is more important.
 
     Returns
     -------
     float
-        Pearson's correlation, in [-1, 1]; NaN when all superpixels are equally salient,
-        or none matters more than another, up to rounding. It costs a model call for
-        each superpixel and one more, the same for all maps of an image.
-
-    Notes
-    -----
-    The mean, not the sum, since LIME and KernelSHAP draw a superpixel's weight on each
-    of its pixels. A superpixel that looks the same when it is hidden, as in an image of
-    one colour, has a drop of 0, whatever the rounding of the model's scores.
+        Pearson's correlation, in [-1, 1], with the drop of the class's probability when
+        one superpixel is hidden: 0 where this changes no pixel. NaN when all are
+        equally salient or matter equally, up to rounding.
 
     References
     ----------

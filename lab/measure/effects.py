@@ -8,30 +8,27 @@ from lab.measure.measurements import MEASUREMENTS
 from lab.measure.statistics import CHOSEN_BY, by_image, ranks_by_image
 
 EFFECTS_ON = (*CHOSEN_BY, "model_calls")
-"""The measurements of `effects`."""
 
 
 def effects(table):
     """How far each parameter moves each measurement.
 
-    The two values compared are those furthest apart, which exaggerates small effects.
+    The values compared are those furthest apart, which exaggerates small effects.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a run: "network", "class", "picture", "seed", "parameter", "value", and
-        `EFFECTS_ON`. The values of a parameter were run on the same images, with all
-        other parameters the same.
+        A row a run: "network", "class", "picture", "seed", "parameter", "value" and
+        `EFFECTS_ON`; the same images and other parameters for each value.
 
     Returns
     -------
     pandas.DataFrame
         A row for each parameter and measurement: "parameter", "measure"; "worst" and
-        "best", the values with the means "worst_mean" and "best_mean" over networks,
-        images and seeds; "effect", the difference, at least 0, with "low" and "high"
-        (`mean_interval` over images); "noise", the standard deviation of one run over
-        seeds, pooled over values and images; and "significant", whether the interval
-        excludes 0. Numbers are NaN where nothing was measured.
+        "best", the values with the means "worst_mean" and "best_mean"; "effect", their
+        difference, at least 0, with "low" and "high" (`mean_interval` over images);
+        "noise", the standard deviation over seeds, pooled over values and images; and
+        "significant", whether the interval excludes 0. NaN where nothing was measured.
     """
     rows = []
     for parameter, runs in table.groupby("parameter", sort=False):
@@ -59,52 +56,44 @@ def recommend(candidates, runs):
     """The best candidate on some images, compared with settings on the other images.
 
     The rule, fixed on 2026-11-24 before the candidates were measured: on the first
-    image of each class the candidates and the settings are ranked together as by
+    image of each class candidates and settings are ranked together as by
     `lab.measure.statistics.rank_settings`, and the candidate with the lowest mean rank
-    is recommended. On the other images it is ranked among the settings. It is better
+    is recommended. On the other images it is ranked among the settings, and is better
     than one where the interval of the difference of their mean ranks excludes 0.
 
     Parameters
     ----------
     candidates, runs : pandas.DataFrame
-        A row a run, of the same networks, images and seeds: "setting" names the
-        candidate or the setting.
+        A row a run ("setting"), of the same networks, images and seeds.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each setting and each measurement of `CHOSEN_BY`, and for all of them
-        together ("all"): "candidate", "setting", "measure"; "gain", by how many ranks
-        the candidate is before the setting on the other images, with "low" and "high"
-        (`mean_interval` over images); "candidate_mean" and "setting_mean" of the
-        measurement; and "pictures", the number of images. NaN where there are none.
+        A row for each setting and measurement of `CHOSEN_BY`, and all together ("all"):
+        "candidate", "setting", "measure"; "gain", by how many ranks the candidate is
+        before the setting on the other images, with "low" and "high" (`mean_interval`
+        over images); "candidate_mean" and "setting_mean" of the measurement; and
+        "pictures", the number of images. NaN where there are none.
     """
-    first = runs[["class", "picture"]].drop_duplicates().groupby("class", sort=False).head(1)
-    first = pd.MultiIndex.from_frame(first)
+    first = runs.groupby("class")["picture"].first()
 
-    def part(table, on_first):
-        images = pd.MultiIndex.from_frame(table[["class", "picture"]])
-        return table[images.isin(first) == on_first]
+    def on_first(table):
+        return table["picture"] == table["class"].map(first)
 
-    together = pd.concat([part(candidates, True), part(runs, True)])
+    together = pd.concat([table[on_first(table)] for table in (candidates, runs)])
     order = ranks_by_image(together, CHOSEN_BY, "setting").mean()
-    candidate = order[list(dict.fromkeys(candidates["setting"]))].idxmin()
+    candidate = order[candidates["setting"].unique()].idxmin()
     chosen = candidates[candidates["setting"] == candidate].assign(setting="recommended")
-    others = pd.concat([part(chosen, False), part(runs, False)])
-    settings, rows = list(dict.fromkeys(runs["setting"])), []
+    others = pd.concat([table[~on_first(table)] for table in (chosen, runs)])
+    means = others.groupby("setting")[list(CHOSEN_BY)].mean().assign(all=np.nan)
+    settings, rows = runs["setting"].unique(), []
     for measure in ("all", *CHOSEN_BY):
         measures = CHOSEN_BY if measure == "all" else [measure]
-        ranks = pd.DataFrame(columns=["recommended", *settings], dtype=float)
-        means = pd.Series(np.nan, ranks.columns)
-        if len(others):
-            ranks = ranks_by_image(others, measures, "setting")
-        if len(others) and measure != "all":
-            means = others.groupby("setting")[measure].mean()
+        of_measure = means[measure].reindex(["recommended", *settings])
+        ranks = ranks_by_image(others, measures, "setting").reindex(columns=of_measure.index)
         for setting in settings:
             gain = ranks[setting] - ranks["recommended"]
-            low, high = mean_interval(gain)
-            row = {"candidate": candidate, "setting": setting, "measure": measure}
-            row |= {"gain": gain.mean(), "low": low, "high": high}
-            row |= {"candidate_mean": means["recommended"], "setting_mean": means[setting]}
-            rows.append(row | {"pictures": len(gain)})
-    return pd.DataFrame(rows)
+            numbers = gain.mean(), *mean_interval(gain), *of_measure[["recommended", setting]]
+            rows.append((candidate, setting, measure, *numbers, len(gain)))
+    names = ["candidate", "setting", "measure", "gain", "low", "high"]
+    return pd.DataFrame(rows, columns=[*names, "candidate_mean", "setting_mean", "pictures"])

@@ -5,40 +5,34 @@ import functools
 import numpy as np
 from scipy import stats
 
-RESAMPLES = 4000
-
 
 def mean_interval(values, clusters=None):
     """95% bootstrap interval of a mean, corrected for few clusters.
+
+    Means of resamples of n clusters vary too little, by (n - 1) / n in the variance,
+    and their percentiles are a normal distribution's where Student's are due. Both are
+    corrected. In 4000 simulations with 3 to 40 values the interval held the true mean
+    of a normal distribution in 94 to 95% of the cases, of an exponential one in 87 to
+    93%; without the correction in 75% for 3 values and 85% for 6.
 
     Parameters
     ----------
     values : (n,) array
         Finite.
     clusters : (n,) array, optional
-        What each value belongs to, such as the object that several images show. By
-        default each value is a cluster of its own.
+        What each value belongs to, such as the object that several images show; by
+        default each its own.
 
     Returns
     -------
     low, high : float
-        The percentiles 2.5 and 97.5 of the means of `RESAMPLES` resamples of clusters
-        [1]_, moved away from the mean; NaN for fewer than three clusters.
+        The percentiles 2.5 and 97.5 of the means of 4000 resamples of clusters [1]_,
+        moved away from the mean; NaN for fewer than three clusters.
 
     Raises
     ------
     ValueError
         If a value is not finite, or values and clusters differ in number.
-
-    Notes
-    -----
-    Means of resamples of n clusters vary too little, by (n - 1) / n in the variance,
-    and their percentiles are a normal distribution's where Student's are due. Both are
-    corrected. In 4000 simulations with 3 to 40 values each, the interval held the true
-    mean of a normal distribution in 94 to 95% of the cases, that of an exponential one
-    in 87 to 93%; without the correction in 75% for 3 values and 85% for 6. With 19
-    objects of two images each that share most of their variance it held the mean in
-    95%, and in 82% when the images were taken to be independent.
 
     References
     ----------
@@ -49,10 +43,9 @@ def mean_interval(values, clusters=None):
         raise ValueError(f"values must be a list of finite numbers, got {values}")
     if clusters is None:
         clusters = np.arange(len(values))
-    if len(clusters) != len(values):
-        raise ValueError(
-            f"expected a cluster for each of {len(values)} values, got {len(clusters)}"
-        )
+    n = len(values)
+    if len(clusters) != n:
+        raise ValueError(f"expected a cluster for each of {n} values, got {len(clusters)}")
     _, place = np.unique(clusters, return_inverse=True)
     n = place.max(initial=-1) + 1
     if n < 3:
@@ -67,5 +60,5 @@ def mean_interval(values, clusters=None):
 
 @functools.lru_cache(maxsize=32)
 def _drawn(n):
-    """How often each of n clusters is drawn in each resample, (RESAMPLES, n)."""
-    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    """How often each of n clusters is drawn in each resample, (4000, n)."""
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), 4000)

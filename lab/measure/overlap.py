@@ -1,11 +1,12 @@
 """Whether an explanation points at the object, which need not be where the model looks.
 
-All functions raise a ValueError where map and mask differ in shape or the map is not
-finite. They return NaN for an empty mask, for then there is no object. A map that is
-constant up to rounding has equal values.
+A saliency map (H, W) is finite, and higher is more important; up to rounding, constant
+ones have equal values. The object's mask is (H, W), bool. All functions raise a
+ValueError where they are not, or differ in shape, and return NaN for an empty mask.
 """
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 from lab.measure.agreement import check_map, constant, jaccard
 
@@ -14,17 +15,7 @@ FRACTIONS = np.arange(1, 51) / 50
 
 
 def iou(shown, mask):
-    """Intersection over union of shown pixels and object: **higher is better**.
-
-    Parameters
-    ----------
-    shown, mask : (H, W) bool arrays
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
+    """Intersection over union of two masks (H, W), in [0, 1]: **higher is better**."""
     overlap = jaccard(shown, mask)
     return overlap if np.any(mask) else float("nan")
 
@@ -32,18 +23,11 @@ def iou(shown, mask):
 def pointing_game(saliency, mask):
     """Whether the most salient pixel lies on the object [1]_: **higher is better**.
 
-    Parameters
-    ----------
-    saliency : (H, W) array
-        Finite; higher is more important.
-    mask : (H, W) bool array
-
     Returns
     -------
     float
-        1 for a hit and 0 for a miss. Where several pixels share the maximum, as in a
-        superpixel, the share of them on the object: the chance of a hit when one is
-        drawn. The paper forgives a miss by up to 15 pixels, this does not.
+        1 for a hit and 0 for a miss, where the paper forgives one by up to 15 pixels;
+        if several pixels share the maximum, the share of them on the object.
 
     References
     ----------
@@ -54,17 +38,13 @@ def pointing_game(saliency, mask):
 
 
 def bounding_box(mask):
-    """Smallest upright rectangle around an object, from its mask (H, W), as a mask.
-
-    Most data sets have such a box instead of a mask. It is empty when the mask is.
-    """
+    """Smallest upright rectangle around a mask (H, W), as a mask, empty if that is."""
     mask = np.asarray(mask, bool)
     if mask.ndim != 2:
         raise ValueError(f"mask must be (H, W), got shape {mask.shape}")
     box = np.zeros_like(mask)
-    if mask.any():
-        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-        box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    for place in find_objects(mask.astype(np.uint8)):
+        box[place] = True
     return box
 
 
@@ -75,17 +55,15 @@ def iou_over_thresholds(saliency, mask, fractions=FRACTIONS):
 
     Parameters
     ----------
-    saliency : (H, W) array
-        Finite; higher is more important.
-    mask : (H, W) bool array
+    saliency, mask : (H, W) arrays
     fractions : (K,) array, optional
-        Shares of the pixels that count as salient, above 0 and up to 1. Pixels as
-        salient as the last of these count, too.
+        Shares of the pixels that count as salient, above 0 and up to 1, with all that
+        are as salient as the last of these.
 
     Returns
     -------
     (K,) array
-        In [0, 1]; at a fraction of 1 it is the mask's share of the image.
+        In [0, 1].
 
     References
     ----------

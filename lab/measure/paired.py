@@ -19,8 +19,7 @@ def pairs(table, measures=GAINS):
     Parameters
     ----------
     table : pandas.DataFrame
-        A row for each network, image and method: "network", "class", "picture",
-        "object", "method" and the measures.
+        A row a map: "network", "class", "picture", "object", "method" and the measures.
     measures : sequence of str, optional
 
     Returns
@@ -48,10 +47,7 @@ def pairs(table, measures=GAINS):
 
 
 def better(compared):
-    """Pairs (first, second) of which the first is better in every row of `pairs`.
-
-    Better means significantly, by every measure and for every network in the table.
-    """
+    """Pairs of which the first is significantly better in every row of `pairs`."""
     wins = (compared["low"] > 0).groupby([compared["first"], compared["second"]]).all()
     return set(wins.index[wins])
 
@@ -64,19 +60,16 @@ def judge(compared, agreement, candidates, baselines):
     compared : pandas.DataFrame
         From `pairs`.
     agreement : pandas.Series
-        By method: the mean absolute rank correlation of its maps with those of random
-        networks. A variant ("lime_blurred") takes its method's.
+        "sanity" by method; a variant ("lime_blurred") has its method's.
     candidates, baselines : sequence of str
 
     Returns
     -------
     pandas.DataFrame
-        A row a candidate: "method", "beats" (the baselines that it is better than),
-        "sanity", "trusted", and "better_than" (the other candidates that it is better
-        than); names with commas.
+        A row a candidate: "method"; "beats" and "better_than", the baselines and
+        candidates that it is better than, with commas; "sanity" and "trusted".
     """
-    order = better(compared)
-    rows = []
+    order, rows = better(compared), []
     for method in candidates:
         beaten = [other for other in baselines if (method, other) in order]
         sanity = float(agreement[method if method in agreement else method.split("_")[0]])

@@ -1,5 +1,7 @@
 """Whether a map changes when the network's weights become random."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 from skimage.metrics import structural_similarity
@@ -7,11 +9,10 @@ from skimage.metrics import structural_similarity
 from lab.measure.agreement import constant, rank_correlation
 
 
-def sanity(explainers, black_box, image, label, layers=None, seed=0):
+def sanity(explainers, black_box, image, label, layers=None):
     """Agreement of maps with those of the network with random upper layers [1]_.
 
-    A network with random upper layers knows nothing of the class. A map that stays the
-    same shows the image, not what the network makes of it.
+    A map that stays the same shows the image, not what the network makes of it.
 
     Parameters
     ----------
@@ -24,8 +25,6 @@ def sanity(explainers, black_box, image, label, layers=None, seed=0):
     layers : iterable of int, optional
         How many of the topmost layers are random, from 1 to all; by default 1, 2, 4, 8
         and so on, and all.
-    seed : int, optional
-        Of the random weights.
 
     Returns
     -------
@@ -55,16 +54,14 @@ def sanity(explainers, black_box, image, label, layers=None, seed=0):
 
     intact, rows = maps(black_box), {method: [] for method in explainers}
     for count in layers:
-        random = black_box.randomized(count, seed)
+        random = black_box.randomized(count)
         for method, saliency in maps(random).items():
             both = intact[method], saliency
-            agreement = {
-                "rank_correlation": rank_correlation(*both),
-                "ssim": float(structural_similarity(*map(_scaled, both), data_range=1)),
-            }
-            about = {"method": method, "layers": count, "network": random.name}
-            rows[method].append(about | agreement)
-    return pd.DataFrame([row for of_method in rows.values() for row in of_method])
+            ssim = float(structural_similarity(*map(_scaled, both), data_range=1))
+            row = method, count, random.name, rank_correlation(*both), ssim
+            rows[method].append(row)
+    columns = ["method", "layers", "network", "rank_correlation", "ssim"]
+    return pd.DataFrame(itertools.chain(*rows.values()), columns=columns)
 
 
 def _scaled(saliency):

@@ -28,12 +28,15 @@ FACTORS = "network", "class", "picture", "setting"
 def variance_shares(table, measures):
     """Shares of each measurement's variance due to network, image, setting and seed.
 
+    The components are those of the model with random effects [1]_, estimated from the
+    mean squares; a negative estimate counts as 0. Classes are treated as if each had
+    the mean number of images.
+
     Parameters
     ----------
     table : pandas.DataFrame
-        A row for every network with every image, setting and seed (no combination may
-        be missing): "network", "class", "picture" (the image), "setting", "seed" and
-        the measurements.
+        A row for every network, image, setting and seed, without gaps: "network",
+        "class", "picture" (the image), "setting", "seed" and the measurements.
     measures : iterable of str
 
     Returns
@@ -41,15 +44,8 @@ def variance_shares(table, measures):
     pandas.DataFrame
         Indexed by measurement, a column for each source: "network", "class", "picture"
         (within its class), "setting", their interactions, such as "class x setting",
-        and "seed". Shares of the variance components, which add up to 1; 0 for a source
-        of which the table has one level. NaN for a measurement that is constant or
-        missing somewhere.
-
-    Notes
-    -----
-    The components are those of the model with random effects [1]_, estimated from the
-    mean squares; a negative estimate counts as 0. They do not grow with the number of
-    levels. Classes are treated as if each had the mean number of images.
+        and "seed". Shares add up to 1; 0 for a source of which the table has one level.
+        NaN for a measurement that is constant or missing somewhere.
 
     References
     ----------
@@ -61,9 +57,8 @@ def variance_shares(table, measures):
     expected = table[["network", "picture", "setting"]].nunique().prod()
     if len(counts) != expected or counts.nunique() != 1:
         raise ValueError(
-            "every network, picture and setting must have been run together with the same number "
-            f"of seeds: expected {expected} combinations, "
-            f"got {len(counts)} with {counts.min()} to {counts.max()} seeds"
+            "every network, picture and setting must have the same number of runs: expected "
+            f"{expected} combinations, got {len(counts)} with {counts.min()} to {counts.max()} runs"
         )
     shares = {measure: _shares(table, table[measure].astype(float)) for measure in measures}
     return pd.DataFrame(shares).T.rename_axis("measure")
@@ -73,12 +68,8 @@ def _shares(table, values):
     levels = {factor: table[factor].nunique() for factor in FACTORS}
     freedom = {factor: n - 1 for factor, n in levels.items()}
     freedom["picture"] = levels["picture"] - levels["class"]
-    sources = [
-        source
-        for size in (1, 2, 3)
-        for source in itertools.combinations(FACTORS, size)
-        if not {"class", "picture"} <= set(source)  # an image has one class
-    ]
+    sources = [s for size in (1, 2, 3) for s in itertools.combinations(FACTORS, size)]
+    sources = [s for s in sources if not {"class", "picture"} <= set(s)]  # an image has one class
 
     def within(source):
         """The factors of a source; an image's class is among them."""
@@ -87,24 +78,22 @@ def _shares(table, values):
     def mean_over(factors):
         return values.groupby([table[factor] for factor in factors]).transform("mean")
 
-    def n_levels(source):
-        return np.prod([levels[factor] for factor in source])
+    def mean_square(deviations, degrees):
+        return (deviations**2).sum() / degrees if degrees else 0.0
 
-    effects, squares = {}, {}
+    effects, squares, components = {}, {}, {}
     for source in sorted(sources, key=lambda source: len(within(source))):
         coarser = [effect for other, effect in effects.items() if within(other) < within(source)]
         effects[source] = mean_over(source) - values.mean() - sum(coarser)
-        degrees = np.prod([freedom[factor] for factor in source])
-        squares[source] = (effects[source] ** 2).sum() / degrees if degrees else 0.0
+        squares[source] = mean_square(effects[source], np.prod([freedom[f] for f in source]))
 
+    n_levels = {source: np.prod([levels[factor] for factor in source]) for source in sources}
     cells = "network", "picture", "setting"
-    degrees = len(values) - n_levels(cells)
-    noise = ((values - mean_over(cells)) ** 2).sum() / degrees if degrees else 0.0
-    components = {}
+    noise = mean_square(values - mean_over(cells), len(values) - n_levels[cells])
     for source in sorted(sources, key=lambda source: -len(within(source))):
         finer = [other for other in components if within(other) > within(source)]
-        rest = noise + sum(len(values) / n_levels(other) * components[other] for other in finer)
-        component = (squares[source] - rest) * n_levels(source) / len(values)
+        rest = noise + sum(len(values) / n_levels[other] * components[other] for other in finer)
+        component = (squares[source] - rest) * n_levels[source] / len(values)
         # Rounding leaves a trace where there is nothing.
         components[source] = component if component > 1e-12 * values.var() else 0.0
     shares = {" x ".join(source): components[source] for source in sources} | {"seed": noise}
@@ -126,27 +115,21 @@ def savings(table):
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a run: "sampling" ("lime" or "balanced"), "num_samples" and
-        "rank_correlation".
+        A row a run: "sampling" ("lime", "balanced"), "num_samples", "rank_correlation".
 
     Returns
     -------
     pandas.DataFrame
-        A row for each number of balanced samples, "num_samples"; the mean rank
-        correlation over seeds, "balanced" and, at as many samples, "lime";
-        "lime_needs", the number with which LIME's sampling is as stable as the balanced
-        one (interpolated on the logarithm; infinite when none in the table is enough);
-        and "ratio".
+        "num_samples" of the balanced sampling; the mean rank correlations "balanced"
+        and "lime"; "lime_needs", the samples with which LIME's is as stable
+        (interpolated on the logarithm; infinite if all are too few); and "ratio".
     """
     curves = table.groupby(["sampling", "num_samples"])["rank_correlation"].mean()
     stock, balanced = curves["lime"], curves["balanced"]
     # Noise may make a mean dip; the need is the count from which on it is reached.
     reached = np.minimum.accumulate(stock.to_numpy()[::-1])[::-1]
     counts = np.log(stock.index.to_numpy(float))
-    needs = [
-        np.inf if value > reached[-1] else np.exp(np.interp(value, reached, counts))
-        for value in balanced
-    ]
+    needs = np.exp(np.interp(balanced, reached, counts, right=np.inf))
     lime = stock.reindex(balanced.index)
     result = pd.DataFrame({"balanced": balanced, "lime": lime, "lime_needs": needs})
     return result.assign(ratio=result["lime_needs"] / result.index).reset_index()
@@ -173,11 +156,10 @@ def distances(table, measures):
     Returns
     -------
     pandas.DataFrame
-        A row for each measurement that varies and is nowhere missing, and each of
-        `CHANGES`: "measure", "change", and "distance", the mean absolute difference of
-        two runs that differ in this only, divided by that of two runs drawn at random:
-        0 is no change, at 1 a run says nothing about the other. NaN where no two runs
-        differ in this only.
+        "measure" (if it varies and is nowhere missing), "change" (of `CHANGES`) and
+        "distance", the mean absolute difference of runs that differ in this only,
+        divided by that of any two runs: at 1 a run says nothing about the other. NaN
+        where there are no such runs.
     """
     factors, rows = ["seed", *FACTORS], []
     table = table.assign(picture=table["class"] + "/" + table["picture"])

@@ -1,1 +1,1 @@
-"""Black boxes. Only this package imports TensorFlow, Keras and OpenVINO, each when needed."""
+"""Black boxes: only this package imports TensorFlow, Keras or OpenVINO, when needed."""

@@ -8,25 +8,26 @@ layers = keras.layers
 
 
 def efficientnet_lite0(state):
-    """EfficientNet-Lite0, its batch normalizations folded into the convolutions.
+    """EfficientNet-Lite0 [1]_, batch normalizations folded into the convolutions.
 
     Parameters
     ----------
     state : dict of str to numpy.ndarray
-        Tensors in PyTorch's order of axes, under the names that the pip package gives them.
+        Tensors in PyTorch's order of axes, by the pip package's names.
 
     Returns
     -------
     keras.Model
-        From pictures ``(N, 224, 224, 3)``, values in about [-1, 1], to probabilities ``(N, 1000)``.
+        From images (N, 224, 224, 3), about in [-1, 1], to probabilities (N, 1000).
 
     References
     ----------
-    .. [1] Liu, R., "Higher accuracy on vision models with EfficientNet-Lite", TensorFlow Blog, 2020.
+    .. [1] Liu, R., "Higher accuracy on vision models with EfficientNet-Lite",
+           TensorFlow Blog, 2020.
     """
 
     def convolution(x, name, norm, stride=1, depthwise=False, activation="relu6"):
-        # With the batch normalization that follows folded in: on a CPU nearly twice as fast.
+        # Folding in the batch normalization that follows makes it twice as fast.
         gamma, beta, mean, variance = (
             state[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
         )
@@ -38,28 +39,18 @@ def efficientnet_lite0(state):
         else:
             layer = layers.Conv2D(kernel.shape[0], kernel.shape[2], **options)
         x = layer(x)
-        # PyTorch's (out, in, h, w), or (channels, 1, h, w) depthwise, to TensorFlow's order.
-        layer.set_weights(
-            [
-                kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(2, 3, 1, 0),
-                beta - mean * scale,
-            ]
-        )
+        # From PyTorch's (out, in, h, w), or (channels, 1, h, w) where depthwise.
+        order = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
+        layer.set_weights([kernel.transpose(order), beta - mean * scale])
         return x
 
     inputs = layers.Input((224, 224, 3))
     x = convolution(inputs, "_conv_stem", "_bn0", stride=2)
-    stages = [  # repeats, stride of the first block, expands
-        (1, 1, False),
-        (2, 2, True),
-        (2, 2, True),
-        (3, 2, True),
-        (3, 1, True),
-        (4, 2, True),
-        (1, 1, True),
-    ]
     block = 0
-    for repeats, first_stride, expands in stages:
+    # Repeats, stride of the first block, whether blocks expand.
+    for repeats, first_stride, expands in zip(
+        (1, 2, 2, 3, 3, 4, 1), (1, 2, 2, 2, 1, 2, 1), (False, *[True] * 6)
+    ):
         for repeat in range(repeats):
             name, shortcut = f"_blocks.{block}", x
             if expands:
@@ -79,22 +70,23 @@ def efficientnet_lite0(state):
 
 
 def squeezenet(weights):
-    """SqueezeNet, version 1.1.
+    """SqueezeNet 1.1 [1]_.
 
     Parameters
     ----------
     weights : dict of str to list of numpy.ndarray
-        Kernel and bias of each layer in Keras' order of axes, under the names that the paper gives them.
+        Kernel and bias of each layer in Keras' order of axes, by the paper's names.
 
     Returns
     -------
     keras.Model
-        From pictures ``(N, 227, 227, 3)``, BGR with ImageNet's mean subtracted, to probabilities ``(N, 1000)``.
+        From images (N, 227, 227, 3), BGR with ImageNet's mean subtracted, to
+        probabilities (N, 1000).
 
     References
     ----------
-    .. [1] Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB
-           model size", arXiv:1602.07360, 2016.
+    .. [1] Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters
+           and <0.5MB model size", arXiv:1602.07360, 2016.
     """
 
     def convolution(x, name, stride=1, padding="same"):

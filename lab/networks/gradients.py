@@ -1,17 +1,17 @@
-"""What access to a network's inside brings: saliency by gradients, as a reference for those who only ask.
+"""Saliency by gradients: reference methods that see the inside of a network.
 
-No method that explains a black box may use this; `lab.study` measures it beside them.
+`lab.study` measures them beside the methods that explain a black box.
 """
 
 import numpy as np
 
 from lab.networks.tensorflow_setup import keras, tf
 
-STEPS = 50  # points on the path of integrated gradients, and draws of expected gradients
+STEPS = 50  # points on the path of integrated gradients; samples of expected gradients
 
 
 def grad_cam(black_box, image, label):
-    """Grad-CAM: the last convolution's channels, each weighted with the mean gradient of the class.
+    """Grad-CAM [1]_: the last convolution's channels, weighted by mean gradients.
 
     Parameters
     ----------
@@ -28,7 +28,8 @@ def grad_cam(black_box, image, label):
 
     References
     ----------
-    .. [1] Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017.
+    .. [1] Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
+           Gradient-based Localization", ICCV 2017.
     """
     network, x = black_box.inside, black_box.preprocessed(image[None])
     last = [layer for layer in network.layers if len(layer.output.shape) == 4][-1]
@@ -36,20 +37,16 @@ def grad_cam(black_box, image, label):
         features, probabilities = keras.Model(network.inputs, [last.output, network.output])(
             x, training=False
         )
-        # The logarithm has the gradient's direction, and one that is not flat where the class is nearly sure.
+        # Unlike the probability, its logarithm is not flat near 1.
         score = tf.math.log(probabilities[0, label])
     slopes = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
     heat = tf.nn.relu(tf.reduce_sum(slopes * features, axis=-1, keepdims=True))
-    return (
-        tf.image.resize(heat, image.shape[:2], "bicubic")[0, ..., 0]
-        .numpy()
-        .clip(0)
-        .astype(np.float32)
-    )
+    resized = tf.image.resize(heat, image.shape[:2], "bicubic")[0, ..., 0]
+    return resized.numpy().clip(0).astype(np.float32)
 
 
 def integrated_gradients(black_box, image, label):
-    """Integrated gradients of the class's probability, on the way from black to the picture.
+    """Integrated gradients [1]_ of the probability, from black to the image.
 
     Parameters
     ----------
@@ -59,12 +56,12 @@ def integrated_gradients(black_box, image, label):
     Returns
     -------
     (H, W) float32 array
-        The sum over the colours. Over the picture it adds up to what the picture's probability is above black's, but for
-        the steps of the path.
+        Sums over the colours. They add up to the difference between the probabilities
+        of the image and of black, except for the finite number of steps.
 
     References
     ----------
-    .. [1] Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", ICML 2017.
+    .. [1] Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
     shares = (np.arange(STEPS, dtype=np.float32) + 0.5) / STEPS
     path = tf.constant(image[None].astype(np.float32) * shares[:, None, None, None])
@@ -81,7 +78,7 @@ def integrated_gradients(black_box, image, label):
 
 
 def expected_gradients(black_box, image, label):
-    """SHAP values by expected gradients, on the way from black, grey and white: `shap.GradientExplainer`.
+    """Expected gradients [1]_, from black, grey and white: `shap.GradientExplainer`.
 
     Parameters
     ----------
@@ -91,18 +88,16 @@ def expected_gradients(black_box, image, label):
     Returns
     -------
     (H, W) float32 array
-        The sum over the colours.
+        Sums over the colours: approximate SHAP values.
 
     Notes
     -----
-    `shap.DeepExplainer`, DeepSHAP itself, has no rule for ReLU6, and so none for EfficientNet-Lite0; this explainer of the same package runs
-    with any network.
+    `shap.DeepExplainer` has no rule for the ReLU6 of EfficientNet-Lite0.
 
     References
     ----------
-    .. [1] Lundberg, Lee, "A Unified Approach to Interpreting Model Predictions", NeurIPS 2017.
-    .. [2] Erion et al., "Improving performance of deep learning models with axiomatic attribution priors and expected gradients",
-           Nature Machine Intelligence 2021.
+    .. [1] Erion et al., "Improving performance of deep learning models with axiomatic
+           attribution priors and expected gradients", Nature Machine Intelligence 2021.
     """
     import shap  # takes seconds
 
@@ -113,10 +108,10 @@ def expected_gradients(black_box, image, label):
         black_box.inside.inputs,
         keras.layers.Lambda(lambda p: p[:, label : label + 1])(black_box.inside.output),
     )
-    found = shap.GradientExplainer(network, background).shap_values(
+    values = shap.GradientExplainer(network, background).shap_values(
         black_box.preprocessed(image[None]).numpy(), nsamples=STEPS, rseed=0
     )
-    return np.asarray(found).reshape(image.shape).sum(axis=-1).astype(np.float32)
+    return np.asarray(values).reshape(image.shape).sum(axis=-1).astype(np.float32)
 
 
 REFERENCES = {
@@ -124,4 +119,4 @@ REFERENCES = {
     "integrated_gradients": integrated_gradients,
     "expected_gradients": expected_gradients,
 }
-"""By name: functions of a network, a picture and a class."""
+"""By name: functions of a black box, an image and a class."""

@@ -1,4 +1,4 @@
-"""The lab's networks as Keras models: built, given their weights, traced, randomized."""
+"""The lab's networks as Keras models."""
 
 import hashlib
 import warnings
@@ -11,7 +11,7 @@ from lab.networks.tensorflow_setup import keras, tf
 
 
 def build(key, name, file):
-    """Build a network and its preprocessing, a function of float32 tensors of RGB images.
+    """Build a network and its preprocessing, a function of float32 RGB images.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ _CAFFE = _affine(np.eye(3)[::-1], (-103.939, -116.779, -123.68))
 
 
 def _load_weights(network, name, file):
-    # Keras only warns of a layer that the file does not hold: a NaN that remains shows it.
+    # Keras only warns of layers that the file lacks: a NaN that remains shows them.
     network.set_weights([np.full(w.shape, np.nan, np.float32) for w in network.weights])
     try:
         with warnings.catch_warnings():
@@ -76,7 +76,7 @@ def traced(network, preprocess, input_size):
 
 
 def identity(network, name):
-    """Digest of a network's name and weights, and the number of layers that have weights."""
+    """Digest of a network's name and weights, and its number of layers with weights."""
     digest = hashlib.sha256(name.encode())
     for array in network.get_weights():
         digest.update(np.ascontiguousarray(array))
@@ -84,7 +84,7 @@ def identity(network, name):
 
 
 def randomized(network, layers, seed):
-    """Copy of a network, the numbers in each weight tensor of its topmost layers permuted."""
+    """Copy of a network whose topmost layers have their weights permuted."""
     copy = keras.models.clone_model(network)
     copy.set_weights(network.get_weights())
     rng = np.random.default_rng(seed)

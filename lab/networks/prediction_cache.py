@@ -1,4 +1,4 @@
-"""Predictions on disk: a network computes those of an image once, in whatever process."""
+"""Predictions on disk, one entry for each image."""
 
 import functools
 import sqlite3
@@ -17,16 +17,17 @@ _TIMEOUT = 30  # seconds to wait for other processes that write
 
 
 class PredictionCache:
-    """A model whose predictions are kept in the file `FILE`, one entry for each image.
+    """A model whose predictions are stored in the SQLite file `FILE`.
 
-    The key of an entry is a 128-bit hash of `identity` and of the image's type, shape and values.
-    Entries are checked when they are read, and a damaged one counts as missing. If the file cannot
-    be used, the model is called for every image and one line is printed.
+    The key of an entry is a 128-bit hash of `identity` and of the image's type, shape
+    and values. Entries are checked when they are read; a damaged one counts as missing.
+    If the file cannot be used, the model is called for every image, and one line is
+    printed.
 
     Parameters
     ----------
     model : callable
-        From images (N, H, W, 3), uint8 or float32, to float32 probabilities (N, 1000).
+        From images (N, H, W, 3) to float32 probabilities (N, 1000).
     identity : str
         What predictions depend on beside the image.
     """
@@ -112,7 +113,7 @@ _open = functools.cache(_File)  # one for each file, opened when first used
 def _connect(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=_TIMEOUT, check_same_thread=False)
-    # Write-ahead log: readers and a writer do not block each other, and no write waits for the disk.
+    # A write-ahead log: readers do not wait for writers, nor writers for the disk.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(

@@ -1,4 +1,4 @@
-"""What computes predictions: OpenVINO on the processor, or TensorFlow, which can use a GPU."""
+"""What computes predictions: OpenVINO on the processor, or TensorFlow on a GPU."""
 
 import functools
 import importlib.metadata
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def select(runtime=None):
-    """Choose the runtime: TensorFlow where it has a GPU, else OpenVINO where it is installed.
+    """Choose TensorFlow where it has a GPU, else OpenVINO where it is installed.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def describe(runtime):
 
 
 def version(package):
-    """Version of an installed package, which is not imported; None if it is not installed."""
+    """Version of a package, which is not imported; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -72,7 +72,7 @@ def version(package):
 
 
 def n_threads():
-    """Number of cores that this process may use, or ``OMP_NUM_THREADS`` if that is less."""
+    """Number of cores that this process may use, at most ``OMP_NUM_THREADS``."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
@@ -87,8 +87,8 @@ def import_openvino():
     try:
         import openvino
     finally:
-        if sys.modules[blocked] is None:
-            del sys.modules[blocked]
+        if sys.modules.get(blocked, blocked) is None:
+            sys.modules.pop(blocked, None)  # another thread may have done it
     return openvino
 
 
@@ -99,10 +99,10 @@ def openvino_core():
 
 
 class OpenVino:
-    """A network on OpenVINO: from images (N, H, W, 3), uint8 or float32, to probabilities.
+    """A network on OpenVINO: from images (N, H, W, 3) to float32 probabilities.
 
-    Each image goes through the network alone and on one thread, several images at a time.
-    Its probabilities are therefore bitwise the same whatever other images are in the call
+    Each image goes through the network alone and on one thread, several at a time. Its
+    probabilities are therefore bitwise the same whatever other images are in the call
     and however many threads there are.
 
     Parameters
@@ -143,7 +143,7 @@ def _store(request, place):
 
 
 def on_tensorflow(network, preprocess, input_size):
-    """A Keras network on TensorFlow; last digits may depend on the other images of a call."""
+    """The same on TensorFlow, where last digits may depend on the other images."""
     from lab.networks import keras_networks
 
     function = keras_networks.traced(network, preprocess, input_size)

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported without their messages and set up as the lab needs them.
+"""TensorFlow and Keras, imported without their messages and set up for the lab.
 
 A user's ``keras.json`` may name another backend, order of axes or precision.
 """
@@ -9,8 +9,8 @@ import os
 
 @contextlib.contextmanager
 def _quiet_start_up():
-    # While it is imported TensorFlow's C++ code writes to stderr, which its settings cannot
-    # stop yet, and notebooks would show it.
+    # While it is imported, TensorFlow writes to stderr whatever its settings, and
+    # notebooks would show it.
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     try:

@@ -1,8 +1,8 @@
-"""Published weight files read to NumPy arrays, without running anything that is in them.
+"""Published weight files, read to NumPy arrays without running anything in them.
 
-Both formats are pickles, and a pickle may call any function it names. The unpicklers here know
-only the few names that these two files need and refuse every other one; the file's SHA-256 is
-checked before the first byte is interpreted.
+Both formats are pickles, and a pickle may call any function it names. The unpicklers
+here resolve only the few names that these two files need. The file's SHA-256 is checked
+before its first byte is interpreted.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _TORCH_DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")
 
 
 class _NamedUnpickler(pickle.Unpickler):
-    """Unpickler that resolves the given global names and no others."""
+    """Resolves the given global names and no others."""
 
     def __init__(self, file, names, **options):
         super().__init__(file, **options)
@@ -39,12 +39,12 @@ class _NamedUnpickler(pickle.Unpickler):
 
 
 def packaged_file(package, path):
-    """Path of a data file inside an installed distribution, found without importing it.
+    """Path of a data file of an installed package, which is not imported.
 
     Parameters
     ----------
     package : str
-        Name of the distribution, as pip knows it.
+        The name that pip uses.
     path : str
         The file, relative to ``site-packages``.
 
@@ -55,7 +55,7 @@ def packaged_file(package, path):
     Raises
     ------
     FileNotFoundError
-        If the distribution is not installed or does not hold the file.
+        If the package is not installed or does not hold the file.
     """
     try:
         found = Path(importlib.metadata.distribution(package).locate_file(path))
@@ -73,7 +73,8 @@ def _checked(path, sha256):
     digest = hashlib.sha256(data).hexdigest()
     if digest != sha256:
         raise ValueError(
-            f"{Path(path).name} is not the published file: its SHA-256 is {digest}, expected {sha256}"
+            f"{Path(path).name} is not the published file: "
+            f"its SHA-256 is {digest}, expected {sha256}"
         )
     return data
 
@@ -84,19 +85,18 @@ def read_pytorch(path, sha256):
     Parameters
     ----------
     path : path-like
-        The ``.pth`` file.
     sha256 : str
         Hexadecimal digest that the file must have.
 
     Returns
     -------
     dict of str to numpy.ndarray
-        Tensors by name, C-contiguous.
+        C-contiguous tensors by name.
 
     Raises
     ------
     ValueError
-        If the digest differs, or the content is not a state dict of that format.
+        If the digest differs, or the content is not of that format.
     """
     return _parse_pytorch(_checked(path, sha256), Path(path).name)
 
@@ -112,11 +112,11 @@ def _parse_pytorch(data, name):
         return storages.setdefault(key, np.empty(size, dtype))
 
     def rebuild_tensor(storage, offset, shape, stride, _requires_grad, _hooks):
-        # PyTorch's strides count elements and need not be those of a contiguous array.
+        # Strides count elements and need not be those of a contiguous array.
         last = offset + sum((n - 1) * step for n, step in zip(shape, stride))
         if offset < 0 or min(stride, default=0) < 0 or last >= max(storage.size, 1):
             raise pickle.UnpicklingError(f"a tensor of shape {shape} reaches past its storage")
-        # A view: the storage's values are read only after the dictionary that names them.
+        # A view: the storage's values follow the dictionary that names them.
         return np.lib.stride_tricks.as_strided(
             storage[offset:], shape, [step * storage.itemsize for step in stride]
         )
@@ -152,31 +152,12 @@ def _parse_pytorch(data, name):
 
 
 def read_numpy_pickle(path, sha256):
-    """Read a pickled dictionary of NumPy arrays.
-
-    Parameters
-    ----------
-    path : path-like
-        The ``.pkl`` file.
-    sha256 : str
-        Hexadecimal digest that the file must have.
-
-    Returns
-    -------
-    dict of str to list of numpy.ndarray
-        Kernel and bias by layer name.
-
-    Raises
-    ------
-    ValueError
-        If the digest differs, or the content is anything but a dictionary of arrays.
-    """
+    """Read a pickled dict of str to lists of arrays; else as `read_pytorch`."""
     return _parse_numpy_pickle(_checked(path, sha256), Path(path).name)
 
 
 def _parse_numpy_pickle(data, name):
-    # The function that a pickled array names has moved between NumPy versions; an array itself
-    # tells where it is now.
+    # NumPy has moved the function that a pickled array names.
     reconstruct = np.empty(0).__reduce__()[0]
     names = {
         "numpy.core.multiarray._reconstruct": reconstruct,

@@ -22,8 +22,7 @@ def lines(table, x, y, by, title, x_label, y_label, among=(), panel=None, log=Tr
     x, y, by : str
         Columns: horizontal, vertical, and the groups.
     among : sequence of str, optional
-        All groups that charts of this kind may have, so that each keeps its colour. By
-        default those of the table.
+        All groups of such charts, by default the table's; each keeps its colour.
     panel : str, optional
         Column: axes side by side for each value.
     log : bool, optional

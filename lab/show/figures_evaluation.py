@@ -31,13 +31,12 @@ def evaluation_shapley(results):
 
 def evaluation_curves(results):
     """Maps, the images of deletion and insertion, and the probability along the way."""
-    network, image = reading.networks(results)[0], reading.elephant(results)
+    network, image = reading.networks(results)[0], reading.image(results)
     pixels = reading.pixels(image)
     squashed = reading.pixels(image, reading.input_size(results, network, image))
     start = blurred(squashed)
     methods = ["lime", "rise", "shap", "occlusion", "centre"]
-    runs = reading.rows(results, "evaluation_runs", network, image).set_index("method", drop=False)
-    runs = [runs.loc[method] for method in methods]
+    runs = [_runs(results, network, image).loc[method] for method in methods]
     curves = [reading.array(results, "evaluation_runs", run, "curves") for run in runs]
     highest = max(curve[[0, 2], 1].max() for curve in curves)
     rows = []
@@ -116,8 +115,7 @@ def evaluation_at_odds(results):
     methods = [method for method in COMPARED if method not in BASELINES]
     odds = at_odds(results.table("evaluation_runs"), *metrics, methods)
     network, image = odds["network"], (odds["class"], odds["picture"])
-    runs = reading.rows(results, "evaluation_runs", network, image).set_index("method", drop=False)
-    pixels = reading.pixels(image)
+    runs, pixels = _runs(results, network, image), reading.pixels(image)
     explained = f"explained: {reading.class_title(runs['label'].iloc[0])}"
     panels = [maps.photograph(pixels, network, explained)]
     for method in (odds["first"], odds["second"]):
@@ -133,13 +131,13 @@ def evaluation_differ(results):
     most = table.loc[table["share"].idxmax()]
     network, image = most["network"], (most["class"], most["picture"])
     parts = reading.rows(results, "evaluation_differ", network, image, fill="blurred")
-    runs = reading.rows(results, "evaluation_runs", network, image).set_index("method", drop=False)
+    runs = _runs(results, network, image)
     regions = results.array("evaluation_differ", most["key"], "regions")
     pixels, squashed = reading.pixels(image), reading.pixels(image, regions.shape[1])
     predicted = f"{reading.class_title(most['label'])} {most['probability']:.2f}"
     panels, without = [maps.photograph(pixels, "image", predicted)], [None]
     for row in parts.itertuples():
-        run, region = runs.loc[row.method], regions[row.place % len(regions)]  # for every fill
+        run, region = runs.loc[row.method], regions[row.place]
         panels.append(_panel(results, pixels, run, METHOD_NAMES[row.method]))
         changed = np.where(region[..., None], blurred(squashed), squashed)
         head = f"without what {row.method.upper()} alone marks"
@@ -158,6 +156,11 @@ def evaluation_roar(results):
     labels = "share of the pixels removed", "accuracy ↓"
     panels = {"panel": "how", "log": False}
     return charts.lines(_named(means), "share", "value", "method", title, *labels, _NAMES, **panels)
+
+
+def _runs(results, network, image):
+    table = reading.rows(results, "evaluation_runs", network, image)
+    return table.set_index("method", drop=False)
 
 
 def _named(table):

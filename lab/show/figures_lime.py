@@ -1,5 +1,7 @@
 """Figures of LIME: a function each, from results to figure."""
 
+from functools import partial
+
 import numpy as np
 
 from lab.measure.effects import EFFECTS_ON
@@ -15,7 +17,7 @@ _CLEAR = 10  # standard deviations between seeds: the end of the scale of effect
 
 def lime_superpixels(results):
     """The first elephant's superpixels, and perturbed images with their probability."""
-    network, image = reading.networks(results)[0], reading.elephant(results)
+    network, image = reading.networks(results)[0], reading.image(results)
     pixels, panels = reading.pixels(image), []
     for row in reading.rows(results, "lime_perturbed", network, image).itertuples():
         segments = results.array("lime_perturbed", row.key, "segments")
@@ -28,31 +30,10 @@ def lime_superpixels(results):
     return maps.sheet([[first, *panels]], "LIME's model calls: images with hidden superpixels")
 
 
-def lime_q1(results):
-    """What each setting shows on the first elephant, first network."""
-    return _settings(results, 0, reading.elephant(results), "Seven settings on the first elephant")
-
-
-def lime_q2(results):
-    """What each setting shows on the second elephant, first network."""
-    image = reading.elephant(results, 1)
-    return _settings(results, 0, image, "Seven settings on another elephant")
-
-
-def lime_q3(results):
-    """What each setting shows on the first bear, first network."""
-    return _settings(results, 0, reading.bear(results), "Seven settings on a bear")
-
-
-def lime_q4_elephant(results):
-    """What each setting shows on the first elephant, second network."""
-    image = reading.elephant(results)
-    return _settings(results, 1, image, "The first elephant through the other network")
-
-
-def _settings(results, number, image, title):
-    """The superpixels that each setting shows, for the network with this number."""
-    network, pixels = reading.networks(results)[number], reading.pixels(image)
+def _settings(results, title, kind="African_elephant", number=0, model=0):
+    """The superpixels that each setting shows, for the network number `model`."""
+    image, network = reading.image(results, kind, number), reading.networks(results)[model]
+    pixels = reading.pixels(image)
     runs = reading.rows(results, "lime_runs", network, image, seed=0)
     runs = runs.merge(results.table("lime_settings"), on="setting")
     segments = results.array("lime_runs", runs["key"].iloc[0], "segments")
@@ -65,6 +46,12 @@ def _settings(results, number, image, title):
         note = f"R² {row.r2_fresh:.2f}" + ("" if np.isnan(row.iou) else f", IoU {row.iou:.2f}")
         panels.append(maps.superpixels(pixels, segments, chosen, top, note))
     return maps.sheet(maps.wrapped(panels, 4), title)
+
+
+lime_q1 = partial(_settings, title="Seven settings on the first elephant")
+lime_q2 = partial(_settings, title="Seven settings on another elephant", number=1)
+lime_q3 = partial(_settings, title="Seven settings on a bear", kind="black_bear")
+lime_q4_elephant = partial(_settings, title="The first elephant through the other network", model=1)
 
 
 def lime_tradeoff(results):

@@ -15,7 +15,7 @@ def rise_steps(results):
 
     The last row has columns of its own.
     """
-    network, image = reading.networks(results)[0], reading.elephant(results)
+    network, image = reading.networks(results)[0], reading.image(results)
     label, pixels = _main_class(results, image), reading.pixels(image)
     runs = _usual(results, network, image, label=label)
     # The counts that all networks share are in `rise_nb_samples`.
@@ -45,7 +45,7 @@ def rise_steps(results):
 
 def rise_networks(results):
     """Each network's map of the first elephant."""
-    image, networks = reading.elephant(results), reading.networks(results)
+    image, networks = reading.image(results), reading.networks(results)
     pixels, label = reading.pixels(image), _main_class(results, image)
     last = [_usual(results, one, image, label=label)["map"].iloc[-1] for one in networks]
     panels = [maps.saliency(pixels, values, note=_range(values)) for values in last]
@@ -54,7 +54,7 @@ def rise_networks(results):
 
 def rise_nb_samples(results):
     """Maps of more and more masks, a row for each network."""
-    image, networks = reading.elephant(results), reading.networks(results)
+    image, networks = reading.image(results), reading.networks(results)
     pixels, label = reading.pixels(image), _main_class(results, image)
     counts, rows = _counts(results, image), []
     for network in networks:
@@ -67,7 +67,7 @@ def rise_nb_samples(results):
 
 def rise_bear(results):
     """Maps of two classes of bears, a row for each network."""
-    image, networks, rows = reading.bear(results), reading.networks(results), []
+    image, networks, rows = reading.image(results, "black_bear"), reading.networks(results), []
     pixels = reading.pixels(image)
     for network in networks:
         runs = _usual(results, network, image)
@@ -79,11 +79,10 @@ def rise_bear(results):
 
 def rise_estimators(results):
     """Maps of both estimators from more and more calls, and the reference."""
-    network, image = reading.networks(results)[0], reading.elephant(results)
+    network, image = reading.networks(results)[0], reading.image(results)
     pixels, table = reading.pixels(image), results.table("rise_estimators")
-    estimates = [
-        reading.array(results, "rise_estimators", row, "maps") for row in table.itertuples()
-    ]
+    rows = table.itertuples()
+    estimates = [reading.array(results, "rise_estimators", row, "maps") for row in rows]
     reference = results.array("rise_estimators", table["key"].iloc[0], "reference")
     limits = [float(end([reference, *estimates])) for end in (np.min, np.max)]
     panels = [maps.saliency(pixels, one, limits=limits) for one in estimates]
@@ -103,7 +102,7 @@ def lime_and_rise(results):
 
     LIME has the recommended setting.
     """
-    image, networks, rows = reading.elephant(results), reading.networks(results), []
+    image, networks, rows = reading.image(results), reading.networks(results), []
     pixels, label = reading.pixels(image), _main_class(results, image)
     setting = {"value": results.table("lime_recommended")["candidate"].iloc[0], "seed": 0}
     for network in networks:
@@ -113,17 +112,12 @@ def lime_and_rise(results):
         runs = reading.rows(results, "lime_runs", network, image, seed=0)
         segments = results.array("lime_runs", runs["key"].iloc[0], "segments")
         longest = _usual(results, network, image, label=label).iloc[-1]
-        panels = [
-            maps.photograph(pixels),
-            maps.superpixels(pixels, segments, chosen),
-            maps.saliency(pixels, longest["map"]),
-        ]
-        notes = [
-            f"{reading.class_title(top['label'])} {top['probability']:.2f}",
-            f"{chosen.sum()} superpixels, {lime['model_calls']} model calls",
-            f"{longest['nb_samples']} model calls",
-        ]
-        rows.append(_noted(panels, notes))
+        predicted = f"{reading.class_title(top['label'])} {top['probability']:.2f}"
+        shown = f"{chosen.sum()} superpixels, {lime['model_calls']} model calls"
+        calls = f"{longest['nb_samples']} model calls"
+        first = maps.photograph(pixels, note=predicted)
+        second = maps.superpixels(pixels, segments, chosen, note=shown)
+        rows.append([first, second, maps.saliency(pixels, longest["map"], note=calls)])
     title = "Which parts of the image make it an elephant?"
     heads = ["image", "LIME: which superpixels matter", "RISE: which pixels matter"]
     return maps.sheet(rows, title, heads, networks, _LABEL)

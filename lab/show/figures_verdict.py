@@ -10,16 +10,9 @@ from lab.show import charts, maps, reading
 
 _FILLS = dict(zip(GAINS, ("black", "mean colour", "blurred image")))
 _GAIN = "insertion minus deletion"
-_SHOWN = {
-    "koala": "koala_1_slope",
-    "flamingo": "flamingo_1_gravel",
-    "garbage_truck": "garbage_truck_1_meadow",
-    "zebra": "zebra_1_meadow",
-    "lemon": "lemon_1_blades",
-    "mantis": "mantis_1_planks",
-}
-_SHORT = {
-    "lime": "LIME",
+_SHOWN = "koala slope", "flamingo gravel", "garbage_truck meadow", "zebra meadow"
+_SHOWN += "lemon blades", "mantis planks"  # objects in landscapes
+_SHORT = METHOD_NAMES | {
     "lime_blurred": "LIME blurred",
     "rise": "RISE regr.",
     "rise_average": "RISE aver.",
@@ -27,7 +20,6 @@ _SHORT = {
     "occlusion": "Occl.",
     "occlusion_black": "Occl. black",
     "occlusion_blurred": "Occl. blurred",
-    "random": "Random",
     "centre": "Centre",
     "edges": "Edges",
 }
@@ -35,10 +27,10 @@ _SHORT = {
 
 def verdict_pictures(_):
     """Some of the images."""
-    panels = [
-        maps.photograph(load_image(_path(kind, stem)), kind.replace("_", " "))
-        for kind, stem in _SHOWN.items()
-    ]
+    panels = []
+    for kind, landscape in (shown.split() for shown in _SHOWN):
+        image = load_image(_path(kind, f"{kind}_1_{landscape}"))
+        panels.append(maps.photograph(image, kind.replace("_", " ")))
     return maps.sheet(maps.wrapped(panels, 3), "Six evaluation images: objects are off centre")
 
 

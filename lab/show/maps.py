@@ -51,7 +51,6 @@ def saliency(image, values, head="", note="", limits=None):
     image : (H, W, 3) uint8 array
     values : (h, w) array
         Interpolated where it is resized.
-    head, note : str, optional
     limits : (float, float), optional
         The ends of the scale. By default the map's lowest and highest value.
     """
@@ -70,7 +69,6 @@ def weights(image, values, head="", note="", limit=None):
     image : (H, W, 3) uint8 array
     values : (h, w) array
         Each pixel's weight.
-    head, note : str, optional
     limit : float, optional
         The absolute value at both ends of the scale. By default the largest weight's.
     """
@@ -91,7 +89,6 @@ def superpixels(image, segments, chosen, head="", note=""):
         Each pixel's superpixel.
     chosen : (n,) bool array
         Whether a superpixel is shown.
-    head, note : str, optional
     """
     segments = resized(segments, image.shape[:2], nearest=True).astype(int)
     shown = np.asarray(chosen, bool)[segments]
@@ -132,14 +129,11 @@ def top_fifth(values):
 def outlined(image, regions):
     """An image with the borders of regions, an (h, w) int or bool array, in yellow."""
     regions = resized(regions, image.shape[:2], nearest=True)
-    border = np.zeros(regions.shape, bool)
+    pixels, yellow = np.array(image), (255, 235, 0)
     down, across = (np.diff(regions, axis=axis) != 0 for axis in (0, 1))
-    border[1:] |= down
-    border[:-1] |= down
-    border[:, 1:] |= across
-    border[:, :-1] |= across
-    pixels = np.array(image)
-    pixels[border] = 255, 235, 0
+    for side in (slice(1, None), slice(None, -1)):
+        pixels[side][down] = yellow
+        pixels[:, side][across] = yellow
     return pixels
 
 
@@ -164,7 +158,6 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
     rows : list of list of Panel, callable or None
         A callable gets axes to draw into; None leaves a place empty.
     title : str
-        One line that says what the figure shows.
     heads, row_heads : sequence of str, optional
         Of the columns and of the rows.
     label, weight_label : str, optional
@@ -198,8 +191,8 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
             if isinstance(cell, Panel):
                 _draw(paper, cell, x, bottom, width, height)
             elif cell is not None:
-                left_of = 0.34  # the axes: their numbers
-                place = x + left_of, bottom + 0.03, width - left_of - 0.03, height - 0.05
+                # The numbers are left of the axes.
+                place = x + 0.34, bottom + 0.03, width - 0.34 - 0.03, height - 0.05
                 cell(figure.add_axes(np.divide(place, (WIDTH, total) * 2)))
         bottom -= below[number]
     for number, scale in enumerate(scales):

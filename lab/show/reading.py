@@ -16,17 +16,8 @@ def networks(results):
     return list(dict.fromkeys(results.table("predictions")["network"]))
 
 
-def elephant(results, number=0):
-    """The study's first elephant, or the one with this number."""
-    return _image(results, "African_elephant", number)
-
-
-def bear(results):
-    """The study's first bear."""
-    return _image(results, "black_bear", 0)
-
-
-def _image(results, kind, number):
+def image(results, kind="African_elephant", number=0):
+    """The study's first elephant, or the image with this number of another kind."""
     names = list(dict.fromkeys(rows(results, "predictions", **{"class": kind})["picture"]))
     if number >= len(names):
         need = f"{number + 1} images of data/{kind}, and the results hold {len(names)}"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 WIDTH = 6.85  # inches: the text width of the report, which shows figures at their own size
 TITLE, HEAD, NOTE = 10, 8, 7  # points: figure title, row or column head, everything else
 DPI = 120  # of a file: with 150, figures, report and notebooks would exceed 15 MB
-NOTEBOOK_DPI = 130  # a figure then fills a notebook's column
+NOTEBOOK_DPI = 120  # a figure then fills a notebook's column
 
 SALIENCY = LinearSegmentedColormap.from_list(
     "saliency", ["#fee08b", "#fdae42", "#f46d22", "#c51b1b", "#7f0000"]
@@ -22,14 +22,10 @@ SALIENCY = LinearSegmentedColormap.from_list(
 SIGNED = LinearSegmentedColormap.from_list(
     "signed", ["#b3156d", "#e79ac6", "#ffffff", "#a3d06a", "#3d7a1c"]
 )
-"""Colour map of signed numbers: green positive, pink negative, white zero.
-
-Colour-blind readers can tell the two apart."""
+"""Of signed numbers, also for the colour-blind: green positive, pink negative."""
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999933")
-"""Line colours that colour-blind readers can tell apart.
-
-Those of Okabe and Ito, with olive in place of their yellow."""
+"""Line colours for the colour-blind: Okabe and Ito's, with olive for their yellow."""
 
 MARKERS = "os^Dv*PX"
 
@@ -54,9 +50,7 @@ STYLE = [
         "svg.hashsalt": "lab",  # random names would make every file differ
     },
 ]
-"""For `matplotlib.style.use`; starts from matplotlib's defaults.
-
-A user's own matplotlibrc therefore changes no figure."""
+"""Starts from matplotlib's defaults: a user's own matplotlibrc changes no figure."""
 
 styled = matplotlib.style.context(STYLE)
 """Decorator of functions that create or render figures: they run under `STYLE`."""

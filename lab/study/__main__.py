@@ -36,7 +36,7 @@ def images_of(profile):
 
 
 def study(names, profile, scheduler=None, at_least=False):
-    """Measure what the results of some studies lack, and replace the results as a whole.
+    """Measure what the results of studies lack, and replace the results as a whole.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """The study of methods: their maps under one budget, and tests with known answers."""
 
+import functools
 import itertools
 import time
 
@@ -29,6 +30,9 @@ CALLING = [method for method in COMPARED if method not in BASELINES]
 DIFFER = ["lime", "rise"]  # the methods whose most salient regions are compared
 FIFTHS = 5  # portions of an image, of which the most salient one is a region
 SIZES = 4, 6, 8, 10, 12, 15, 20, 25, 30, 40  # of superpixels, for exact Shapley values
+# Each is raised when the numbers of its table's tasks change.
+VERSIONS = {"runs": 1, "differ": 1, "sanity": 1, "shapley": 1, "roar": 1, "axioms": 1}
+GAINS_VERSION = 1  # of `gains_task`
 
 
 def measure_map(black_box, image, label, saliency, mask=None):
@@ -55,8 +59,8 @@ def measure_map(black_box, image, label, saliency, mask=None):
 
     Notes
     -----
-    A map costs the 153 model calls of its curves. Faithfulness costs one for the image
-    and one for each superpixel, which are the same for all maps of an image.
+    A map costs 153 model calls for its curves. Faithfulness costs one for the image and
+    one for each superpixel, the same for all maps of an image.
     """
     names = "iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"
     overlap = dict.fromkeys(names, float("nan"))
@@ -91,9 +95,6 @@ def _measured(network, image, mask, label, methods, budget, seed):
         yield row, saliency, curves, seconds
 
 
-GAINS_VERSION = 1
-
-
 def gains_task(network, image, mask, label, methods, budget, seed):
     """Explain an image with some methods; measure the maps, their gains and the time.
 
@@ -108,9 +109,6 @@ def gains_task(network, image, mask, label, methods, budget, seed):
     ], {}
 
 
-MAPS_VERSION = 1
-
-
 def maps_task(network, image, mask, methods, budget):
     """Explain the predicted class with some methods; measure the maps and save them."""
     rows, maps, curves, _ = zip(*_measured(network, image, mask, None, methods, budget, 0))
@@ -120,28 +118,18 @@ def maps_task(network, image, mask, methods, budget):
     }
 
 
-SANITY_VERSION = 1
-
-
 def sanity_task(network, image, mask, methods, budget, layers):
     """Agreement of each method's map with those of the network with random layers."""
-
-    def explainer(method):
-        return lambda black_box, image, label: explain(method, black_box, image, label, budget)
-
-    explainers = {method: explainer(method) for method in methods}
+    explainers = {method: functools.partial(explain, method, budget=budget) for method in methods}
     agreement = sanity(explainers, network, image, network.top(image, 1)[0][0], layers)
     return agreement.drop(columns="network").to_dict("records"), {}
-
-
-DIFFER_VERSION = 1
 
 
 def differ_task(network, image, mask, methods, budget):
     """Probabilities without, and of, what only one of two methods finds most salient.
 
     Each method has its most salient fifth of the image. What both have in common is
-    left out, so that both regions have the same size.
+    left out, so that both regions have the same size. A row's "place" is its region's.
     """
     label, name, probability = network.top(image, 1)[0]
     first, second = (
@@ -153,14 +141,12 @@ def differ_task(network, image, mask, methods, budget):
         shown = [part for region in regions for part in (~region, region)]
         images = np.stack([np.where(part[..., None], image, ground) for part in shown])
         probabilities = predict(network, images, [label]).reshape(2, 2).tolist()
-        for method, region, (without, alone) in zip(methods, regions, probabilities):
-            about = {"method": method, "label": label, "predicted": name}
-            about |= {"probability": probability, "share": float(region.mean()), "fill": fill}
-            rows.append(about | {"without": without, "alone": alone})
+        for place, (without, alone) in enumerate(probabilities):
+            row = {"method": methods[place], "label": label, "predicted": name}
+            row |= {"probability": probability, "share": float(regions[place].mean())}
+            row |= {"fill": fill, "without": without, "alone": alone, "place": place}
+            rows.append(row)
     return rows, {"regions": regions}
-
-
-SHAPLEY_VERSION = 1
 
 
 def shapley_task(network, image, mask, most, seeds):
@@ -179,26 +165,18 @@ def shapley_task(network, image, mask, most, seeds):
     truth, rows = attribute("shapley", value, n), []
     for method in ("shap", "lime", "rise"):
         for budget in [*(2**k for k in range(6, n)), 2**n]:
-            estimates = np.array(
-                [attribute(method, value, n, budget, seed) for seed in range(seeds)]
-            )
-            correlation = np.mean([rank_correlation(one, truth) for one in estimates])
-            about = {"superpixels": n, "method": method, "calls": budget, "seeds": seeds}
-            difference = np.abs(estimates - truth).max() / np.ptp(truth)
-            about |= {"rank_correlation": correlation, "largest_difference": difference}
-            rows.append(about)
+            runs = np.array([attribute(method, value, n, budget, seed) for seed in range(seeds)])
+            correlation = np.mean([rank_correlation(one, truth) for one in runs])
+            difference = np.abs(runs - truth).max() / np.ptp(truth)
+            row = {"superpixels": n, "method": method, "calls": budget, "seeds": seeds}
+            row |= {"rank_correlation": correlation, "largest_difference": difference}
+            rows.append(row)
     return rows, {}
-
-
-ROAR_VERSION = 1
 
 
 def roar_task(network, image, mask, method, seed, count, n_samples):
     """Remove and retrain on digits; no network of the lab is called."""
     return roar(method, seed, count=count, n_samples=n_samples).to_dict("records"), {}
-
-
-AXIOMS_VERSION = 1
 
 
 def axioms_task(network, image, mask, seed):
@@ -216,27 +194,25 @@ def tasks(images, profile):
     count, n_samples = (400, 260) if quick else (None, 512)
     plan = []
 
-    def add(table, function, version, where, calls, **arguments):
+    def add(table, function, where, calls, **arguments):
+        version = VERSIONS[table]
         plan.append(Task(f"evaluation_{table}", function, *where, arguments, calls, version))
 
     for where in itertools.product(NETWORKS, every):
         calls = len(CALLING) * budget + len(COMPARED) * CURVES + SUPERPIXELS
-        of = {"methods": list(COMPARED), "budget": budget}
-        add("runs", maps_task, MAPS_VERSION, where, calls, **of)
-        of = {"methods": DIFFER, "budget": budget}
-        add("differ", differ_task, DIFFER_VERSION, where, len(DIFFER) * budget + 9, **of)
+        add("runs", maps_task, where, calls, methods=list(COMPARED), budget=budget)
+        calls = len(DIFFER) * budget + 9
+        add("differ", differ_task, where, calls, methods=DIFFER, budget=budget)
     for where in itertools.product(NETWORKS, some):
         calls = len(CALLING) * (len(layers or range(8)) + 1) * fewer
-        of = {"methods": CALLING, "budget": fewer, "layers": layers}
-        add("sanity", sanity_task, SANITY_VERSION, where, calls, **of)
-    of = {"most": 8 if quick else 12, "seeds": profile.stability_seeds}
-    where = NETWORKS[0], first[0]
-    add("shapley", shapley_task, SHAPLEY_VERSION, where, 2 ** of["most"], **of)
+        add("sanity", sanity_task, where, calls, methods=CALLING, budget=fewer, layers=layers)
+    where, most = (NETWORKS[0], first[0]), 8 if quick else 12
+    add("shapley", shapley_task, where, 2**most, most=most, seeds=profile.stability_seeds)
     # Work without a model call counts as the calls that take as long.
     for seed, method in itertools.product(range(1 if quick else 3), ROAR_METHODS):
         of = {"method": method, "seed": seed, "count": count, "n_samples": n_samples}
-        add("roar", roar_task, ROAR_VERSION, (None, None), n_samples, **of)
-    add("axioms", axioms_task, AXIOMS_VERSION, (None, None), 1000, seed=0)
+        add("roar", roar_task, (None, None), n_samples, **of)
+    add("axioms", axioms_task, (None, None), 1000, seed=0)
     return plan
 
 

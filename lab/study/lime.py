@@ -36,6 +36,10 @@ SIZES = 250, 500, 1000, 2000, 3000, 5000, 7000  # samples in the study of stabil
 COUNTS = 250, 1000, 2000, 7000  # samples as one of the parameters
 BY_SETTING = ["weights", "chosen"]  # arrays with a row for each setting
 VARIED, SAMPLED = ["parameter", "value"], ["sampling", "num_samples"]  # columns of a setting
+# Arrays and functions by which explanations with other seeds are compared.
+AGREEMENT = {"jaccard": ("chosen", jaccard), "rank_correlation": ("weights", rank_correlation)}
+# Each is raised when the numbers of the task of this name change.
+VERSIONS = {"predictions": 1, "settings": 1, "no_effect": 1, "perturbed": 1}
 
 
 def fidelity(explanation, fresh=FRESH):
@@ -53,7 +57,7 @@ def fidelity(explanation, fresh=FRESH):
 
 
 def measure_lime(black_box, explanation, mask=None, fresh=FRESH):
-    """All measurements of one explanation by LIME.
+    """All measurements of one `lab.explain.lime.Lime`.
 
     Parameters
     ----------
@@ -63,38 +67,30 @@ def measure_lime(black_box, explanation, mask=None, fresh=FRESH):
     mask : (H, W) bool array, optional
         Where the object is. Without it, IoU and pointing game are NaN.
     fresh : int, optional
-        As in `fidelity`.
+        Perturbed samples for the `fidelity`.
 
     Returns
     -------
     dict of str to float
         Keys of `lab.measure.measurements.MEASUREMENTS`.
     """
-    image, label, saliency = explanation.masked_model.image, explanation.label, explanation.saliency
-    overlap = {"iou": float("nan"), "pointing_game": float("nan")}
+    setting, coalitions = explanation.setting, explanation.coalitions
+    image, saliency = explanation.masked_model.image, explanation.saliency
+    overlap = dict.fromkeys(("iou", "pointing_game"), float("nan"))
     if mask is not None:
-        overlap = {
-            "iou": iou(explanation.shown, mask),
-            "pointing_game": pointing_game(saliency, mask),
-        }
-    coalitions = explanation.coalitions
+        overlap["iou"] = iou(explanation.shown, mask)
+        overlap["pointing_game"] = pointing_game(saliency, mask)
     linear = explanation.intercept + coalitions @ explanation.weights
+    of = black_box, image, explanation.label, saliency
     return {
-        "r2_fit": weighted_r2(
-            explanation.probability, linear, locality(coalitions, explanation.setting)
-        ),
+        "r2_fit": weighted_r2(explanation.probability, linear, locality(coalitions, setting)),
         "r2_fresh": fidelity(explanation, fresh),
-        "deletion_mean": auc(
-            *deletion_curve(black_box, image, label, saliency, mean_colour(image))
-        ),
-        "insertion": auc(*insertion_curve(black_box, image, label, saliency, blurred(image))),
+        "deletion_mean": auc(*deletion_curve(*of, mean_colour(image))),
+        "insertion": auc(*insertion_curve(*of, blurred(image))),
         **overlap,
         "shown": float(explanation.shown.mean()),
-        "model_calls": explanation.setting.num_samples,
+        "model_calls": setting.num_samples,
     }
-
-
-PREDICTIONS_VERSION = 1
 
 
 def predictions_task(network, image, mask):
@@ -103,9 +99,6 @@ def predictions_task(network, image, mask):
         {"rank": rank, "label": label, "predicted": name, "probability": probability}
         for rank, (label, name, probability) in enumerate(network.top(image, TOP), start=1)
     ], {}
-
-
-SETTINGS_VERSION = 1
 
 
 def settings_task(network, image, mask, settings, fresh, arrays):
@@ -125,26 +118,18 @@ def settings_task(network, image, mask, settings, fresh, arrays):
     return rows, {name: _array(name, explanations) for name in arrays}
 
 
-NO_EFFECT_VERSION = 1
-
-
 def no_effect_task(network, image, mask, base, changes):
     """How an explanation changes with parameters that should change nothing."""
     changed = [
         ({"parameter": name, "value": value}, base | {name: value}) for name, value in changes
     ]
     before, *explanations = _explanations(network, image, [({}, base), *changed])
-    return [
-        columns
-        | {
-            "weight_change": float(np.abs(after.weights - before.weights).max()),
-            "pixels_changed": float((after.rendering != before.rendering).any(axis=-1).mean()),
-        }
-        for (columns, _), after in zip(changed, explanations)
-    ], {}
-
-
-PERTURBED_VERSION = 1
+    rows = []
+    for (columns, _), after in zip(changed, explanations):
+        weights = np.abs(after.weights - before.weights).max()
+        pixels = (after.rendering != before.rendering).any(axis=-1).mean()
+        rows.append(columns | {"weight_change": float(weights), "pixels_changed": float(pixels)})
+    return rows, {}
 
 
 def perturbed_task(network, image, mask, base, count):
@@ -161,8 +146,8 @@ def perturbed_task(network, image, mask, base, count):
 
 
 def _explanations(network, image, settings):
-    named = {place: Setting(**parameters) for place, (_, parameters) in enumerate(settings)}
-    return list(lime_explanations(network, image, named).values())
+    numbered = dict(enumerate(Setting(**parameters) for _, parameters in settings))
+    return list(lime_explanations(network, image, numbered).values())
 
 
 def _array(name, explanations):
@@ -200,11 +185,11 @@ def tasks(images, profile):
         ]
         arguments = {"settings": listed, "fresh": fresh, "arrays": arrays}
         calls = _calls(settings.values(), fresh)
-        return Task(table, settings_task, network, image, arguments, calls, SETTINGS_VERSION)
+        return Task(table, settings_task, network, image, arguments, calls, VERSIONS["settings"])
 
     plan, network = [], NETWORKS[0]
     for where in itertools.product(NETWORKS, every):
-        plan += [Task("predictions", predictions_task, *where, {}, 1, PREDICTIONS_VERSION)]
+        plan += [Task("predictions", predictions_task, *where, {}, 1, VERSIONS["predictions"])]
         for seed in range(profile.seeds):
             arrays = BY_SETTING if seed else [*BY_SETTING, "segments"]
             plan += [explained("lime_runs", *where, ["setting"], runs, seed, arrays)]
@@ -217,12 +202,12 @@ def tasks(images, profile):
     changes += [("top_labels", n) for n in (2, 3)]
     unchanged = {"base": asdict(default), "changes": changes}
     perturbed = {"base": asdict(base), "count": profile.samples(200)}
-    for table, function, arguments, version in (
-        ("lime_no_effect", no_effect_task, unchanged, NO_EFFECT_VERSION),
-        ("lime_perturbed", perturbed_task, perturbed, PERTURBED_VERSION),
+    for name, function, of in (
+        ("no_effect", no_effect_task, unchanged),
+        ("perturbed", perturbed_task, perturbed),
     ):
-        calls = arguments["base"]["num_samples"]
-        plan += [Task(table, function, network, first[0], arguments, calls, version)]
+        calls, version = of["base"]["num_samples"], VERSIONS[name]
+        plan += [Task(f"lime_{name}", function, network, first[0], of, calls, version)]
     return plan
 
 
@@ -254,11 +239,8 @@ def with_stability(results, table, by):
 
     The columns `by` name a setting. NaN where there is one seed.
     """
-    rows = results.table(table).drop(columns=["jaccard", "rank_correlation"], errors="ignore")
-    for column, array, measure in (
-        ("jaccard", "chosen", jaccard),
-        ("rank_correlation", "weights", rank_correlation),
-    ):
+    rows = results.table(table).drop(columns=list(AGREEMENT), errors="ignore")
+    for column, (array, measure) in AGREEMENT.items():
         values = [
             results.array(table, row.key, array)[row.place] for row in rows.itertuples(index=False)
         ]

@@ -15,10 +15,8 @@ class Profile(NamedTuple):
     name : {"quick", "full", "study"}
     sample_share : float
         The share of the samples above 60 that are drawn.
-    seeds : int
-        Seeds of what is measured over seeds on many images.
-    stability_seeds : int
-        Seeds of what is measured over seeds on one image.
+    seeds, stability_seeds : int
+        Seeds of what is measured over seeds, on many images and on one.
     elephants, bears, objects : int or None
         Images of each kind, and objects of the evaluation's images. None for all.
     """
@@ -44,18 +42,15 @@ class Profile(NamedTuple):
         Returns
         -------
         int
-            Larger for a larger `full`, if the two differ by a twentieth's inverse, 20.
+            Larger for a larger `full`, if the two differ by 20 or more.
         """
         return full if full <= fewest else fewest + math.ceil((full - fewest) * self.sample_share)
 
 
 PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile("quick", 0.05, 1, 2, 2, 1, 3),
-        Profile("full", 1, 1, 2, 2, 1, 6),
-        Profile("study", 1, 3, 5, None, None, None),
-    )
+    "quick": Profile("quick", 0.05, 1, 2, 2, 1, 3),
+    "full": Profile("full", 1, 1, 2, 2, 1, 6),
+    "study": Profile("study", 1, 3, 5, None, None, None),
 }
 """The profiles by name, the smallest first."""
 

@@ -1,6 +1,7 @@
 """The study of RISE: its parameters, classes not predicted, and fewer model calls."""
 
 import functools
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ ELEPHANT_CLASSES = 386, 101, 385  # African_elephant, tusker, Indian_elephant
 BEAR_CLASSES = 295, 294  # American_black_bear, brown_bear
 STEPS = 32  # masks of which the first figure shows some
 STOPPING = 1000  # masks that the quick profile has for tolerances: none stops before 200
+# Each is raised when the numbers of its table's tasks change.
+VERSIONS = {"runs": 1, "steps": 1, "estimators": 1, "stopping": 1}
 
 
 def estimate(black_box, image, classes, outputs=None, keep_outputs=False, **parameters):
@@ -29,40 +32,25 @@ def estimate(black_box, image, classes, outputs=None, keep_outputs=False, **para
     return Rise(model, **parameters).estimate(image, range(len(classes)), outputs, keep_outputs)
 
 
-RUNS_VERSION = 1
-
-
 def runs_task(network, image, mask, classes, nb_samples, grid_size, preservation_probability):
     """Maps of several classes by the paper's average, measured."""
-    parameters = {
-        "nb_samples": nb_samples,
-        "grid_size": grid_size,
-        "preservation_probability": preservation_probability,
-    }
+    parameters = {"nb_samples": nb_samples, "grid_size": grid_size}
+    parameters |= {"preservation_probability": preservation_probability}
     average = functools.partial(estimate, network, image, classes, estimator="average")
     whole, half = average(keep_outputs=True, **parameters), nb_samples // 2
     first = average(whole.outputs, **parameters | {"nb_samples": half}).saliency
     share = half / nb_samples
     second = (whole.saliency - share * first) / (1 - share)  # the map is a mean over masks
-    rows = [
-        {"label": label, "predicted": class_name(label)}
-        | parameters
-        | {"lowest": float(saliency.min()), "highest": float(saliency.max())}
-        | _overlap(saliency, mask)
-        | {"halves": rank_correlation(*halves)}
-        for label, saliency, *halves in zip(classes, whole.saliency, first, second)
-    ]
+    rows = []
+    for label, saliency, *halves in zip(classes, whole.saliency, first, second):
+        row = {"label": label, "predicted": class_name(label)} | parameters
+        row |= {"lowest": float(saliency.min()), "highest": float(saliency.max())}
+        row |= {"contrast": float("nan"), "pointing_game": float("nan")}
+        if mask is not None:
+            row["contrast"] = float(saliency[mask].mean() - saliency[~mask].mean())
+            row["pointing_game"] = pointing_game(saliency, mask)
+        rows.append(row | {"halves": rank_correlation(*halves)})
     return rows, {"maps": np.stack([small(saliency) for saliency in whole.saliency])}
-
-
-def _overlap(saliency, mask):
-    if mask is None:
-        return {"contrast": float("nan"), "pointing_game": float("nan")}
-    contrast = float(saliency[mask].mean() - saliency[~mask].mean())
-    return {"contrast": contrast, "pointing_game": pointing_game(saliency, mask)}
-
-
-STEPS_VERSION = 1
 
 
 def steps_task(network, image, mask, label):
@@ -70,9 +58,6 @@ def steps_task(network, image, mask, label):
     perturbed = perturb(image, generate_masks(0, STEPS, image.shape))
     scores = predict(network, perturbed, [label])[:, 0]
     return [{"mask": number, "score": float(score)} for number, score in enumerate(scores)], {}
-
-
-ESTIMATORS_VERSION = 1
 
 
 def estimators_task(network, image, mask, label, calls, reference):
@@ -85,17 +70,12 @@ def estimators_task(network, image, mask, label, calls, reference):
         for n in calls:
             result = estimate(network, image, [label], nb_samples=n, estimator=estimator)
             [saliency], [error] = result.saliency, result.standard_error
-            agreement = {
-                "rank_correlation": rank_correlation(saliency, truth),
-                "reference_masks": reference,
-            }
-            rows.append({"estimator": estimator, "calls": n} | agreement)
+            row = {"estimator": estimator, "calls": n}
+            row |= {"rank_correlation": rank_correlation(saliency, truth)}
+            rows.append(row | {"reference_masks": reference})
             maps.append(small(saliency))
     arrays = {"maps": np.stack(maps), "reference": small(truth), "standard_error": small(error)}
     return rows, arrays
-
-
-STOPPING_VERSION = 1
 
 
 def stopping_task(network, image, mask, label, tolerances, most, reference):
@@ -103,21 +83,15 @@ def stopping_task(network, image, mask, label, tolerances, most, reference):
     truth, rows, maps = _reference(network, image, label, reference), [], []
     for tolerance in tolerances:
         result = estimate(network, image, [label], nb_samples=most, tolerance=tolerance)
-        rows.append(
-            {
-                "tolerance": tolerance,
-                "calls": result.calls,
-                "relative_error": float(result.relative_error[0]),
-                "rank_correlation": rank_correlation(result.saliency[0], truth),
-            }
-        )
-        maps.append(small(result.saliency[0]))
+        [saliency], [error] = result.saliency, result.relative_error
+        row = {"tolerance": tolerance, "calls": result.calls, "relative_error": float(error)}
+        rows.append(row | {"rank_correlation": rank_correlation(saliency, truth)})
+        maps.append(small(saliency))
     return rows, {"maps": np.stack(maps)}
 
 
-def _reference(network, image, label, nb_samples):
-    masks = {"nb_samples": nb_samples, "seed": 1}
-    return estimate(network, image, [label], estimator="average", **masks).saliency[0]
+def _reference(network, image, label, n):
+    return estimate(network, image, [label], nb_samples=n, seed=1, estimator="average").saliency[0]
 
 
 def tasks(images, profile):
@@ -126,29 +100,31 @@ def tasks(images, profile):
     first, label = NETWORKS[0], ELEPHANT_CLASSES[0]
     n, half = profile.samples(4000), profile.samples(2000)
 
-    def runs(network, image, classes, nb_samples, grid_size=7, p=0.5):
-        arguments = {"classes": list(classes), "nb_samples": nb_samples}
-        arguments |= {"grid_size": grid_size, "preservation_probability": p}
-        return Task("rise_runs", runs_task, network, image, arguments, nb_samples, RUNS_VERSION)
+    plan = []
 
-    few = [16, profile.samples(200), half, n]
-    growing = [2, 8, 32, profile.samples(400), profile.samples(1000)]
-    plan = [runs(network, elephant, ELEPHANT_CLASSES, m) for network in NETWORKS for m in few]
-    plan += [runs(first, elephant, ELEPHANT_CLASSES, m) for m in growing]
-    plan += [runs(network, bear, BEAR_CLASSES, n) for network in NETWORKS]
-    plan += [runs(first, elephant, [label], half, grid_size=cells) for cells in (4, 8, 16)]
-    plan += [runs(first, elephant, [label], half, p=p) for p in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    def add(table, function, made, network=first, image=elephant, **arguments):
+        version = VERSIONS[table]
+        plan.append(Task(f"rise_{table}", function, network, image, arguments, made, version))
 
-    calls = [profile.samples(m) for m in (250, 500, 1000)]
-    most = profile.samples(4000, STOPPING)
-    steps, estimators = {"label": label}, {"label": label, "calls": calls, "reference": n}
-    stopping = {"label": label, "tolerances": [0.2, 0.15, 0.1], "most": most, "reference": n}
-    for name, function, arguments, made, version in (
-        ("steps", steps_task, steps, STEPS, STEPS_VERSION),
-        ("estimators", estimators_task, estimators, n + 2 * calls[-1], ESTIMATORS_VERSION),
-        ("stopping", stopping_task, stopping, n + most, STOPPING_VERSION),
-    ):
-        plan += [Task(f"rise_{name}", function, first, elephant, arguments, made, version)]
+    def add_runs(network, image, classes, nb_samples, grid_size=7, p=0.5):
+        of = {"classes": list(classes), "nb_samples": nb_samples, "grid_size": grid_size}
+        add("runs", runs_task, nb_samples, network, image, **of, preservation_probability=p)
+
+    for network, m in itertools.product(NETWORKS, (16, profile.samples(200), half, n)):
+        add_runs(network, elephant, ELEPHANT_CLASSES, m)
+    for m in (2, 8, 32, profile.samples(400), profile.samples(1000)):
+        add_runs(first, elephant, ELEPHANT_CLASSES, m)
+    for network in NETWORKS:
+        add_runs(network, bear, BEAR_CLASSES, n)
+    for grid_size in (4, 8, 16):
+        add_runs(first, elephant, [label], half, grid_size=grid_size)
+    for p in (0.1, 0.3, 0.5, 0.7, 0.9):
+        add_runs(first, elephant, [label], half, p=p)
+    calls, most = [profile.samples(m) for m in (250, 500, 1000)], profile.samples(4000, STOPPING)
+    add("steps", steps_task, STEPS, label=label)
+    of = {"label": label, "reference": n}
+    add("estimators", estimators_task, n + 2 * calls[-1], **of, calls=calls)
+    add("stopping", stopping_task, n + most, **of, tolerances=[0.2, 0.15, 0.1], most=most)
     return plan
 
 
@@ -168,14 +144,10 @@ def derive(results):
         }
         main, networks = group["predicted"].iloc[0], list(dict.fromkeys(group["network"]))
         pairs = [("networks", networks[0], other, (other, main)) for other in networks[1:]]
-        pairs += [
-            ("classes", network, other, (network, other))
-            for network, other in maps
-            if other != main
-        ]
+        pairs += [("classes", *other, other) for other in maps if other[1] != main]
         for between, network, second, other in pairs:
             about = {"between": between, "class": kind, "picture": picture}
             agreement = rank_correlation(maps[network, main], maps[other])
-            about |= {"first": network, "second": second, "rank_correlation": agreement}
-            rows.append(about)
+            about |= {"first": network, "second": second}
+            rows.append(about | {"rank_correlation": agreement})
     return {"rise_agreement": pd.DataFrame(rows)}

@@ -1,6 +1,6 @@
 """The lab's seven settings of LIME, and what the study varies around one of them."""
 
-import dataclasses
+from dataclasses import fields, replace
 
 from lab.explain.setting import Setting
 
@@ -18,7 +18,7 @@ LAB_SETTINGS = {
 }
 """The lab's seven settings, by name."""
 
-LAB_PARAMETERS = tuple(field.name for field in dataclasses.fields(Setting))[:8]
+LAB_PARAMETERS = tuple(field.name for field in fields(Setting))[:8]
 """The eight parameters that the lab studies."""
 
 COMBINED = "hide_color and num_superpixels"
@@ -41,7 +41,7 @@ COLORS = {
 def lab_settings(profile):
     """`LAB_SETTINGS` with the numbers of samples of a `lab.study.profile.Profile`."""
     return {
-        name: dataclasses.replace(setting, num_samples=profile.samples(setting.num_samples))
+        name: replace(setting, num_samples=profile.samples(setting.num_samples))
         for name, setting in LAB_SETTINGS.items()
     }
 
@@ -52,14 +52,13 @@ def grid(base):
     They are named by parameter and value. Under "num_superpixels" the linear model has
     at most as many as are shown, so that its fidelity is that of what is shown.
     """
+    shown = {
+        ("num_superpixels", str(n)): replace(base, num_superpixels=n, num_lime_features=n)
+        for n in (1, 2, 3, 5, 8, 10, 15, 20, 25, 30, 40)
+    }
     return {
-        **_baselines(base, COLORS),
-        **{
-            ("num_superpixels", str(n)): dataclasses.replace(
-                base, num_superpixels=n, num_lime_features=n
-            )
-            for n in (1, 2, 3, 5, 8, 10, 15, 20, 25, 30, 40)
-        },
+        **_varied(base, "hide_color", COLORS),
+        **shown,
         **_varied(base, "superpixel_size", (3, 4, 6, 8)),
         **_varied(base, "kernel_width", (0.1, 0.15, 0.25, 0.5, 1.0)),
     }
@@ -72,23 +71,22 @@ def around(base, num_samples):
     `num_samples` lists the values of this parameter.
     """
     colors = ("black", "mean colour", "white", "blurred picture")
-    either_sign = dataclasses.replace(base, positive_only=False)
+    either_sign = replace(base, positive_only=False)
+    combined = {
+        (COMBINED, f"{name}, {n}"): replace(base, hide_color=COLORS[name], num_superpixels=n)
+        for name in colors
+        for n in (5, 8, 10, 15)
+    }
     return {
         **_varied(base, "top_labels", (1, 2, 3)),
-        **_baselines(base, colors),
+        **_varied(base, "hide_color", colors),
         **_varied(base, "num_lime_features", (10, 20, 100, 1000)),
         **_varied(base, "num_samples", num_samples),
         **_varied(base, "num_superpixels", (5, 8, 10, 15, 25)),
         **_varied(base, "positive_only", (True, False)),
         **_varied(either_sign, "negative_only", (True, False)),
         **_varied(base, "hide_rest", (True, False)),
-        **{
-            (COMBINED, f"{name}, {n}"): dataclasses.replace(
-                base, hide_color=COLORS[name], num_superpixels=n
-            )
-            for name in colors
-            for n in (5, 8, 10, 15)
-        },
+        **combined,
     }
 
 
@@ -98,19 +96,15 @@ def sampling_settings(sizes, base):
     They are named by sampling and size. The balanced one has the first three sizes.
     """
     return {
-        (sampling, n): dataclasses.replace(base, sampling=sampling, num_samples=n)
+        (sampling, n): replace(base, sampling=sampling, num_samples=n)
         for sampling, several in (("lime", sizes), ("balanced", sizes[:3]))
         for n in several
     }
 
 
 def _varied(base, parameter, values):
+    """Settings named by parameter and value, where colours are given by name."""
     return {
-        (parameter, str(value)): dataclasses.replace(base, **{parameter: value}) for value in values
-    }
-
-
-def _baselines(base, names):
-    return {
-        ("hide_color", name): dataclasses.replace(base, hide_color=COLORS[name]) for name in names
+        (parameter, str(value)): replace(base, **{parameter: COLORS.get(value, value)})
+        for value in values
     }

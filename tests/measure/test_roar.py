@@ -1,39 +1,32 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
 from lab.measure import roar as module
-from lab.measure.roar import ROAR_METHODS, roar
+from lab.measure.roar import roar
 
-
-@pytest.fixture(scope="module")
-def digits():
-    images, labels = load_digits(return_X_y=True)
-    return images[:120].astype(np.float32) / 16, labels[:120]
+DIGITS, LABELS = load_digits(return_X_y=True)
+DIGITS = DIGITS[:120].astype(np.float32) / 16
 
 
 @pytest.mark.parametrize("method, atol", [("shap", 1e-6), ("occlusion", 1e-6), ("lime", 0.05)])
-def test_attributions_of_a_linear_network_are_its_terms(digits, method, atol):
-    images, labels, mean = digits[0][:3], digits[1][:3], digits[0].mean(axis=0)
+def test_attributions_of_a_linear_network_are_its_terms(method, atol):
+    digits, labels, mean = DIGITS[:3], LABELS[:3], DIGITS.mean(axis=0)
     weights = np.random.default_rng(4).normal(size=(64, 10))
-
-    class Linear:
-        def predict_proba(self, images):
-            return images.astype(float) @ weights
-
-    found = module._saliency(method, Linear(), images, labels, mean, 512, 0)
-    np.testing.assert_allclose(found, (images - mean) * weights[:, labels].T, atol=atol)
+    linear = SimpleNamespace(predict_proba=lambda digits: digits.astype(float) @ weights)
+    found = module._saliency(method, linear, digits, labels, mean, 512, 0)
+    np.testing.assert_allclose(found, (digits - mean) * weights[:, labels].T, atol=atol)
 
 
-def test_baselines_need_no_network(digits):
-    images = digits[0][:3].copy()
-    images[0] = np.repeat([0.0, 1.0], 32)  # an edge between the fourth and the fifth row
-    random, centre, edges = (
-        module._saliency(name, None, images, digits[1][:3], None, 0, 0)
-        for name in ROAR_METHODS[-3:]
+def test_baselines_need_no_network():
+    digits = DIGITS[:3].copy()
+    digits[0] = np.repeat([0.0, 1.0], 32)  # an edge between the fourth and the fifth row
+    centre, edges = (
+        module._saliency(name, None, digits, LABELS[:3], None, 0, 0) for name in ("centre", "edges")
     )
-    assert random.shape == (3, 64) and len(np.unique(random)) == 3 * 64
     assert set(np.argsort(-centre[1])[:4]) == {27, 28, 35, 36}
     assert set(np.flatnonzero(edges[0] > 0) // 8) == {3, 4}
 
@@ -42,22 +35,17 @@ def test_roar_removes_what_matters():
     def run(method, seed):
         return roar(method, seed, shares=(0, 0.3), count=400)
 
-    table = pd.concat(
-        [run(method, seed) for method in ("occlusion", "random") for seed in (0, 1)],
-        ignore_index=True,
-    )
-    assert list(table.columns) == ["method", "share", "seed", "accuracy", "drawn", "trace"]
+    runs = [run(method, seed) for method in ("occlusion", "random") for seed in (0, 1)]
+    table = pd.concat(runs, ignore_index=True)
     whole = table[table["share"] == 0]
     assert (whole["accuracy"] > 0.85).all() and whole["trace"].isna().all()
-    assert whole.groupby("seed")["accuracy"].nunique().eq(1).all()
     assert (whole["drawn"] == whole["accuracy"]).all()
     mean = table[table["share"] > 0].groupby("method")[["accuracy", "drawn", "trace"]].mean()
     assert mean["drawn"]["occlusion"] < mean["drawn"]["random"] - 0.15
     # The class can be read from the hole.
     assert mean["drawn"]["occlusion"] < mean["accuracy"]["occlusion"] - 0.1
     assert mean["trace"]["random"] < 0.25 < 0.5 < mean["trace"]["occlusion"]
-    again = table[(table["method"] == "random") & (table["seed"] == 1)].reset_index(drop=True)
-    pd.testing.assert_frame_equal(run("random", 1), again)
+    pd.testing.assert_frame_equal(run("random", 1), runs[-1])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
     python tests/networks/real_graphs.py FOLDER
 
-With LAB_WEIGHTS=FOLDER the lab runs as it does for those who have the ImageNet weights.
+With LAB_WEIGHTS=FOLDER the lab runs as it does with the ImageNet weights.
 """
 
 import sys
@@ -10,20 +10,17 @@ from pathlib import Path
 
 
 def write_real_graphs(folder):
-    """Write both files and return the Keras networks by name; the weights are always the same."""
+    """Write both files; the weights are the same each time."""
     import h5py
 
     from lab.networks.loading import NETWORKS
     from lab.networks.tensorflow_setup import keras
 
     save = keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group
-    networks = {}
-    for name in ("xception", "resnet50"):
+    for network in (NETWORKS["xception"], NETWORKS["resnet50"]):
         keras.utils.set_random_seed(1)
-        networks[name] = getattr(keras.applications, NETWORKS[name].name)(weights=None)
-        with h5py.File(Path(folder, NETWORKS[name].file), "w") as file:
-            save(file, networks[name])
-    return networks
+        with h5py.File(Path(folder, network.file), "w") as file:
+            save(file, getattr(keras.applications, network.name)(weights=None))
 
 
 if __name__ == "__main__":

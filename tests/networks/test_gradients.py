@@ -12,7 +12,7 @@ SIZE = 16
 
 @pytest.fixture(scope="module")
 def corner():
-    """A network that sees the upper left quarter only: class 1 is the more probable the redder it is."""
+    """A network whose class 1 is more probable the redder the upper left quarter is."""
     inputs = keras.layers.Input((SIZE, SIZE, 3))
     convolution = keras.layers.Conv2D(2, 1, activation="relu")
     x = keras.layers.Cropping2D(((0, SIZE // 2), (0, SIZE // 2)))(inputs)

@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-
 from counting import Counting
+
 from lab.files import ROOT
 from lab.networks import prediction_cache
 from lab.networks.prediction_cache import PredictionCache

@@ -20,7 +20,7 @@ class _Call:
 
 
 class _Tensor:
-    """Pickles as PyTorch's tensors do: a rebuild call on a storage that is a persistent id."""
+    """Pickles as PyTorch's tensors do: a call on a storage with a persistent id."""
 
     def __init__(self, key, dtype, size, offset, shape, stride):
         self.storage = ("storage", _Global("torch", dtype), key, "cpu", size, None)
@@ -33,7 +33,7 @@ class _Global:
 
 
 class _TorchPickler(pickle._Pickler):
-    """The standard library's pickler written in Python, taught to name what is not installed."""
+    """Python's own pickler, which can name what is not installed."""
 
     def persistent_id(self, obj):
         return obj.storage if isinstance(obj, _Storage) else None

@@ -58,11 +58,3 @@ def test_stacked_bars_start_where_the_last_ended():
     shown = [text.get_text() for text in axes.texts if text.get_text()]
     assert shown == ["30%", "50%", "66%", "45%"]
     assert axes.get_xlabel() == "share"
-
-
-def test_bars_have_the_tables_lengths_from_the_top():
-    table = pd.DataFrame({"a": [1, 2], "b": [3, 4]}, ["x", "y"])
-    axes = charts.bars(table, "Bars", "unit").axes[0]
-    assert [bar.get_width() for bar in axes.patches] == [1, 2, 3, 4]
-    assert axes.yaxis_inverted()
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["x", "y"]

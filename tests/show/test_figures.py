@@ -27,19 +27,10 @@ print(*{name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras"
 # What a user's own configuration may hold.
 RC = """
 font.size: 20
-font.family: serif
-axes.titlesize: 30
 axes.facecolor: black
-axes.grid: True
-axes.unicode_minus: False
-figure.facecolor: red
 figure.dpi: 33
 savefig.bbox: tight
-image.lut: 4
 image.origin: lower
-lines.linewidth: 9
-text.color: magenta
-legend.loc: center
 svg.fonttype: path
 """
 

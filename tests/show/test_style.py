@@ -30,9 +30,8 @@ def test_charts_are_vectors_with_text_as_text():
     assert kind == "svg" and ">A title<" in data.decode()
 
 
-@pytest.mark.parametrize("encode", [lambda f: style.encode(f)[1], lambda f: style.inline(f).data])
-def test_a_sky_keeps_all_its_colours(encode):
-    drawn = np.asarray(pixels(encode(sheet())).convert("RGB")).astype(int)
+def test_a_sky_keeps_all_its_colours():
+    drawn = np.asarray(pixels(style.encode(sheet())[1]).convert("RGB")).astype(int)
     sky = drawn[(drawn[..., 2] - drawn[..., 0] == 90) & (drawn[..., 1] - drawn[..., 0] == 40)]
     assert len(np.unique(sky[:, 0])) > 90  # of 101
     assert (drawn[0, 0] == 255).all() and (drawn == 0).all(axis=-1).any()  # paper and letters
@@ -48,12 +47,20 @@ def test_an_image_shown_twice_has_the_same_pixels_twice():
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     for columns in (2, 3, 4, 5, 6):
         figure = maps.sheet([[maps.photograph(noise)] * columns], "Twice")
-        for encode in (lambda f: style.encode(f)[1], lambda f: style.inline(f).data):
-            drawn = np.asarray(pixels(encode(figure)))
-            first, second = (shown.get_window_extent() for shown in figure.axes[0].images[:2])
-            left, right, width = (round(x) for x in (first.x0, second.x0, first.width))
-            row = drawn[len(drawn) // 2]
-            assert (row[left : left + width] == row[right : right + width]).all()
+        drawn = np.asarray(pixels(style.encode(figure)[1]))
+        first, second = (shown.get_window_extent() for shown in figure.axes[0].images[:2])
+        left, right, width = (round(x) for x in (first.x0, second.x0, first.width))
+        row = drawn[len(drawn) // 2]
+        assert (row[left : left + width] == row[right : right + width]).all()
+
+
+def test_a_notebook_shows_images_as_jpeg_and_charts_as_png():
+    shown, chart = style.inline(sheet()), style.inline(style.new(2, "A title"))
+    assert (pixels(shown.data).format, pixels(chart.data).format) == ("JPEG", "PNG")
+    assert pixels(shown.data).width == pixels(chart.data).width == 822
+    saved = pixels(style.encode(sheet())[1]).convert("RGB").resize(pixels(shown.data).size)
+    difference = np.subtract(pixels(shown.data), saved, dtype=float)
+    assert abs(difference).mean() < 2
 
 
 def test_colours_of_maps_read_in_grey():

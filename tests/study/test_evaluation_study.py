@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from cheap import Network, data_folder, measured, tiles
+from cheap import NETWORKS, Network, data_folder, measured, tiles
 
 from lab.explain.masked_model import MaskedModel, blurred, mean_colour, superpixels
 from lab.explain.methods import PACKAGE, attribute, explain
@@ -17,22 +17,14 @@ from lab.study.evaluation import derive, measure_map, tasks, with_sanity
 from lab.study.profile import PROFILES
 from lab.study.results import small
 
-NETWORKS = {"xception": Network("First", 64, seed=0), "resnet50": Network("Second", 80, seed=1)}
-MEASURED = [
-    *("deletion_black", "deletion_mean", "insertion", "faithfulness"),
-    *("iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"),
-]
+MEASURED = ["deletion_black", "deletion_mean", "insertion", "faithfulness"]
+MEASURED += ["iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"]
 WHERE = ["network", "class", "picture"]
 CALLING = [method for method in COMPARED if method not in BASELINES]
 IMAGE = tiles(4, 4)
-
-
-@pytest.fixture(scope="module")
-def mask():
-    mask = np.zeros((64, 64), bool)
-    mask[10:40, :30] = True
-    mask[10, :2] = False
-    return mask
+MASK = np.zeros((64, 64), bool)
+MASK[10:40, :30] = True
+MASK[10, :2] = False
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +50,20 @@ def results(plan, tmp_path_factory):
 # Measurements of a map
 
 
-def test_a_map_is_measured_by_the_measurements(mask):
+def test_a_map_is_measured_by_the_measurements():
     saliency = np.random.default_rng(0).normal(size=(64, 64)).cumsum(axis=0)
     network = Network()
-    got, curves = measure_map(network, IMAGE, 386, saliency, mask)
+    got, curves = measure_map(network, IMAGE, 386, saliency, MASK)
     expected = deletion_and_insertion(Network(), IMAGE, 386, saliency, blurred(IMAGE))
     assert list(got) == MEASURED and set(got) <= set(MEASUREMENTS) and list(curves) == MEASURED[:3]
     for name, curve in expected.items():
         np.testing.assert_allclose(curves[name], curve, rtol=1e-6)
         assert got[name] == pytest.approx(auc(*curve))
-    for name, truth in (("iou_mask", mask), ("iou_box", bounding_box(mask))):
+    for name, truth in (("iou_mask", MASK), ("iou_box", bounding_box(MASK))):
         assert got[name] == iou_over_thresholds(saliency, truth).mean()
         assert got[f"{name}_best"] == iou_over_thresholds(saliency, truth).max()
     assert got["iou_mask"] != got["iou_box"]
-    assert got["pointing_game"] == pointing_game(saliency, mask)
+    assert got["pointing_game"] == pointing_game(saliency, MASK)
     # Each superpixel alone shows the image's mean colour.
     segments = superpixels(IMAGE)
     areas = [segments == superpixel for superpixel in range(segments.max() + 1)]
@@ -109,13 +101,13 @@ def test_bad_input_costs_no_call(change, message):
 # Tasks
 
 
-def test_gains_of_methods(mask):
+def test_gains_of_methods():
     methods = ["lime", "occlusion", "random"]
-    rows, arrays = evaluation.gains_task(Network(), IMAGE, mask, 101, methods, 120, 3)
+    rows, arrays = evaluation.gains_task(Network(), IMAGE, MASK, 101, methods, 120, 3)
     assert arrays == {} and [row["method"] for row in rows] == methods
     for row in rows:
         saliency = explain(row["method"], Network(), IMAGE, 101, 120, 3)
-        expected = measure_map(Network(), IMAGE, 101, saliency, mask)[0]
+        expected = measure_map(Network(), IMAGE, 101, saliency, MASK)[0]
         expected |= gains(Network(), IMAGE, 101, saliency)
         assert {key: row[key] for key in expected} == pytest.approx(expected)
         assert (row["label"], row["predicted"], row["calls"]) == (101, "tusker", 120)
@@ -123,11 +115,11 @@ def test_gains_of_methods(mask):
         assert row["probability"] == pytest.approx(Network()(IMAGE[None])[0, 101])
 
 
-def test_maps_explain_the_predicted_class_and_save_no_time(mask):
+def test_maps_explain_the_predicted_class_and_save_no_time():
     methods = ["occlusion", "centre"]
-    rows, arrays = evaluation.maps_task(Network(), IMAGE, mask, methods, 100)
+    rows, arrays = evaluation.maps_task(Network(), IMAGE, MASK, methods, 100)
     top = int(Network()(IMAGE[None])[0].argmax())
-    again, _ = evaluation.gains_task(Network(), IMAGE, mask, None, methods, 100, 0)
+    again, _ = evaluation.gains_task(Network(), IMAGE, MASK, None, methods, 100, 0)
     for row, timed, saved, curves in zip(rows, again, arrays["maps"], arrays["curves"]):
         assert (row["label"], row["predicted"]) == (top, class_name(top)) and "seconds" not in row
         assert row.items() <= timed.items()
@@ -174,6 +166,7 @@ def test_regions_that_only_one_method_finds():
     ]
     for row in rows:
         region = {"lime": first, "rise": second}[row["method"]][..., None]
+        np.testing.assert_array_equal(arrays["regions"][row["place"]], region[..., 0])
         ground = fills[row["fill"]]
         images = np.stack([np.where(region, ground, IMAGE), np.where(region, IMAGE, ground)])
         without, alone = network(images)[:, label]

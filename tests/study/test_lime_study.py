@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
-from cheap import Network, Places, data_folder, measured, tiles
+from cheap import NETWORKS, Network, Places, data_folder, measured, tiles
 from lime.lime_image import LimeImageExplainer
 from sklearn.metrics import r2_score
 
@@ -21,25 +21,13 @@ from lab.study.lime import derive, fidelity, measure_lime, settings_table, tasks
 from lab.study.profile import PROFILES
 from lab.study.settings import LAB_PARAMETERS, LAB_SETTINGS, sampling_settings
 
-NETWORKS = {"xception": Network("First", 64, seed=0), "resnet50": Network("Second", 80, seed=1)}
 WHERE = ["network", "class", "picture"]
-MEASURED = [
-    *("r2_fit", "r2_fresh", "deletion_mean", "insertion"),
-    *("iou", "pointing_game", "shown", "model_calls"),
-]
+MEASURED = ["r2_fit", "r2_fresh", "deletion_mean", "insertion"]
+MEASURED += ["iou", "pointing_game", "shown", "model_calls"]
 BASE = asdict(Setting(num_samples=300))
-
-
-@pytest.fixture(scope="module")
-def image():
-    return tiles()
-
-
-@pytest.fixture(scope="module")
-def mask(image):
-    mask = np.zeros(image.shape[:2], bool)
-    mask[10:30, 5:25] = True
-    return mask
+IMAGE = tiles()
+MASK = np.zeros(IMAGE.shape[:2], bool)
+MASK[10:30, 5:25] = True
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +49,21 @@ def derived(results):
 # Measurements of one explanation
 
 
-def test_fidelity_on_the_fit_is_the_packages(image):
+def test_fidelity_on_the_fit_is_the_packages():
     model, setting = Places(), Setting(num_samples=300, seed=1)
     expected = LimeImageExplainer(random_state=1).explain_instance(
-        image, model, top_labels=1, hide_color=(0, 0, 0), num_features=100_000, num_samples=300
+        IMAGE, model, top_labels=1, hide_color=(0, 0, 0), num_features=100_000, num_samples=300
     )
-    got = measure_lime(model, lime_explanation(model, image, setting))["r2_fit"]
+    got = measure_lime(model, lime_explanation(model, IMAGE, setting))["r2_fit"]
     assert got == pytest.approx(expected.score, abs=1e-6)
 
 
 @pytest.mark.parametrize("sampling", ["lime", "balanced"])
 @pytest.mark.parametrize("seed, next_seed", [(6, 7), (2**32 - 1, 0)])
-def test_fidelity_on_fresh_samples_is_that_of_the_next_seed(image, sampling, seed, next_seed):
+def test_fidelity_on_fresh_samples_is_that_of_the_next_seed(sampling, seed, next_seed):
     setting = Setting(num_samples=300, hide_color=None, sampling=sampling, seed=seed)
-    explanation = lime_explanation(Places(), image, setting)
-    other = lime_explanation(Places(), image, replace(setting, seed=next_seed, num_samples=500))
+    explanation = lime_explanation(Places(), IMAGE, setting)
+    other = lime_explanation(Places(), IMAGE, replace(setting, seed=next_seed, num_samples=500))
     # All but the whole image, which every fit has seen.
     new = other.coalitions[1:]
     truth = Places()(explanation.masked_model.images(new))[:, explanation.label]
@@ -87,45 +75,29 @@ def test_fidelity_on_fresh_samples_is_that_of_the_next_seed(image, sampling, see
     assert measure_lime(Places(), explanation)["r2_fresh"] == fidelity(explanation)
 
 
-def test_a_linear_model_is_perfectly_explained(image):
-    segments = superpixels(image)
-    truth = np.random.default_rng(0).normal(size=segments.max() + 1)
-    at = [np.argwhere(segments == i)[0] for i in range(len(truth))]
-
-    def linear(images):
-        score = sum(t * (images[:, y, x, 0] > 0) for t, (y, x) in zip(truth, at)) / 100 + 0.5
-        return np.stack([score, 1 - score], axis=1)
-
-    explanation = lime_explanation(linear, image, Setting(num_samples=3000), label=0)
-    got = measure_lime(linear, explanation)
-    assert got["r2_fresh"] > 0.999 and got["r2_fit"] > 0.999
-
-
-def test_curves_follow_the_weights_superpixel_by_superpixel(image):
-    explanation = lime_explanation(Places(), image, Setting(num_samples=300))
+def test_curves_follow_the_weights_superpixel_by_superpixel():
+    explanation = lime_explanation(Places(), IMAGE, Setting(num_samples=300))
     order = np.argsort(-explanation.saliency.ravel(), kind="stable")
-    mean = np.round(image.mean(axis=(0, 1)))
+    mean = np.round(IMAGE.mean(axis=(0, 1)))
     got = measure_lime(Places(), explanation)
-    for name, before, after in (
-        ("deletion_mean", image, mean),
-        ("insertion", blurred(image), image),
-    ):
+    changes = ("deletion_mean", IMAGE, mean), ("insertion", blurred(IMAGE), IMAGE)
+    for name, before, after in changes:
         steps = []
         for step in range(51):
             changed = np.isin(np.arange(len(order)), order[: len(order) * step // 50])
-            steps.append(np.where(changed.reshape(image.shape[:2])[..., None], after, before))
+            steps.append(np.where(changed.reshape(IMAGE.shape[:2])[..., None], after, before))
         curve = Places()(np.stack(steps))[:, explanation.label]
         area = np.sum((curve[1:] + curve[:-1]) / 2) / 50  # the trapezoidal rule
         assert got[name] == pytest.approx(area, abs=2e-3)
 
 
-def test_what_is_shown_and_the_object(image, mask):
-    explanation = lime_explanation(Places(), image, Setting(num_samples=300, num_superpixels=4))
-    got = measure_lime(Places(), explanation, mask)
+def test_what_is_shown_and_the_object():
+    explanation = lime_explanation(Places(), IMAGE, Setting(num_samples=300, num_superpixels=4))
+    got = measure_lime(Places(), explanation, MASK)
     assert list(got) == MEASURED and set(got) <= set(MEASUREMENTS)
     assert got["shown"] == explanation.shown.mean() and got["model_calls"] == 300
-    assert got["iou"] == (explanation.shown & mask).sum() / (explanation.shown | mask).sum()
-    assert got["pointing_game"] == mask[explanation.saliency == explanation.saliency.max()].mean()
+    assert got["iou"] == (explanation.shown & MASK).sum() / (explanation.shown | MASK).sum()
+    assert got["pointing_game"] == MASK[explanation.saliency == explanation.saliency.max()].mean()
     unknown = {"iou": float("nan"), "pointing_game": float("nan")}
     np.testing.assert_equal(measure_lime(Places(), explanation), got | unknown)
     model = Places()
@@ -137,31 +109,26 @@ def test_what_is_shown_and_the_object(image, mask):
 # Tasks
 
 
-def test_settings_are_measured_as_one_by_one(image, mask):
-    settings = [
-        Setting(num_samples=250, seed=5),
-        Setting(num_samples=300, hide_color=None, num_superpixels=3, seed=5),
-    ]
+def test_settings_are_measured_as_one_by_one():
+    first = Setting(num_samples=250, seed=5)
+    settings = [first, replace(first, num_samples=300, hide_color=None, num_superpixels=3)]
     listed = [({"setting": str(n)}, asdict(setting)) for n, setting in enumerate(settings)]
     names = ["weights", "chosen", "segments"]
-    rows, arrays = lime.settings_task(Places(), image, mask, listed, 300, names)
+    rows, arrays = lime.settings_task(Places(), IMAGE, MASK, listed, 300, names)
     assert [arrays[name].dtype for name in names] == [np.float32, bool, np.uint16]
-    np.testing.assert_array_equal(arrays["segments"], superpixels(image))
+    np.testing.assert_array_equal(arrays["segments"], superpixels(IMAGE))
     for n, (row, setting) in enumerate(zip(rows, settings, strict=True)):
-        explanation = lime_explanation(Places(), image, setting)
-        about = {
-            "setting": str(n),
-            "label": explanation.label,
-            "superpixels": explanation.masked_model.n,
-        }
+        explanation = lime_explanation(Places(), IMAGE, setting)
+        about = {"setting": str(n), "label": explanation.label}
+        about |= {"superpixels": explanation.masked_model.n}
         assert list(row) == [*about, *MEASURED]
-        expected = about | measure_lime(Places(), explanation, mask, fresh=300)
+        expected = about | measure_lime(Places(), explanation, MASK, fresh=300)
         assert row == pytest.approx(expected, abs=1e-9)
         np.testing.assert_allclose(arrays["weights"][n], explanation.weights, atol=1e-6)
         np.testing.assert_array_equal(arrays["chosen"][n], explanation.chosen)
 
 
-def test_predictions(image):
+def test_predictions():
     network = Network()
     rows, arrays = lime.predictions_task(network, tiles(4, 4), None)
     [probability] = network(tiles(4, 4)[None])
@@ -172,11 +139,11 @@ def test_predictions(image):
     ]
 
 
-def test_parameters_that_change_nothing_and_two_that_do(image):
-    n = int(superpixels(image).max()) + 1
+def test_parameters_that_change_nothing_and_two_that_do():
+    n = int(superpixels(IMAGE).max()) + 1
     nothing = [("num_lime_features", k) for k in (n, 100, 2000)] + [("top_labels", 2)]
     changes = [*nothing, ("num_lime_features", n // 2), ("num_superpixels", 3)]
-    rows, arrays = lime.no_effect_task(Places(), image, None, BASE, changes)
+    rows, arrays = lime.no_effect_task(Places(), IMAGE, None, BASE, changes)
     assert arrays == {} and [(row["parameter"], row["value"]) for row in rows] == changes
     *same, fewer, less_shown = rows
     assert all(row["weight_change"] == row["pixels_changed"] == 0 for row in same)
@@ -301,8 +268,8 @@ def test_the_derived_tables(derived):
     assert recommended["candidate"].nunique() == 1
 
 
-@pytest.mark.parametrize("calls", [5000, 307])
-def test_the_settings_table_has_what_was_measured(calls):
+def test_the_settings_table_has_what_was_measured():
+    calls = 307
     runs = pd.DataFrame({"setting": list(LAB_SETTINGS), "model_calls": calls})
     table = settings_table(runs).set_index("setting")
     assert list(table.index) == list(LAB_SETTINGS) and list(table) == list(LAB_PARAMETERS)

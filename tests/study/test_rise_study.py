@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from cheap import Network, data_folder, measured, tiles
+from cheap import NETWORKS, Network, data_folder, measured, tiles
 
 from lab.measure.agreement import rank_correlation
 from lab.networks.classes import class_name
@@ -10,15 +10,9 @@ from lab.study.results import small
 from lab.study.rise import derive, estimate, tasks
 from rise import Rise, generate_masks, perturb
 
-NETWORKS = {"xception": Network("First", 64, seed=0), "resnet50": Network("Second", 80, seed=1)}
 IMAGE = tiles(4, 4)
-
-
-@pytest.fixture(scope="module")
-def mask():
-    mask = np.zeros((64, 64), bool)
-    mask[10:40, :30] = True
-    return mask
+MASK = np.zeros((64, 64), bool)
+MASK[10:40, :30] = True
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +37,9 @@ def test_estimates_are_those_of_rise(parameters):
 
 
 @pytest.mark.parametrize("n, p", [(64, 0.5), (51, 0.3), (2, 0.5)])
-def test_runs_are_the_average_and_its_halves_and_cost_no_more(mask, n, p):
+def test_runs_are_the_average_and_its_halves_and_cost_no_more(n, p):
     network = Network()
-    rows, arrays = study.runs_task(network, IMAGE, mask, [386, 101], n, 4, p)
+    rows, arrays = study.runs_task(network, IMAGE, MASK, [386, 101], n, 4, p)
     assert network.calls == n and [row["label"] for row in rows] == [386, 101]
     masks = generate_masks(0, n, IMAGE.shape, 4, p)
     scores = Network()(perturb(IMAGE, masks)).astype(float)
@@ -54,7 +48,7 @@ def test_runs_are_the_average_and_its_halves_and_cost_no_more(mask, n, p):
         saliency = weighted.mean(axis=0) / p
         np.testing.assert_allclose(saved, small(saliency), rtol=2e-3)
         halves = weighted[: n // 2].sum(axis=0), weighted[n // 2 :].sum(axis=0)
-        contrast = saliency[mask].mean() - saliency[~mask].mean()
+        contrast = saliency[MASK].mean() - saliency[~MASK].mean()
         assert row == {
             "label": row["label"],
             "predicted": class_name(row["label"]),
@@ -64,7 +58,7 @@ def test_runs_are_the_average_and_its_halves_and_cost_no_more(mask, n, p):
             "lowest": pytest.approx(saliency.min(), rel=1e-4),
             "highest": pytest.approx(saliency.max(), rel=1e-4),
             "contrast": pytest.approx(contrast, rel=1e-3, abs=1e-6),
-            "pointing_game": mask.flat[saliency.argmax()],
+            "pointing_game": MASK.flat[saliency.argmax()],
             "halves": pytest.approx(rank_correlation(*halves), abs=2e-3),
         }
     [row], _ = study.runs_task(network, IMAGE, None, [386], n, 4, p)
@@ -120,21 +114,16 @@ def test_both_networks_explain_both_animals(plan, results):
     runs = results.table("rise_runs")
     most = runs[runs["nb_samples"] == runs["nb_samples"].max()]
     assert most.groupby(["network", "class"], sort=False)["label"].agg(list).to_dict() == {
-        ("First", "elephant"): [386, 101, 385],
-        ("Second", "elephant"): [386, 101, 385],
-        ("First", "bear"): [295, 294],
-        ("Second", "bear"): [295, 294],
+        (network, kind): classes
+        for network in ("First", "Second")
+        for kind, classes in (("elephant", [386, 101, 385]), ("bear", [295, 294]))
     }
     one = runs[(runs["network"] == "First") & (runs["label"] == 386)]
     varied = one[one["nb_samples"] == PROFILES["quick"].samples(2000)]
     assert set(varied["grid_size"]) == {4, 7, 8, 16}
     assert set(varied["preservation_probability"]) == {0.1, 0.3, 0.5, 0.7, 0.9}
-    assert {task.table for task in plan} == {
-        "rise_runs",
-        "rise_steps",
-        "rise_estimators",
-        "rise_stopping",
-    }
+    tables = {"rise_runs", "rise_steps", "rise_estimators", "rise_stopping"}
+    assert {task.table for task in plan} == tables
     for key, rows in runs.groupby("key"):
         assert results.array("rise_runs", key, "maps").shape == (len(rows), 112, 112)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import operator
 
 import pytest
 from cheap import data_folder
@@ -37,16 +38,9 @@ def changed(setting, base):
 
 
 def test_lab_settings_are_those_of_the_assignment():
-    table = [
-        (
-            setting.hide_color,
-            setting.num_lime_features,
-            setting.num_samples,
-            setting.num_superpixels,
-        )
-        for setting in LAB_SETTINGS.values()
-    ]
-    assert dict(zip(LAB_SETTINGS, table)) == {
+    names = ["hide_color", "num_lime_features", "num_samples", "num_superpixels"]
+    values = operator.attrgetter(*names)
+    assert {name: values(setting) for name, setting in LAB_SETTINGS.items()} == {
         "default": ((0, 0, 0), 100_000, 5000, 15),
         "0": ((0, 0, 0), 500, 2000, 8),
         "1": (None, 2000, 5000, 15),
@@ -55,14 +49,9 @@ def test_lab_settings_are_those_of_the_assignment():
         "4": ((0, 0, 0), 1000, 7000, 10),
         "5": (None, 500, 3000, 25),
     }
-    names = {"hide_color", "num_lime_features", "num_samples", "num_superpixels"}
-    assert all(changed(setting, Setting()) <= names for setting in LAB_SETTINGS.values())
-    assert set(LAB_PARAMETERS) == names | {
-        "top_labels",
-        "positive_only",
-        "negative_only",
-        "hide_rest",
-    }
+    assert all(changed(setting, Setting()) <= {*names} for setting in LAB_SETTINGS.values())
+    names += ["top_labels", "positive_only", "negative_only", "hide_rest"]
+    assert sorted(LAB_PARAMETERS) == sorted(names)
 
 
 @pytest.mark.parametrize(
