@@ -2,11 +2,11 @@
 
     python benchmarks/runtime.py [--rounds 5] [--seconds 3]
 
-Each network runs in two processes, one with each runtime, which predict the same
-images in turn. TensorFlow gets batches of 32 (``tf.function``). Memory is the peak of a process
-that loads the network and predicts; start is the time until the first prediction.
-OpenVINO's networks are converted beforehand. Weights that are not available are random.
-Writes ``benchmarks/results/runtime.csv`` and prints a Markdown table.
+Each network runs in two processes, one with each runtime, which predict the same images
+in turn. TensorFlow gets batches of 32 (``tf.function``). Memory is the peak of a
+process that loads the network and predicts; start is the time until the first
+prediction. OpenVINO's networks are converted beforehand. Weights that are not available
+are random. Writes ``benchmarks/results/runtime.csv`` and prints a Markdown table.
 """
 
 import argparse
