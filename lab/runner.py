@@ -177,7 +177,7 @@ def _perform(key, task, fingerprint, image, mask):
                     f"a worker loads {loaded.name} ({loaded.source}) for {task.network}, this "
                     "command other weights: set LAB_BLACKBOX and LAB_WEIGHTS alike on all machines"
                 )
-            called, runtime = _Reporting(loaded, key), getattr(loaded, "runtime", "")
+            called, runtime = _Reporting(loaded, key), loaded.runtime
         rows, arrays = task.function(called, image, mask, **task.arguments)
     rows = json.loads(json.dumps(rows, default=lambda number: number.item()))  # NumPy's numbers
     arrays = {name: np.asarray(array) for name, array in arrays.items()}

@@ -363,17 +363,6 @@ def test_binary_classifier_of_one_output(columns):
         rise_.explain_classes(IMAGE, 1)
 
 
-def test_scikit_learn_classifier():
-    from sklearn.datasets import load_iris
-    from sklearn.linear_model import LogisticRegression
-
-    features, labels = load_iris(return_X_y=True)
-    classifier = LogisticRegression(max_iter=1000).fit(features, labels)
-    rise_ = Rise(classifier.predict_proba, nb_samples=500, mask_value=features.mean(axis=0))
-    maps = rise_.explain(features[[0, 149]], [0, 2])
-    assert set(maps.argmax(axis=1)) <= {2, 3}  # petals distinguish these flowers
-
-
 def test_operator_scores_the_model():
     rise_ = explainer(mean_and_max, estimator="average", operator=margin)
     by_operator = rise_.explain(IMAGE[None], [[0, 1]])[0, ..., 0]
@@ -425,12 +414,6 @@ def agreement(model, p, estimator, n):
     maps = [rise_.explain_classes(GREY, [0, 1]) for rise_ in rises]
     exact = exact_maps(model, GREY, (3, 3), p)
     return np.mean([correlation(m, e) for pair in maps for m, e in zip(pair, exact)])
-
-
-@pytest.mark.parametrize("p", [0.3, 0.5])
-def test_regression_needs_a_third_of_the_calls(p):
-    average, regression = (agreement(detector, p, *run) for run in zip(ESTIMATORS, (600, 200)))
-    assert regression > average
 
 
 def skewed(images):
@@ -636,6 +619,10 @@ def answer(outputs, operator=None):
     return Rise(lambda x: outputs, 16, operator).explain(ONES[np.newaxis], [[0, 1]])
 
 
+def real():
+    return explainer(mean_and_max)
+
+
 BAD_ARGUMENTS = [
     (lambda: masks(start=-1), "start must be an integer of at least 0, got -1"),
     (lambda: masks(3, 2), "stop must be an integer of at least 3, got 2"),
@@ -662,9 +649,7 @@ BAD_ARGUMENTS = [
     (lambda: explain(0), r"targets must be 1 class indices .*\(\)"),
     (lambda: explain([[np.nan]]), "targets must be finite"),
     (lambda: explain([1.0]), "classes must be .*1.0"),
-    (lambda: explain([-1]), "classes must be .*-1"),
     (lambda: explain([[0, 0]]), "targets must be one-hot rows"),
-    (lambda: explain([[0, 2]]), "targets must be one-hot rows"),
     (lambda: explain([0], ONES[np.newaxis] * np.inf), "inputs must be .*inf in 192 places"),
     (lambda: explain([0], [["a", "b"]]), "inputs must be finite numbers, got .*U1"),
     (lambda: explain([0], np.ones((1, 0, 8, 3))), r"inputs must be .*\(1, 0, 8, 3\)"),
@@ -672,7 +657,6 @@ BAD_ARGUMENTS = [
     (lambda: explain([0], ONES[:1], grid_size=(4, 4)), r"grid_size must .*got \(4, 4\)"),
     (lambda: explain([0], grid_size=(4,)), r"grid_size must .*got \(4,\)"),
     (lambda: explain([0], mask_value=[1, 2]), r"mask_value must .*got shape \(2,\)"),
-    (lambda: explain([0], mask_value=np.ones((8, 8))), r"mask_value must .*\(8, 8\)"),
     (lambda: estimate([0], x=ONES[np.newaxis]), r"an input must be .*\(1, 8, 8, 3\)"),
     (lambda: estimate([]), r"classes must be one or more class indices, got \[\]"),
     (lambda: estimate([True]), "classes must be .*True"),
@@ -681,11 +665,12 @@ BAD_ARGUMENTS = [
     (lambda: estimate([1], np.ones((10, 1))), "classes must be below .*1 outputs, got 1"),
     (lambda: estimate([1], np.full((10, 2), np.nan)), "outputs must be finite"),
     (lambda: answer(np.ones((3, 2))), r"model must return .*\(16, n_classes\), got shape \(3, 2\)"),
-    (lambda: answer(np.ones((16, 2, 2))), "model must return"),
     (lambda: answer([[1], [1, 2]]), "model's outputs must be finite numbers"),
-    (lambda: answer({"logits": 1}), "model's outputs must be finite numbers"),
     (lambda: answer(np.ones((16, 5))), "model must have 2 outputs, got 5"),
     (lambda: answer(0, lambda *_: ONES), "operator must return 16 scores"),
+    (lambda: real().explain_classes(IMAGE, [0, 2]), "below the model's 2 outputs, got 2"),
+    (lambda: real().explain(IMAGE[np.newaxis], [2]), "below the model's 2 outputs, got 2"),
+    (lambda: real().estimate(IMAGE, 0, np.ones((10, 3))), "must have 3 outputs, got 2"),
 ]
 
 
@@ -694,17 +679,6 @@ BAD_ARGUMENTS = [
 def test_bad_arguments_and_answers(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_classes_and_outputs_that_the_model_lacks():
-    rise_ = explainer(mean_and_max)
-    message = "classes must be below the model's 2 outputs, got 2"
-    with pytest.raises(ValueError, match=message):
-        rise_.explain_classes(IMAGE, [0, 2])
-    with pytest.raises(ValueError, match=message):
-        rise_.explain(IMAGE[np.newaxis], [2])
-    with pytest.raises(ValueError, match="model must have 3 outputs, got 2"):
-        rise_.estimate(IMAGE, [0], np.ones((10, 3)))
 
 
 def test_repr_shows_the_settings():
@@ -742,9 +716,3 @@ def test_memory_does_not_hold_the_outputs_of_other_classes(estimator):
 def test_memory_of_the_regression_grows_as_its_docstring_says():
     few, many = (peak_memory(n, 2) for n in (8_000, 32_000))
     assert many - few < 24_000 * 14 * 14 * 12
-
-
-@pytest.mark.slow
-@each_estimator
-def test_memory_of_8000_masks(estimator):
-    assert peak_memory(8000, 1000, estimator, 299) < 120e6

@@ -62,6 +62,7 @@ class Brightness(Counting):
     """In place of a network."""
 
     name, fingerprint, source, stands_in_for, input_size = "Cheap", "w", "code", None, 20
+    runtime = "Python"
 
     def answer(self, images):
         return images.mean((1, 2, 3))[:, None] + np.zeros(1000)

@@ -24,18 +24,14 @@ class BlackBox:
 
     Attributes
     ----------
-    name : str
-        The network's name as people write it.
+    name, source, runtime : str
+        The network, the origin of its weights, and what computes the predictions.
     input_size : int
         Height and width of the images, in pixels.
-    source : str
-        Which weights these are, and where they come from.
     fingerprint : str
         Hexadecimal digest of the name and the weights.
     n_layers : int
         Number of layers that have weights.
-    runtime : str
-        Name, version and precision of what computes the predictions.
     batch_size : int
         Number of images that are predicted, and then cached, at once.
     stands_in_for : str or None
@@ -49,7 +45,8 @@ class BlackBox:
         self.batch_size = batch_size
         self.stands_in_for = None
         if cache:
-            predict = PredictionCache(predict, f"{self.fingerprint} {self.runtime}")
+            identity = f"{self.fingerprint} {self.runtime} {converted.VERSION}"
+            predict = PredictionCache(predict, identity)
         self._predict, self._runtime, self._cache = predict, runtime, cache
         self._build = functools.cache(build)  # the Keras network and its preprocessing
 
@@ -188,11 +185,10 @@ def from_keras(
     from lab.networks import keras_networks
 
     runtime = runtimes.select(runtime)
+    about = keras_networks.identity(network, name)
     if runtime == "openvino":
-        model, about = converted.convert(network, preprocess, name, input_size)
-        predict = runtimes.OpenVino(model)
+        predict = runtimes.OpenVino(converted.convert(network, preprocess, input_size))
     else:
-        about = keras_networks.identity(network, name)
         predict = runtimes.on_tensorflow(network, preprocess, input_size)
 
     def build():

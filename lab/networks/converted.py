@@ -15,54 +15,25 @@ FOLDER = ROOT / ".cache" / "networks"
 VERSION = 1  # of the conversion: raise it when other numbers come out
 
 
-def convert(network, preprocess, name, input_size):
-    """Convert a Keras network and its preprocessing.
-
-    Parameters
-    ----------
-    network, preprocess
-        As `lab.networks.keras_networks.build` returns them.
-    name : str
-        The network's name, which is part of its fingerprint.
-    input_size : int
-        Height and width of the images, in pixels.
-
-    Returns
-    -------
-    openvino.Model
-        Of one float32 image.
-    dict
-        "fingerprint" and "n_layers", as in `lab.networks.blackbox.BlackBox`.
-    """
+def convert(network, preprocess, input_size):
+    """An `openvino.Model` of a Keras network and its preprocessing."""
     from lab.networks import keras_networks
 
     function = keras_networks.traced(network, preprocess, input_size)
     model = runtime.import_openvino().convert_model(function, share_weights=False)
     model.reshape([1, input_size, input_size, 3])
-    return model, keras_networks.identity(network, name)
+    return model
 
 
 def place(key, weights):
-    """Folder of a converted network, named after all that it was made of.
-
-    Parameters
-    ----------
-    key : str
-        A key of `lab.networks.loading.NETWORKS`.
-    weights : pathlib.Path
-        The file with its weights.
-
-    Returns
-    -------
-    pathlib.Path
-    """
+    """Folder of a network with a key and a file of weights: all that it is made of."""
     versions = [runtime.version(package) for package in ("openvino", "tensorflow", "keras")]
     made_of = json.dumps([key, _sha256(weights), *versions, VERSION])
     return FOLDER / f"{key}-{hashlib.sha256(made_of.encode()).hexdigest()[:24]}"
 
 
 def read(folder):
-    """Read what `convert` returned from its `place`; None if missing or damaged."""
+    """The model and the facts written to a `place`; None if missing or damaged."""
     try:
         about = json.loads((folder / "about.json").read_bytes())
         if about.pop("sha256") != _digest(folder, about):
@@ -73,10 +44,10 @@ def read(folder):
 
 
 def write(folder, model, about):
-    """Write what `convert` returned to its `place`, and return it as read back.
+    """Write a model and facts about it to a `place`, and return them as read back.
 
-    Read back it takes less memory. If the folder cannot be used, one line is printed
-    and the network is returned as it is.
+    Read back they take less memory. If the folder cannot be used, one line is printed
+    and they are returned as they are.
     """
     beside = None
     try:

@@ -99,7 +99,11 @@ def load(name, weights=None, batch_size=32, runtime=None, cache=True):
         return from_keras(*build(), *described, batch_size, runtime, cache)
     ready = weights and converted.read(converted.place(name, weights))
     if not ready:
-        ready = converted.convert(*build(), network.name, network.input_size)
+        from lab.networks import keras_networks
+
+        keras_network, preprocess = build()
+        model = converted.convert(keras_network, preprocess, network.input_size)
+        ready = model, keras_networks.identity(keras_network, network.name)
         if weights := weights or _in_keras_cache(network):  # the latter after a download
             ready = converted.write(converted.place(name, weights), *ready)
     model, about = ready

@@ -47,8 +47,8 @@ class PredictionCache:
             # All of them is the common case, and needs no copy.
             made = self._model(images if len(rows) == len(images) else images[rows])
             made = dict(zip(missing, made))
-            file.write([(key, self._entry(key, probs)) for key, probs in made.items()])
             entries.update(made)
+            file.write([(key, self._entry(key, one)) for key, one in made.items()])
         return np.stack([entries[key] for key in keys])
 
     def _key(self, image):
@@ -87,7 +87,7 @@ class _File:
         )
 
     def write(self, entries):
-        """Add or replace entries, pairs of key and entry."""
+        """Add or replace pairs of key and entry."""
         self._run(lambda connection: _write(connection, entries))
 
     def _run(self, work):

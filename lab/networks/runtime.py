@@ -10,22 +10,7 @@ import numpy as np
 
 
 def select(runtime=None):
-    """Choose TensorFlow where it has a GPU, else OpenVINO where it is installed.
-
-    Parameters
-    ----------
-    runtime : {"openvino", "tensorflow"}, optional
-        Overrides the choice.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ValueError
-        If there is no such runtime.
-    """
+    """`runtime` if given, else TensorFlow with a GPU, else OpenVINO if installed."""
     if runtime not in (None, "openvino", "tensorflow"):
         raise ValueError(f"runtime must be openvino or tensorflow, got {runtime!r}")
     if runtime is None:

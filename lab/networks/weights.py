@@ -46,16 +46,12 @@ def packaged_file(package, path):
     package : str
         The name that pip uses.
     path : str
-        The file, relative to ``site-packages``.
-
-    Returns
-    -------
-    pathlib.Path
+        Relative to ``site-packages``.
 
     Raises
     ------
     FileNotFoundError
-        If the package is not installed or does not hold the file.
+        If the package is not installed or lacks the file.
     """
     try:
         found = Path(importlib.metadata.distribution(package).locate_file(path))
@@ -90,8 +86,7 @@ def read_pytorch(path, sha256):
 
     Returns
     -------
-    dict of str to numpy.ndarray
-        C-contiguous tensors by name.
+    dict of str to C-contiguous numpy.ndarray
 
     Raises
     ------

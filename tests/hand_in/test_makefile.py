@@ -25,9 +25,8 @@ def folder(tmp_path):
 
 def start(folder, *arguments, **environment):
     # What a make that runs this test passes on is not meant for the one here.
-    own = {
-        name: os.environ[name] for name in os.environ if not name.startswith(("MA", "MFL", "LAB"))
-    }
+    passed = ("MA", "MFL", "LAB")
+    own = {name: os.environ[name] for name in os.environ if not name.startswith(passed)}
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     options |= {"cwd": folder, "env": own | environment}
     return subprocess.Popen(["make", *arguments], **options)
@@ -52,12 +51,10 @@ def make(folder):
 
 
 def test_each_command_runs_its_modules(make):
-    for target, called in {
-        "study": ["lab.study"],
-        "figures": ["lab.show"],
-        "report": ["lab.show", "lab.hand_in.report"],
-        "archive": ["lab.hand_in.archive doe_jane"],
-    }.items():
+    shown, packed = ["lab.show"], ["lab.hand_in.archive doe_jane"]
+    commands = {"study": ["lab.study"], "figures": shown, "archive": packed}
+    commands["report"] = [*shown, "lab.hand_in.report"]
+    for target, called in commands.items():
         assert make(target, "NAME=doe_jane") == (0, [f"  python -m {module}" for module in called])
 
 

@@ -1,4 +1,4 @@
-"""White-box references against what is known of them."""
+"""Gradient methods on a network whose gradients are known."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SIZE = 16
 
 @pytest.fixture(scope="module")
 def corner():
-    """A network whose class 1 is more probable the redder the upper left quarter is."""
+    """A network that sees the upper left quarter: the redder, the more class 1."""
     inputs = keras.layers.Input((SIZE, SIZE, 3))
     convolution = keras.layers.Conv2D(2, 1, activation="relu")
     x = keras.layers.Cropping2D(((0, SIZE // 2), (0, SIZE // 2)))(inputs)

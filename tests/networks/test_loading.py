@@ -38,7 +38,7 @@ def offline(monkeypatch):
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """A small network in ResNet50's place, with the weights of ``weights.h5``."""
+    """A small network in ResNet50's place, whose weights are in ``weights.h5``."""
 
     def build(weights):
         assert weights is None

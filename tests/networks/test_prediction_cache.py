@@ -29,32 +29,19 @@ def cached(model):
     return PredictionCache(model, "softmax")
 
 
-@pytest.fixture
-def another_process():
-    """As another process would, open the file again."""
-    return prediction_cache._open.cache_clear
-
-
 def database():
     return sqlite3.connect(prediction_cache.FILE)
 
 
-def test_an_image_is_predicted_once(model, cached, another_process):
+def test_an_image_is_predicted_once(model, cached):
     expected = Softmax()(IMAGES)
-    for images in (IMAGES[:40], IMAGES[39::-1], IMAGES[30:], IMAGES, IMAGES.copy()):
-        at = [np.flatnonzero((IMAGES == image).all(axis=(1, 2, 3)))[0] for image in images]
-        np.testing.assert_array_equal(cached(images), expected[at])
+    for rows in (np.arange(40), np.arange(39, -1, -1), np.repeat(np.arange(30, 70), 2)):
+        np.testing.assert_array_equal(cached(np.asfortranarray(IMAGES[rows])), expected[rows])
     assert model.calls == 70
-    another_process()
+    prediction_cache._open.cache_clear()  # as another process would, opens the file again
     result = PredictionCache(model, "softmax")(IMAGES)
     assert model.calls == 70 and result.dtype == np.float32
     np.testing.assert_array_equal(result, expected)
-
-
-def test_an_image_that_comes_twice_is_predicted_once(model, cached):
-    result = cached(np.repeat(IMAGES[:3], 2, axis=0))
-    assert model.calls == 3
-    np.testing.assert_array_equal(result, np.repeat(Softmax()(IMAGES[:3]), 2, axis=0))
 
 
 def test_results_are_memory_of_the_caller(cached):
@@ -74,12 +61,6 @@ def test_other_values_types_shapes_and_models_have_entries_of_their_own(model, c
         cached(images)
     PredictionCache(model, "another")(IMAGES[:1])
     assert model.calls == 5
-
-
-def test_memory_layout_does_not_matter(model, cached):
-    cached(IMAGES)
-    cached(np.asfortranarray(IMAGES))
-    assert model.calls == 70
 
 
 @pytest.mark.parametrize(
@@ -109,14 +90,6 @@ def test_an_entry_that_is_not_finite_is_predicted_again(model):
 
     PredictionCache(broken, "softmax")(IMAGES[:2])
     assert np.isfinite(PredictionCache(model, "softmax")(IMAGES[:2])).all()
-
-
-def test_a_model_that_fails_leaves_what_was_predicted_before(model, cached):
-    cached(IMAGES[:32])
-    with pytest.raises(ZeroDivisionError):
-        PredictionCache(lambda _: 1 / 0, "softmax")(IMAGES)
-    cached(IMAGES)
-    assert model.calls == 70
 
 
 def _not_a_database():
@@ -182,6 +155,7 @@ def test_the_file_does_not_grow_for_ever(model, cached, monkeypatch):
 
 
 MANY = """
+import os
 import sys
 from pathlib import Path
 import numpy as np
@@ -202,7 +176,8 @@ sys.stdin.readline()
 for start in range(0, 300, 3):
     batch = images[start : start + 3]
     assert np.array_equal(cached(batch), model(batch))
-print(calls - 300)
+print(calls - 300, flush=True)
+os._exit(0)
 """
 
 
@@ -217,13 +192,6 @@ def test_processes_use_the_file_at_the_same_time():
     for process in processes:
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0 and output.strip().isdecimal(), output
+    # What each wrote before it ended without closing the file is there.
     last = subprocess.run(command, input="\n", capture_output=True, text=True, cwd=ROOT)
     assert last.stdout == "ready\n0\n", last.stderr
-
-
-def test_a_process_that_is_killed_keeps_its_finished_batches(model, cached):
-    script = MANY.replace("print(calls - 300)", "import os; os._exit(9)")
-    command = [sys.executable, "-c", script, str(prediction_cache.FILE)]
-    assert subprocess.run(command, input=b"\n", stdout=subprocess.DEVNULL, cwd=ROOT).returncode == 9
-    with database() as connection:
-        assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (300,)

@@ -20,11 +20,15 @@ class _Call:
 
 
 class _Tensor:
-    """Pickles as PyTorch's tensors do: a call on a storage with a persistent id."""
+    """Pickles as PyTorch's tensors do: rebuilt from a persistent id."""
 
     def __init__(self, key, dtype, size, offset, shape, stride):
-        self.storage = ("storage", _Global("torch", dtype), key, "cpu", size, None)
-        self.arguments = offset, shape, stride, False, None
+        storage = _Storage(("storage", _Global("torch", dtype), key, "cpu", size, None))
+        self.arguments = storage, offset, shape, stride, False, None
+
+
+class _Storage(tuple):
+    """What a tensor names by its persistent id."""
 
 
 class _Global:
@@ -33,25 +37,20 @@ class _Global:
 
 
 class _TorchPickler(pickle._Pickler):
-    """Python's own pickler, which can name what is not installed."""
+    """A pickler that can name what is not installed."""
 
     def persistent_id(self, obj):
-        return obj.storage if isinstance(obj, _Storage) else None
+        return tuple(obj) if isinstance(obj, _Storage) else None
 
     def save(self, obj, **options):
         if isinstance(obj, _Global):
             self.write(b"c" + f"{obj.module}\n{obj.name}\n".encode())
         elif isinstance(obj, _Tensor):
             self.save(_Global("torch._utils", "_rebuild_tensor_v2"))
-            self.save((_Storage(obj.storage), *obj.arguments))
+            self.save(obj.arguments)
             self.write(b"R")
         else:
             super().save(obj, **options)
-
-
-class _Storage:
-    def __init__(self, storage):
-        self.storage = storage
 
 
 def _torch_file(path, state, storages):
@@ -86,11 +85,8 @@ def test_pytorch_strides_and_offsets_are_honoured(tmp_path):
 
 
 def test_pytorch_tensor_past_its_storage_is_refused(tmp_path):
-    path = _torch_file(
-        tmp_path / "net.pth",
-        {"w": _Tensor("0", "FloatStorage", 4, 0, (3, 3), (3, 1))},
-        {"0": np.zeros(4, "<f4")},
-    )
+    state = {"w": _Tensor("0", "FloatStorage", 4, 0, (3, 3), (3, 1))}
+    path = _torch_file(tmp_path / "net.pth", state, {"0": np.zeros(4, "<f4")})
     with pytest.raises(ValueError, match="reaches past its storage"):
         weights.read_pytorch(path, _sha256(path))
 
@@ -99,11 +95,8 @@ def test_numpy_pickle_round_trip(tmp_path):
     path = tmp_path / "net.pkl"
     layers = {"conv": [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, np.float32)]}
     # As NumPy 1 wrote it: the module had another name then.
-    path.write_bytes(
-        pickle.dumps(layers, protocol=3).replace(
-            b"numpy._core.multiarray", b"numpy.core.multiarray"
-        )
-    )
+    content = pickle.dumps(layers, protocol=3)
+    path.write_bytes(content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
     read = weights.read_numpy_pickle(path, _sha256(path))
     np.testing.assert_array_equal(read["conv"][0], layers["conv"][0])
 

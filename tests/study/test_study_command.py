@@ -115,7 +115,7 @@ def study(tmp_path, monkeypatch, capsys, scheduler):
     monkeypatch.setenv("LAB_PROFILE", "quick")
     monkeypatch.setenv(LOG, str(tmp_path / "log"))
     monkeypatch.setitem(sys.modules, "lab.study.rise", sys.modules[__name__])
-    cheap = {"stands_in_for": "Other", "source": "file", "input_size": 30}
+    cheap = {"stands_in_for": "Other", "source": "file", "input_size": 30, "runtime": "none"}
 
     def network(model):
         return SimpleNamespace(name=f"cheap {model}", fingerprint=f"w {model}", **cheap)
