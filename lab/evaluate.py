@@ -153,7 +153,7 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
     lab.runner.OtherNetwork, RuntimeError, ConnectionError
         As `lab.runner.run` raises them.
     """
-    from lab.study.evaluation import GAINS_VERSION, gains_task  # takes seconds
+    from lab.study.evaluation import gains_task  # takes seconds
 
     folder, out = Path(os.path.abspath(folder)), Path(os.path.realpath(out))
     images, unread = find_images(folder)
@@ -177,7 +177,7 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
         label = labels[path.parent]
         of = {"label": label, "methods": methods, "budget": budget, "seed": seed}
         calls = (budget + CURVES) * len(methods)
-        task = Task("evaluate", gains_task, model, path, of, calls, GAINS_VERSION)
+        task = Task("evaluate", gains_task, model, path, of, calls)
         key = task.key(black_box.fingerprint, digest)
         tasks[key] = task
         names.setdefault(key, []).append(escaped(name))  # copies of an image are one task

@@ -59,6 +59,16 @@ class OtherNetwork(RuntimeError):
     """A worker loads another network than the rest of the results is about."""
 
 
+def version(number):
+    """Decorate a task's function with its version: raise it when its numbers change."""
+
+    def declare(function):
+        function.version = number
+        return function
+
+    return declare
+
+
 class Task(NamedTuple):
     """One piece of work, which gives some rows of a table.
 
@@ -66,9 +76,10 @@ class Task(NamedTuple):
     ----------
     table : str
     function : callable
-        Of a module: ``function(network, image, mask, **arguments)`` returns rows (at
-        least one, list of dict) and arrays (dict of str to array). `image` is a uint8
-        array in the network's input size, `mask` a bool array or None.
+        Of a module, with a `version`. ``function(network, image, mask, **arguments)``
+        returns rows (at least one, list of dict) and arrays (dict of str to array).
+        `image` is a uint8 array in the network's input size, `mask` a bool array or
+        None.
     network : str or None
         A key of `MODELS`; None where no network is called, and then there is no image.
     image : pathlib.Path or None
@@ -76,8 +87,6 @@ class Task(NamedTuple):
         Values that JSON can hold.
     calls : int
         About how many model calls it takes.
-    version : int
-        Version of `function`, declared beside it and raised when its numbers change.
     """
 
     table: str
@@ -86,11 +95,10 @@ class Task(NamedTuple):
     image: Path | None
     arguments: dict
     calls: int
-    version: int
 
     def key(self, fingerprint, digest):
         """Digest of what is measured, from the network's and `image_digest`."""
-        about = [self.table, self.version, fingerprint, digest, self.arguments]
+        about = [self.table, self.function.version, fingerprint, digest, self.arguments]
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
     def __str__(self):

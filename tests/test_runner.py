@@ -14,11 +14,12 @@ from PIL import Image
 
 from lab import runner
 from lab.files import ROOT
-from lab.runner import OtherNetwork, Result, Task, image_digest, run
+from lab.runner import OtherNetwork, Result, Task, image_digest, run, version
 
 # Workers import what follows from this file.
 
 
+@version(1)
 def echo(network, image, mask, number, nap=0):
     time.sleep(nap)
     variables = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"
@@ -47,6 +48,7 @@ def returning(network, image, mask, rows, objects=False):
     return rows, {"shown": np.array([{}]) if objects else [1, 2]}
 
 
+@version(1)
 def numbers(network, image, mask):
     values = np.float32(0.1), np.int64(3), np.bool_(True), "ä", None, np.array(2.5), math.nan, 1 / 3
     return [dict(zip("abcdefgh", values))], {"map": np.eye(2, dtype=np.float16)}
@@ -69,7 +71,7 @@ class Brightness(Counting):
 
 
 def task(function, calls=10, image=None, **arguments):
-    return Task("runs", function, image and "squeezenet", image, arguments, calls, 1)
+    return Task("runs", function, image and "squeezenet", image, arguments, calls)
 
 
 def outcomes(tasks, **options):
@@ -223,7 +225,7 @@ def test_a_key_is_what_is_measured(tmp_path):
     ]
     others = [
         (whole._replace(table="others"), "w", "d"),
-        (whole._replace(version=2), "w", "d"),
+        (whole._replace(function=version(2)(lambda: None)), "w", "d"),
         (whole._replace(arguments={"seed": 1, "classes": (1, 2)}), "w", "d"),
         (whole, "v", "d"),
         (whole, "w", "e"),

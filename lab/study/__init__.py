@@ -4,6 +4,6 @@ Each study is a module with two functions. ``tasks(images, profile)`` lists all 
 measures as `lab.runner.Task`, from the images by kind (dict of str to list of
 pathlib.Path) and a `lab.study.profile.Profile`. ``derive(results)`` computes the tables
 that follow (dict of str to pandas.DataFrame) from the tables of its tasks
-(`lab.study.results.Results`). A version stands above each task's function: raise it
-when a change of the code changes the numbers.
+(`lab.study.results.Results`). `lab.runner.version` stands above each task's function:
+raise it when a change of the code changes the numbers.
 """

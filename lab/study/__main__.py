@@ -146,11 +146,7 @@ def _committed(results, name, plan):
                 about, own = tasks.get(key), arrays.get(key, {})
                 if about and (about["rows"], about["arrays"]) == (str(len(rows)), str(len(own))):
                     whole[key] = Result(rows.to_dict("records"), own, about)
-        except (
-            MissingResult,
-            KeyError,
-            ValueError,
-        ):  # not there, damaged, or a table of something else
+        except (MissingResult, KeyError, ValueError):  # missing, damaged, or of something else
             whole.clear()
     return found
 
@@ -182,7 +178,7 @@ def _described(key, task, result):
         about | row | {"place": row.get("place", place), "key": key}
         for place, row in enumerate(result.rows)
     ]
-    numbers = {"version": task.version, "rows": len(rows), "arrays": len(result.arrays)}
+    numbers = {"version": task.function.version, "rows": len(rows), "arrays": len(result.arrays)}
     return Result(rows, result.arrays, {"key": key, "table": task.table} | numbers | result.about)
 
 

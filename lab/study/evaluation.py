@@ -19,7 +19,7 @@ from lab.measure.sanity import sanity
 from lab.measure.statistics import disagreement, rank_methods, summary
 from lab.model_calls import predict
 from lab.networks.classes import class_name
-from lab.runner import Task
+from lab.runner import Task, version
 from lab.study.results import small
 from lab.study.settings import NETWORKS
 
@@ -30,9 +30,6 @@ CALLING = [method for method in COMPARED if method not in BASELINES]
 DIFFER = ["lime", "rise"]  # the methods whose most salient regions are compared
 FIFTHS = 5  # portions of an image, of which the most salient one is a region
 SIZES = 4, 6, 8, 10, 12, 15, 20, 25, 30, 40  # of superpixels, for exact Shapley values
-# Each is raised when the numbers of its table's tasks change.
-VERSIONS = {"runs": 1, "differ": 1, "sanity": 1, "shapley": 1, "roar": 1, "axioms": 1}
-GAINS_VERSION = 1  # of `gains_task`
 
 
 def measure_map(black_box, image, label, saliency, mask=None):
@@ -95,6 +92,7 @@ def _measured(network, image, mask, label, methods, budget, seed):
         yield row, saliency, curves, seconds
 
 
+@version(1)
 def gains_task(network, image, mask, label, methods, budget, seed):
     """Explain an image with some methods; measure the maps, their gains and the time.
 
@@ -109,6 +107,7 @@ def gains_task(network, image, mask, label, methods, budget, seed):
     ], {}
 
 
+@version(1)
 def maps_task(network, image, mask, methods, budget):
     """Explain the predicted class with some methods; measure the maps and save them."""
     rows, maps, curves, _ = zip(*_measured(network, image, mask, None, methods, budget, 0))
@@ -118,6 +117,7 @@ def maps_task(network, image, mask, methods, budget):
     }
 
 
+@version(1)
 def sanity_task(network, image, mask, methods, budget, layers):
     """Agreement of each method's map with those of the network with random layers."""
     explainers = {method: functools.partial(explain, method, budget=budget) for method in methods}
@@ -125,6 +125,7 @@ def sanity_task(network, image, mask, methods, budget, layers):
     return agreement.drop(columns="network").to_dict("records"), {}
 
 
+@version(1)
 def differ_task(network, image, mask, methods, budget):
     """Probabilities without, and of, what only one of two methods finds most salient.
 
@@ -149,6 +150,7 @@ def differ_task(network, image, mask, methods, budget):
     return rows, {"regions": regions}
 
 
+@version(1)
 def shapley_task(network, image, mask, most, seeds):
     """How close methods come to exact Shapley values of at most `most` superpixels."""
     label = network.top(image, 1)[0][0]
@@ -174,11 +176,13 @@ def shapley_task(network, image, mask, most, seeds):
     return rows, {}
 
 
+@version(1)
 def roar_task(network, image, mask, method, seed, count, n_samples):
     """Remove and retrain on digits; no network of the lab is called."""
     return roar(method, seed, count=count, n_samples=n_samples).to_dict("records"), {}
 
 
+@version(1)
 def axioms_task(network, image, mask, seed):
     """Violations of axioms on functions with known answers; no network is called."""
     return axioms_table(seed).to_dict("records"), {}
@@ -195,8 +199,7 @@ def tasks(images, profile):
     plan = []
 
     def add(table, function, where, calls, **arguments):
-        version = VERSIONS[table]
-        plan.append(Task(f"evaluation_{table}", function, *where, arguments, calls, version))
+        plan.append(Task(f"evaluation_{table}", function, *where, arguments, calls))
 
     for where in itertools.product(NETWORKS, every):
         calls = len(CALLING) * budget + len(COMPARED) * CURVES + SUPERPIXELS

@@ -17,7 +17,7 @@ from lab.measure.overlap import iou, pointing_game
 from lab.measure.statistics import CHOSEN_BY, rank_settings, ranking_agreement
 from lab.measure.variance import distances, grouped, savings, variance_shares
 from lab.networks.classes import class_name
-from lab.runner import Task
+from lab.runner import Task, version
 from lab.study.settings import (
     COMBINED,
     LAB_PARAMETERS,
@@ -38,8 +38,6 @@ BY_SETTING = ["weights", "chosen"]  # arrays with a row for each setting
 VARIED, SAMPLED = ["parameter", "value"], ["sampling", "num_samples"]  # columns of a setting
 # Arrays and functions by which explanations with other seeds are compared.
 AGREEMENT = {"jaccard": ("chosen", jaccard), "rank_correlation": ("weights", rank_correlation)}
-# Each is raised when the numbers of the task of this name change.
-VERSIONS = {"predictions": 1, "settings": 1, "no_effect": 1, "perturbed": 1}
 
 
 def fidelity(explanation, fresh=FRESH):
@@ -93,6 +91,7 @@ def measure_lime(black_box, explanation, mask=None, fresh=FRESH):
     }
 
 
+@version(1)
 def predictions_task(network, image, mask):
     """The network's leading classes of an image."""
     return [
@@ -101,6 +100,7 @@ def predictions_task(network, image, mask):
     ], {}
 
 
+@version(1)
 def settings_task(network, image, mask, settings, fresh, arrays):
     """Explain an image under several settings and measure the explanations.
 
@@ -118,6 +118,7 @@ def settings_task(network, image, mask, settings, fresh, arrays):
     return rows, {name: _array(name, explanations) for name in arrays}
 
 
+@version(1)
 def no_effect_task(network, image, mask, base, changes):
     """How an explanation changes with parameters that should change nothing."""
     changed = [
@@ -132,6 +133,7 @@ def no_effect_task(network, image, mask, base, changes):
     return rows, {}
 
 
+@version(1)
 def perturbed_task(network, image, mask, base, count):
     """Perturbed samples with the highest, a middling and the lowest probability."""
     [explanation] = _explanations(network, image, [({}, base)])
@@ -185,11 +187,11 @@ def tasks(images, profile):
         ]
         arguments = {"settings": listed, "fresh": fresh, "arrays": arrays}
         calls = _calls(settings.values(), fresh)
-        return Task(table, settings_task, network, image, arguments, calls, VERSIONS["settings"])
+        return Task(table, settings_task, network, image, arguments, calls)
 
     plan, network = [], NETWORKS[0]
     for where in itertools.product(NETWORKS, every):
-        plan += [Task("predictions", predictions_task, *where, {}, 1, VERSIONS["predictions"])]
+        plan += [Task("predictions", predictions_task, *where, {}, 1)]
         for seed in range(profile.seeds):
             arrays = BY_SETTING if seed else [*BY_SETTING, "segments"]
             plan += [explained("lime_runs", *where, ["setting"], runs, seed, arrays)]
@@ -206,8 +208,8 @@ def tasks(images, profile):
         ("no_effect", no_effect_task, unchanged),
         ("perturbed", perturbed_task, perturbed),
     ):
-        calls, version = of["base"]["num_samples"], VERSIONS[name]
-        plan += [Task(f"lime_{name}", function, network, first[0], of, calls, version)]
+        calls = of["base"]["num_samples"]
+        plan += [Task(f"lime_{name}", function, network, first[0], of, calls)]
     return plan
 
 

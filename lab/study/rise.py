@@ -10,7 +10,7 @@ from lab.measure.agreement import rank_correlation
 from lab.measure.overlap import pointing_game
 from lab.model_calls import predict
 from lab.networks.classes import class_name
-from lab.runner import Task
+from lab.runner import Task, version
 from lab.study.results import small
 from lab.study.settings import NETWORKS
 from rise import Rise, generate_masks, perturb
@@ -19,8 +19,6 @@ ELEPHANT_CLASSES = 386, 101, 385  # African_elephant, tusker, Indian_elephant
 BEAR_CLASSES = 295, 294  # American_black_bear, brown_bear
 STEPS = 32  # masks of which the first figure shows some
 STOPPING = 1000  # masks that the quick profile has for tolerances: none stops before 200
-# Each is raised when the numbers of its table's tasks change.
-VERSIONS = {"runs": 1, "steps": 1, "estimators": 1, "stopping": 1}
 
 
 def estimate(black_box, image, classes, outputs=None, keep_outputs=False, **parameters):
@@ -32,6 +30,7 @@ def estimate(black_box, image, classes, outputs=None, keep_outputs=False, **para
     return Rise(model, **parameters).estimate(image, range(len(classes)), outputs, keep_outputs)
 
 
+@version(1)
 def runs_task(network, image, mask, classes, nb_samples, grid_size, preservation_probability):
     """Maps of several classes by the paper's average, measured."""
     parameters = {"nb_samples": nb_samples, "grid_size": grid_size}
@@ -53,6 +52,7 @@ def runs_task(network, image, mask, classes, nb_samples, grid_size, preservation
     return rows, {"maps": np.stack([small(saliency) for saliency in whole.saliency])}
 
 
+@version(1)
 def steps_task(network, image, mask, label):
     """The scores of the first masked images."""
     perturbed = perturb(image, generate_masks(0, STEPS, image.shape))
@@ -60,6 +60,7 @@ def steps_task(network, image, mask, label):
     return [{"mask": number, "score": float(score)} for number, score in enumerate(scores)], {}
 
 
+@version(1)
 def estimators_task(network, image, mask, label, calls, reference):
     """The average and the regression with more and more calls against a long run.
 
@@ -78,6 +79,7 @@ def estimators_task(network, image, mask, label, calls, reference):
     return rows, arrays
 
 
+@version(1)
 def stopping_task(network, image, mask, label, tolerances, most, reference):
     """The number of calls after which a tolerance stops the regression."""
     truth, rows, maps = _reference(network, image, label, reference), [], []
@@ -103,8 +105,7 @@ def tasks(images, profile):
     plan = []
 
     def add(table, function, made, network=first, image=elephant, **arguments):
-        version = VERSIONS[table]
-        plan.append(Task(f"rise_{table}", function, network, image, arguments, made, version))
+        plan.append(Task(f"rise_{table}", function, network, image, arguments, made))
 
     def add_runs(network, image, classes, nb_samples, grid_size=7, p=0.5):
         of = {"classes": list(classes), "nb_samples": nb_samples, "grid_size": grid_size}

@@ -17,7 +17,7 @@ from lab.measure.intervals import mean_interval
 from lab.measure.paired import GAINS, judge, pairs
 from lab.model_calls import predict
 from lab.networks.classes import class_index, class_name
-from lab.runner import Task, image_digest
+from lab.runner import Task, image_digest, version
 from lab.study.evaluation import FIFTHS, gains_task
 from lab.study.settings import NETWORKS
 
@@ -38,8 +38,6 @@ SMALL = 250  # model calls with which nested occlusion is compared with the othe
 SMALL_METHODS = "lime", "lime_blurred", "rise", "rise_average", *OCCLUSIONS, "nested"
 SMALL_FEWEST = 80  # model calls of any profile, for as many superpixels
 PAPER = 4000  # masks in the paper of RISE
-# Each is raised when the numbers of its table's tasks change.
-VERSIONS = {"runs": 1, "alone": 1, "few": 1, "small": 1}
 HOSTS = (
     "goose/goose_3_meadow",
     "bullfrog/frog_3_gravel",
@@ -83,13 +81,12 @@ def tasks(_, profile):
     plan = []
 
     def add(table, function, paths, calls, **arguments):
-        table, version = f"verdict_{table}", VERSIONS[table]
         for path in paths:
             about = {"object": object_of(path), "label": class_index(path.parent.name)}
             if function is alone_task:
                 about["hosts"] = _hosts(path)
             plan.extend(
-                Task(table, function, network, path, about | arguments, calls, version)
+                Task(f"verdict_{table}", function, network, path, about | arguments, calls)
                 for network in NETWORKS
             )
 
@@ -103,10 +100,8 @@ def tasks(_, profile):
     paths, methods = [paths[0] for paths in verdict], [*CANDIDATES, *BASELINES]
     add("alone", alone_task, paths, every, methods=methods, budget=budget)
     firsts = [paths[0] for paths in (*verdict[:FEW_OBJECTS], *choosing[:FEW_OBJECTS])]
-    calls, budgets = (
-        len(FEW_METHODS) * (2 * few + CURVES),
-        [[method, few] for method in FEW_METHODS],
-    )
+    calls = len(FEW_METHODS) * (2 * few + CURVES)
+    budgets = [[method, few] for method in FEW_METHODS]
     add("few", budgets_task, firsts, calls, budgets=budgets, repeated=True)
     paths, calls = [paths[-1] for paths in verdict], sum(n + CURVES for _, n in several)
     add("small", budgets_task, paths, calls, budgets=several, repeated=False)
@@ -120,6 +115,7 @@ def _hosts(path):
     return {name: image_digest(SET / f"{name}.jpg") for name in others[:3]}
 
 
+@version(gains_task.version)
 def runs_task(network, image, mask, object, label, methods, budget):
     """Explain an image's class with all methods and measure the explanations."""
     rows, _ = gains_task(network, image, mask, label, methods, budget, seed=0)
@@ -128,6 +124,7 @@ def runs_task(network, image, mask, object, label, methods, budget):
     return [{"object": object} | row for row in rows], {}
 
 
+@version(1)
 def alone_task(network, image, mask, object, label, methods, budget, hosts):
     """The class's probability in the most salient fifth alone, put into other images.
 
@@ -155,6 +152,7 @@ def alone_task(network, image, mask, object, label, methods, budget, hosts):
     return rows, {"regions": np.stack(list(regions.values())), "alone": alone.astype(np.float32)}
 
 
+@version(1)
 def budgets_task(network, image, mask, object, label, budgets, repeated):
     """Gains of methods with a number of model calls each.
 

@@ -178,7 +178,7 @@ def test_balanced_sampling_is_as_stable_with_a_quarter_of_the_samples(tmp_path):
             for (sampling, n), setting in settings.items()
         ]
         arguments = {"settings": listed, "fresh": 60, "arrays": ["weights", "chosen"]}
-        return Task("lime_stability", lime.settings_task, "xception", path, arguments, 0, 1)
+        return Task("lime_stability", lime.settings_task, "xception", path, arguments, 0)
 
     results = measured([task(seed) for seed in range(5)], {"xception": network}, tmp_path)
     table = with_stability(results, "lime_stability", ["sampling", "num_samples"])

@@ -150,7 +150,7 @@ def test_every_task_is_another_one_and_survives_json(tmp_path, profile):
     }
     assert len(identities) == len(tasks)
     for task in tasks:
-        assert task.calls > 0 and isinstance(task.version, int)
+        assert task.calls > 0 and isinstance(task.function.version, int)
         assert (task.network is None) == (task.image is None)
         settings = json.loads(json.dumps(task.arguments)).get("settings", [])
         assert all(Setting(**parameters) for _, parameters in settings)

@@ -21,12 +21,12 @@ from lab.study.results import Results
 
 LOG = "STUDY_TEST_LOG"
 NAP = "STUDY_TEST_NAP"
-VERSION = 1
 
 
 # A study without a network, in place of that of RISE. A file holds its tasks' numbers.
 
 
+@runner.version(1)
 def work(network, image, mask, number):
     with open(os.environ[LOG], "a") as log:
         log.write(f"{number} {os.getpid()}\n")
@@ -41,8 +41,8 @@ def work(network, image, mask, number):
 
 def tasks(images, profile):
     planned = json.loads(Path(os.environ[LOG]).with_name("planned.json").read_text())
-    plan = [Task("squares", work, None, None, {"number": n}, 10, VERSION) for n in planned]
-    return [*plan, Task("zeros", work, None, None, {"number": 0}, 5, 1)]
+    plan = [Task("squares", work, None, None, {"number": n}, 10) for n in planned]
+    return [*plan, Task("zeros", work, None, None, {"number": 0}, 5)]
 
 
 def derive(found):
@@ -172,9 +172,9 @@ def test_only_what_changed_is_measured_and_each_task_has_its_date_and_version(st
     study.plan(5, 1)  # fewer, in another order: nothing to measure, but to write
     assert study()[0] == []
     assert Results(study.folder).table("squares").number.tolist() == [5] * 3 + [1] * 3
-    monkeypatch.setattr(sys.modules[__name__], "VERSION", 2)  # the function has changed
-    assert study()[0] == [1, 5]
-    assert Results(study.folder).table("rise_tasks").version.tolist() == [2, 2, 1]
+    monkeypatch.setattr(work, "version", 2)  # the function has changed
+    assert study()[0] == [0, 1, 5]
+    assert Results(study.folder).table("rise_tasks").version.tolist() == [2, 2, 2]
 
 
 def test_a_failed_task_replaces_nothing_and_is_tried_again(study):
@@ -241,7 +241,7 @@ def paths(tmp_path, monkeypatch):
 
     def tasks(images, profile):
         where = [(model, *images[kind]) for model in command.NETWORKS for kind in images]
-        return [Task("squares", work, *of, {"number": n}, 1, 1) for n, of in enumerate(where)]
+        return [Task("squares", work, *of, {"number": n}, 1) for n, of in enumerate(where)]
 
     monkeypatch.setattr(command, "list_images", paths.get)
     monkeypatch.setattr(sys.modules[__name__], "tasks", tasks)
