@@ -19,10 +19,12 @@ from lab.explain.checks import check_budget, check_image, check_integer, check_l
 from lab.explain.lime import locality, perturbations
 from lab.explain.masked_model import MaskedModel, blurred, superpixels
 from lab.explain.occlusion import nested_occlusion, occlusion
+from lab.explain.partition import owen, soft_superpixels
 from lab.explain.setting import Setting
 from lab.model_calls import BATCH, predict
 
 PACKAGE = Setting(hide_color=None)  # the package's defaults
+COMBINED = "owen", "nested", "rise"
 MOST_FEATURES = 12  # for exact Shapley values: 4096 model calls
 _shap_lock = threading.Lock()
 
@@ -120,6 +122,34 @@ def _edges(black_box, image, label, budget, seed):
     return gaussian(sobel(rgb2gray(image)), sigma=2)
 
 
+def combined(black_box, image, label, budget, seed=0):
+    """Sum of three maps that fail on different images, each of a third of the calls.
+
+    RISE hides half of the image, where a score that needs most of it is zero. Occlusion
+    hides one window, which changes nothing where the network is certain. Owen values
+    follow the score from the whole image down, with hard edges.
+
+    Parameters
+    ----------
+    black_box, image, label, budget, seed
+        As in `explain`, which has the errors, too; at least 12 model calls.
+
+    Returns
+    -------
+    (H, W) float32 array
+        Sum of the maps of "owen", "nested" and "rise", each with mean 0 and standard
+        deviation 1. The values do not compare between images or classes.
+    """
+    budget = check_budget(budget, "combined", 12, "four for each of its three methods")
+    total = 0.0
+    for done, method in enumerate(COMBINED):
+        calls = budget * (done + 1) // 3 - budget * done // 3
+        saliency = explain(method, black_box, image, label, calls, seed).astype(np.float64)
+        if np.ptp(saliency) > 1e-6 * np.abs(saliency).max():  # else it is constant
+            total = total + (saliency - saliency.mean()) / saliency.std()
+    return total + np.zeros(np.shape(image)[:2])
+
+
 EXPLAINERS = {
     "lime": functools.partial(_by_superpixels, "lime"),
     "rise": _rise,
@@ -133,6 +163,10 @@ EXPLAINERS = {
     "occlusion_black": functools.partial(occlusion, baseline=np.zeros_like),
     "occlusion_blurred": functools.partial(occlusion, baseline=blurred),
     "nested": nested_occlusion,
+    "lime_black": functools.partial(_by_superpixels, "lime", hide_color=(0, 0, 0)),
+    "owen": owen,
+    "soft": soft_superpixels,
+    "combined": combined,
 }
 
 

@@ -1,9 +1,9 @@
-"""What the lab measures: the studies of LIME, of RISE, of all methods, and the verdict.
+"""What the lab measures: the studies of LIME, of RISE, of all methods, and verdicts.
 
 Each study is a module with two functions. ``tasks(images, profile)`` lists all that it
 measures as `lab.runner.Task`, from the images by kind (dict of str to list of
-pathlib.Path) and a `lab.study.profile.Profile`. ``derive(results)`` computes the tables
-that follow (dict of str to pandas.DataFrame) from the tables of its tasks
-(`lab.study.results.Results`). `lab.runner.version` stands above each task's function:
-raise it when a change of the code changes the numbers.
+pathlib.Path; for photographs, their folder) and a `lab.study.profile.Profile`.
+``derive(results)`` computes the tables that follow (dict of str to pandas.DataFrame)
+from the tables of its tasks (`lab.study.results.Results`). `lab.runner.version` stands
+above each task's function: raise it when a change of the code changes the numbers.
 """

@@ -17,6 +17,7 @@ from lab.study.results import MissingResult, Results, results_folder, write_tabl
 from lab.study.settings import NETWORKS
 
 STUDIES = "lime", "rise", "evaluation", "verdict"
+PHOTOGRAPHS = "photographs"  # the study of images that do not come with the lab
 
 
 def images_of(profile):
@@ -35,19 +36,21 @@ def images_of(profile):
     return images
 
 
-def study(names, profile, scheduler=None, at_least=False):
+def study(names, profile, scheduler=None, at_least=False, photographs=None):
     """Measure what the results of studies lack, and replace the results as a whole.
 
     Parameters
     ----------
     names : sequence of str
-        Of `STUDIES`.
+        Of `STUDIES`, or `PHOTOGRAPHS` alone.
     profile : lab.study.profile.Profile
     scheduler : str, optional
         Address of a Dask cluster. By default this machine's cores do the work.
     at_least : bool, optional
         Whether results of a larger profile are brought up to date at that profile. By
         default they are an error, as fewer would replace them.
+    photographs : path-like, optional
+        The folder of `PHOTOGRAPHS`.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def study(names, profile, scheduler=None, at_least=False):
             if table.split("_")[0] not in names:
                 old.table(table)
         profile = _no_fewer(profile, old, names, at_least)
-        images = images_of(profile)
+        images = images_of(profile) if photographs is None else photographs
         plans = {name: _keyed(module.tasks(images, profile)) for name, module in modules.items()}
         committed = {name: _committed(old, name, plan) for name, plan in plans.items()}
         missing = {
@@ -206,14 +209,32 @@ def main(arguments=None):
         "LAB_PROFILE (quick, full, study) sets how much is measured. After an interruption, the "
         "same command goes on.",
     )
-    parser.add_argument("study", nargs="?", choices=STUDIES, help="by default all")
+    parser.add_argument(
+        "study",
+        nargs="?",
+        choices=[*STUDIES, PHOTOGRAPHS],
+        help=f"by default all, but for {PHOTOGRAPHS}",
+    )
+    parser.add_argument(
+        "--folder",
+        help=f"of {PHOTOGRAPHS}: FOLDER/verdict/CLASS/FILE, any names of classes and files",
+    )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
     names = [options.study] if options.study else STUDIES
+    if (options.study == PHOTOGRAPHS) != (options.folder is not None):
+        parser.error(
+            f"{PHOTOGRAPHS} do not come with the lab: name their folder with --folder, and no "
+            "folder for another study"
+        )
     try:
         profile = read_profile()
         written, measured = study(
-            names, profile, options.scheduler, at_least="LAB_PROFILE" not in os.environ
+            names,
+            profile,
+            options.scheduler,
+            at_least="LAB_PROFILE" not in os.environ,
+            photographs=options.folder,
         )
     except KeyboardInterrupt:
         sys.exit("Stopped. What is finished is saved, and the same command goes on.")
