@@ -6,6 +6,7 @@ FIGURES = {
     name: function
     for module in (figures_lime, figures_rise, figures_evaluation, figures_verdict)
     for name, function in vars(module).items()
-    if name.startswith(("lime_", "rise_", "evaluation_", "verdict_")) and callable(function)
+    if name.startswith(("lime_", "rise_", "evaluation_", "verdict_", "photographs_"))
+    and callable(function)
 }
 """Functions of `lab.study.results.Results` that return a figure, by its file's name."""

@@ -1,6 +1,7 @@
 """Figures of the verdict on many objects: a function each, from results to figure."""
 
 import numpy as np
+import pandas as pd
 
 from lab.explain.masked_model import blurred_away
 from lab.explain.names import BASELINES, METHOD_NAMES, REFERENCES
@@ -88,6 +89,22 @@ def verdict_small(results):
     title = "What are a few calls worth?"
     label = f"{_GAIN} with {usual} calls unless noted, mean over baselines, with 95% interval ↑"
     return charts.intervals(table, "name", "mean", title, label, by="network")
+
+
+def photographs_gains(results):
+    """Each method's gain on photographs, by model calls and network."""
+    table = reading.rows(results, "photographs_means", measure="gain")
+    table = table.sort_values("calls", kind="stable")
+    usual = table[table["calls"] == table["calls"].value_counts().idxmax()]
+    order = usual.groupby("method")["mean"].mean().sort_values(ascending=False).index
+    table = table.set_index("method").loc[order].reset_index()
+    names = table["method"].map(METHOD_NAMES)
+    calls = pd.Categorical(table["calls"], sorted(set(table["calls"])))
+    panel = calls.rename_categories("{:,} calls".format)
+    table = table.assign(name=names, panel=panel)
+    title = "Which explanation of a photograph gains most?"
+    label = f"{_GAIN}, mean over baselines, with 95% interval over photographs ↑"
+    return charts.intervals(table, "name", "mean", title, label, by="network", panel="panel")
 
 
 def verdict_alone(results):
