@@ -93,7 +93,7 @@ def runs_task(network, image, mask, methods, budget):
 def derive(results):
     """Means by network, budget and method, and methods' differences, with intervals."""
     runs = results.table("photographs_runs")
-    runs = runs[runs["method"] != ""].assign(object=runs["picture"])
+    runs = runs.dropna(subset="method").assign(object=runs["picture"])
     runs["gain"] = runs[list(GAINS)].mean(axis=1)
     means, differences = [], []
     for calls, part in runs.groupby("calls"):

@@ -6,6 +6,7 @@ import pytest
 from cheap import Places, tiles
 from counting import Careless, Counting, Recorder, forbidden
 from lime.lime_image import LimeImageExplainer
+from scipy.ndimage import uniform_filter
 
 from lab.explain.lime import lime_explanation
 from lab.explain.masked_model import MaskedModel
@@ -14,6 +15,7 @@ from lab.explain.names import BASELINES
 from rise import Rise
 
 LEAST = {"lime": 21, "shap": 82, "rise": 2, "rise_average": 1, "occlusion": 2, "nested": 3}
+LEAST |= {"owen": 4, "combined": 12}
 SQUARE = np.s_[16:32, 48:64]
 
 
@@ -82,7 +84,25 @@ def test_what_alone_matters_is_found(image, method):
 def test_seeds(image, method):
     first, again, other = (explain(method, Places(), image, 1, 150, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
-    assert (first != other).any() == (not method.startswith(("occlusion", "centre", "edges")))
+    assert (first != other).any() == (
+        not method.startswith(("occlusion", "centre", "edges", "owen"))
+    )
+
+
+def test_owen_values_add_up_to_what_the_image_has_over_the_blurred_one(image):
+    baseline = np.round(uniform_filter(image.astype(float), (64, 64, 1), mode="mirror"))
+    whole, blurred = Places()(np.stack([image, baseline.astype(np.uint8)]))[:, 1]
+    for budget in (20, 131):
+        values = explain("owen", Places(), image, 1, budget)
+        assert values.sum() == pytest.approx(whole - blurred, rel=1e-4)
+
+
+def test_combined_is_the_sum_of_its_scaled_maps(image):
+    maps = [explain(m, Places(), image, 1, n) for m, n in (("owen", 43), ("nested", 44))]
+    maps.append(explain("rise", Places(), image, 1, 44))
+    expected = sum((one - one.mean()) / one.std() for one in maps)
+    np.testing.assert_allclose(explain("combined", Places(), image, 1, 131), expected, atol=1e-5)
+    assert np.ptp(explain("combined", lambda x: np.full((len(x), 2), 0.5), image, 1, 60)) < 1e-6
 
 
 @pytest.mark.parametrize("method", [*EXPLAINERS, "lime_explanation"])

@@ -1,0 +1,93 @@
+"""The study of photographs, against its protocol."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from cheap import Network, tiles
+from PIL import Image
+
+from lab.explain.methods import EXPLAINERS
+from lab.files import ROOT
+from lab.measure.curves import gains
+from lab.study import photographs
+from lab.study.__main__ import main
+from lab.study.profile import PROFILES
+from lab.study.results import Results
+
+PROTOCOL = (ROOT / "report" / "protocol.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    for number in range(7):
+        path = folder / "verdict" / f"n{number % 3}" / f"photo_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(tiles(seed=number)).save(path)
+    return folder
+
+
+def test_the_plan_is_the_protocols(folder):
+    plan = photographs.tasks(folder, PROFILES["study"])
+    names = [path.name for path in photographs.photographs(folder)]
+    assert names == sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    assert len(names) == 7 and {task.network for task in plan} == {"xception", "resnet50"}
+    second = PROTOCOL[PROTOCOL.index("# Second part") :]
+    for budget, number, methods in photographs.PLAN:
+        assert f"{budget:,} c" in second or f"{budget:,} model calls" in second
+        assert f"first {number}" in second and set(methods) <= set(EXPLAINERS)
+    assert "below .1 are not explained" in second and photographs.LIKELY == 0.1
+    assert "ten portions" in second and photographs.STEPS == 10
+
+
+def test_a_photograph_is_explained_for_the_first_guess():
+    network, image = Network(input_size=64, cached=True), tiles(4, 4)
+    rows, _ = photographs.runs_task(network, image, None, ["occlusion", "centre"], 100)
+    label, name, probability = network.top(image, 1)[0]
+    assert [row["method"] for row in rows] == ["occlusion", "centre"]
+    for row in rows:
+        assert (row["label"], row["predicted"], row["probability"]) == (label, name, probability)
+        saliency = EXPLAINERS[row["method"]](network, image, label, 100, 0)
+        expected = gains(network, image, label, saliency, steps=10)
+        assert {key: row[key] for key in expected} == expected
+
+
+def test_an_unsure_first_guess_is_not_explained(monkeypatch):
+    monkeypatch.setattr(photographs, "LIKELY", 1.1)
+    network = Network(input_size=64)
+    rows, _ = photographs.runs_task(network, tiles(4, 4), None, ["occlusion"], 100)
+    assert [row["method"] for row in rows] == [""] and network.calls == 1
+
+
+def test_means_and_differences_are_over_photographs(tmp_path):
+    rng, rows = np.random.default_rng(0), []
+    for photo in range(12):
+        for method, more in (("owen", 0.2), ("rise", 0.0)):
+            about = {"network": "N", "class": "c", "picture": f"p{photo}", "calls": 250}
+            gain = dict(zip(photographs.GAINS, rng.normal(more, 0.01, 3)))
+            rows.append(about | {"method": method} | gain)
+    rows.append({"network": "N", "class": "c", "picture": "unsure", "calls": 250, "method": ""})
+    pd.DataFrame(rows).to_csv(tmp_path / "photographs_runs.csv", index=False)
+    derived = photographs.derive(Results(tmp_path))
+    mean = derived["photographs_means"].set_index(["method", "measure"]).loc[("owen", "gain")]
+    values = [np.mean([row[key] for key in photographs.GAINS]) for row in rows[:-1:2]]
+    assert mean["mean"] == pytest.approx(np.mean(values)) and mean["n"] == 12
+    pair = derived["photographs_pairs"].query("first == 'owen' and measure == 'gain'").iloc[0]
+    assert pair["low"] > 0.15 and pair["objects"] == 12
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["photographs"], "name their folder with --folder"),
+        (["lime", "--folder", "x"], "no folder for another study"),
+        (["photographs", "--folder", "nowhere"], "no photographs in nowhere"),
+    ],
+)
+def test_a_folder_that_is_missing_is_named(arguments, message, monkeypatch, capsys):
+    monkeypatch.setenv("LAB_PROFILE", "quick")
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert message in f"{stopped.value.code} {capsys.readouterr().err}"
