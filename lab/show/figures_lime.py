@@ -150,7 +150,7 @@ def _effect(row):
 def lime_distances(results):
     """How far a measurement moves when one thing is changed."""
     table = results.table("lime_distances").dropna(subset="distance")
-    changes = table["change"].str.replace("picture", "image")
+    changes = table["change"].replace({"a picture": "an image", "picture": "image"}, regex=True)
     table = table.assign(measure=table["measure"].map(_LABELS), change=changes)
     title = "Change one thing: how far does it move?"
     label = "mean difference of two runs that differ in this only (1: as two runs drawn at random)"
