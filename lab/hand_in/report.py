@@ -23,7 +23,6 @@ from lab.study.profile import read_profile
 from lab.study.results import MissingResult, Results, results_folder
 
 SOURCE = ROOT / "report" / "report.typ"
-PREVIEW = 4  # the page that the README shows: what each parameter changes
 CLAIMS = {
     name: holds
     for name, holds in vars(claims).items()
@@ -48,7 +47,7 @@ def metadata():
 
 
 def build(folder, marked=()):
-    """Write ``report.pdf`` and ``report.png``, each whole, and return the PDF's path.
+    """Write ``report.pdf``, whole, and return its path.
 
     Parameters
     ----------
@@ -82,9 +81,7 @@ def build(folder, marked=()):
             "marked": json.dumps(list(marked)),
         },
     )
-    pdf, pages = compiler.compile(), compiler.compile(format="png", ppi=80)
-    write_whole(folder / "report.png", pages[PREVIEW - 1])
-    write_whole(folder / "report.pdf", pdf)
+    write_whole(folder / "report.pdf", compiler.compile())
     return folder / "report.pdf"
 
 

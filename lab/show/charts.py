@@ -127,7 +127,7 @@ def dots(table, label, value, by, title, x_label):
     `label`, `value` and `by` are columns: the rows' names, the points, and the groups.
     """
     labels, groups = list(dict.fromkeys(table[label])), list(dict.fromkeys(table[by]))
-    height = 0.75 + 0.3 * len(labels) + 0.15 * -(-len(groups) // 3)
+    height = 0.75 + 0.25 * len(labels) + 0.15 * -(-len(groups) // 3)
     figure, [axes] = _axes(title, height, x_label)
     for group, color, marker in zip(groups, COLORS, MARKERS):
         rows = table[table[by] == group]

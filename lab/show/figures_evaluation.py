@@ -125,27 +125,6 @@ def evaluation_at_odds(results):
     return maps.sheet([panels], "Do two metrics agree about two maps?")
 
 
-def evaluation_differ(results):
-    """The image on which LIME and RISE differ most, and without either part."""
-    table = results.table("evaluation_differ")
-    most = table.loc[table["share"].idxmax()]
-    network, image = most["network"], (most["class"], most["picture"])
-    parts = reading.rows(results, "evaluation_differ", network, image, fill="blurred")
-    runs = _runs(results, network, image)
-    regions = results.array("evaluation_differ", most["key"], "regions")
-    pixels, squashed = reading.pixels(image), reading.pixels(image, regions.shape[1])
-    predicted = f"{reading.class_title(most['label'])} {most['probability']:.2f}"
-    panels, without = [maps.photograph(pixels, "image", predicted)], [None]
-    for row in parts.itertuples():
-        run, region = runs.loc[row.method], regions[row.place]
-        panels.append(_panel(results, pixels, run, METHOD_NAMES[row.method]))
-        changed = np.where(region[..., None], blurred(squashed), squashed)
-        head = f"without what {row.method.upper()} alone marks"
-        changed = maps.outlined(changed, region)
-        without.append(_as_file(changed, pixels, head, f"{row.without:.2f}"))
-    return maps.sheet([panels, without], f"Where LIME and RISE differ most ({network})")
-
-
 def evaluation_roar(results):
     """Accuracy of networks retrained without the important pixels."""
     table = results.table("evaluation_roar")

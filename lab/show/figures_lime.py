@@ -43,15 +43,51 @@ def _settings(results, title, kind="African_elephant", number=0, model=0):
         chosen = reading.array(results, "lime_runs", row, "chosen")
         color = _COLOR_NAMES.get(row.hide_color, row.hide_color)
         top = f"{row.setting}: {_SHORT.get(color, color)}, top {row.num_superpixels}"
-        note = f"R² {row.r2_fresh:.2f}" + ("" if np.isnan(row.iou) else f", IoU {row.iou:.2f}")
-        panels.append(maps.superpixels(pixels, segments, chosen, top, note))
+        panels.append(maps.superpixels(pixels, segments, chosen, top, _quality(row)))
     return maps.sheet(maps.wrapped(panels, 4), title)
+
+
+def _quality(row):
+    return f"R² {row.r2_fresh:.2f}" + ("" if np.isnan(row.iou) else f", IoU {row.iou:.2f}")
 
 
 lime_q1 = partial(_settings, title="Seven settings on the first elephant")
 lime_q2 = partial(_settings, title="Seven settings on another elephant", number=1)
 lime_q3 = partial(_settings, title="Seven settings on a bear", kind="black_bear")
 lime_q4_elephant = partial(_settings, title="The first elephant through the other network", model=1)
+
+
+def lime_q2_to_q4(results):
+    """What Q2 to Q4 ask about, a row each, with three baselines.
+
+    Black and the mean colour are the lab's settings 3 and 2, which show at most ten
+    superpixels; the blurred image is the recommended setting.
+    """
+    first, other = reading.networks(results)[:2]
+    elephant, second = (reading.image(results, number=number) for number in (0, 1))
+    bear = reading.image(results, "black_bear")
+    cases = {
+        "Q2: another\nelephant": (first, second),
+        "Q3: a bear\n": (first, bear),
+        "Q4: the other\nnetwork": (other, elephant),
+    }
+    candidate = results.table("lime_recommended")["candidate"].iloc[0]
+    rows = []
+    for network, image in cases.values():
+        pixels = reading.pixels(image)
+        runs = reading.rows(results, "lime_runs", network, image, seed=0).set_index("setting")
+        segments = results.array("lime_runs", runs["key"].iloc[0], "segments")
+        better = reading.rows(results, "lime_parameters", network, image, value=candidate, seed=0)
+        shown = [("lime_runs", runs.loc[name]) for name in ("3", "2")]
+        shown.append(("lime_parameters", better.iloc[0]))
+        top = reading.rows(results, "predictions", network, image, rank=1).iloc[0]
+        note = f"{reading.class_title(top['label'])} {top['probability']:.2f}"
+        rows.append([maps.photograph(pixels, note=note)])
+        for table, row in shown:
+            chosen = reading.array(results, table, row, "chosen")
+            rows[-1].append(maps.superpixels(pixels, segments, chosen, note=_quality(row)))
+    heads = ["image", "3: black", "2: mean colour", "recommended: blurred"]
+    return maps.sheet(rows, "Does it hold elsewhere?", heads, list(cases))
 
 
 def lime_tradeoff(results):
@@ -85,8 +121,9 @@ def lime_stability(results):
 
 
 def lime_parameters(results):
-    """How far each parameter moves each measurement."""
+    """How far each parameter moves each measurement, of those that move one."""
     table = results.table("lime_effects")
+    table = table[table.groupby("parameter")["effect"].transform("max") > 0]
     # Infinite where there is no noise, as in the number of calls.
     ratio = (table["effect"] / table["noise"]).clip(upper=_CLEAR).where(table["significant"])
     table = table.assign(ratio=ratio, text=[_effect(row) for row in table.itertuples()])
@@ -113,7 +150,8 @@ def _effect(row):
 def lime_distances(results):
     """How far a measurement moves when one thing is changed."""
     table = results.table("lime_distances").dropna(subset="distance")
-    table = table.assign(measure=table["measure"].map(_LABELS))
+    changes = table["change"].replace({"a picture": "an image", "picture": "image"}, regex=True)
+    table = table.assign(measure=table["measure"].map(_LABELS), change=changes)
     title = "Change one thing: how far does it move?"
     label = "mean difference of two runs that differ in this only (1: as two runs drawn at random)"
     return charts.dots(table, "change", "distance", "measure", title, label)

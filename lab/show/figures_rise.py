@@ -7,7 +7,6 @@ import rise
 from lab.show import maps, reading
 
 _LABEL = "mean probability where a pixel is preserved"
-_ESTIMATORS = {"average": "paper's average", "regression": "regression"}
 
 
 def rise_steps(results):
@@ -44,12 +43,15 @@ def rise_steps(results):
 
 
 def rise_networks(results):
-    """Each network's map of the first elephant."""
-    image, networks = reading.image(results), reading.networks(results)
-    pixels, label = reading.pixels(image), _main_class(results, image)
-    last = [_usual(results, one, image, label=label)["map"].iloc[-1] for one in networks]
-    panels = [maps.saliency(pixels, values, note=_range(values)) for values in last]
-    return maps.sheet([panels], "Where does each network look?", networks, label=_LABEL)
+    """Each network's map of the first elephant, and of the first bear."""
+    panels, networks = [], reading.networks(results)
+    for kind in ("African_elephant", "black_bear"):
+        image = reading.image(results, kind)
+        pixels, label = reading.pixels(image), _main_class(results, image)
+        for network in networks:
+            values = _usual(results, network, image, label=label)["map"].iloc[-1]
+            panels.append(maps.saliency(pixels, values, network, _range(values)))
+    return maps.sheet([panels], "Where does each network look?", label=_LABEL)
 
 
 def rise_nb_samples(results):
@@ -75,26 +77,6 @@ def rise_bear(results):
         rows.append([maps.saliency(pixels, one, note=_range(one)) for one in runs["map"]])
     heads = [reading.class_title(label) for label in runs["label"]]
     return maps.sheet(rows, "Where does each network see the bear?", heads, networks, _LABEL)
-
-
-def rise_estimators(results):
-    """Maps of both estimators from more and more calls, and the reference."""
-    network, image = reading.networks(results)[0], reading.image(results)
-    pixels, table = reading.pixels(image), results.table("rise_estimators")
-    rows = table.itertuples()
-    estimates = [reading.array(results, "rise_estimators", row, "maps") for row in rows]
-    reference = results.array("rise_estimators", table["key"].iloc[0], "reference")
-    limits = [float(end([reference, *estimates])) for end in (np.min, np.max)]
-    panels = [maps.saliency(pixels, one, limits=limits) for one in estimates]
-    notes = [f"rank correlation {_number(value)}" for value in table["rank_correlation"]]
-    panels = maps.wrapped(_noted(panels, notes), table["calls"].nunique())
-    note = "average, other masks"
-    panels[0].append(maps.saliency(pixels, reference, note=note, limits=limits))
-    heads = [f"{calls} calls" for calls in dict.fromkeys(table["calls"])]
-    heads.append(f"reference: {table['reference_masks'].iloc[0]} calls")
-    names = [_ESTIMATORS[name] for name in dict.fromkeys(table["estimator"])]
-    title = f"The same map from fewer calls? ({network})"
-    return maps.sheet(panels, title, heads, names, _LABEL)
 
 
 def lime_and_rise(results):
