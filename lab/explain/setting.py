@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from lab.explain.checks import check_hide_color, check_integer, check_seed
+from lab.model_calls import is_integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Setting:
                 raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
         for name in ("kernel_width", "superpixel_size"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            if not (is_integer(value) or isinstance(value, (float, np.floating))):
                 raise TypeError(f"{name} must be a number, got {value!r}")
         if not 0 < self.kernel_width < np.inf:
             raise ValueError(f"kernel_width must be positive and finite, got {self.kernel_width}")
