@@ -59,18 +59,39 @@ def perturbations(n_superpixels, num_samples, seed, sampling="lime"):
 
 
 class Lime(NamedTuple):
-    """One explanation by LIME, of class `label` under one setting."""
+    """One explanation by LIME, of one class under one setting.
+
+    Attributes
+    ----------
+    setting : Setting
+    label : int
+        The class explained.
+    weights : (n_superpixels,) float64 array
+        Of the linear model; 0 for superpixels that are not in it.
+    intercept : float
+    shown : (H, W) bool array
+        Where the rendering shows a superpixel.
+    rendering : (H, W, 3) uint8 array
+        The image as the package's `get_image_and_mask` shows it.
+    coalitions : (num_samples, n_superpixels) int array
+        Which superpixels the perturbed samples keep, as of `perturbations`.
+    probability : (num_samples,) float64 array
+        Of the class, for each sample: what the linear model fits.
+    masked_model : lab.explain.masked_model.MaskedModel
+    package : lime.lime_image.ImageExplanation
+        The package's own result.
+    """
 
     setting: Setting
     label: int
-    weights: np.ndarray  # (n_superpixels,) float64, 0 if not in the linear model
+    weights: np.ndarray
     intercept: float
-    shown: np.ndarray  # (H, W) bool, where the rendering shows a superpixel
-    rendering: np.ndarray  # (H, W, 3) uint8, as `get_image_and_mask` shows the image
-    coalitions: np.ndarray  # (num_samples, n_superpixels), the perturbed samples
-    probability: np.ndarray  # (num_samples,) float64, what the linear model fits
+    shown: np.ndarray
+    rendering: np.ndarray
+    coalitions: np.ndarray
+    probability: np.ndarray
     masked_model: MaskedModel
-    package: ImageExplanation  # the package's own result
+    package: ImageExplanation
 
     @property
     def saliency(self):
