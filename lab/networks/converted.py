@@ -70,7 +70,7 @@ def write(folder, model, about):
 @functools.cache  # once per reason
 def _announce(folder, reason):
     print(
-        f"Converted networks cannot be kept in {folder}, which makes starts slow: {reason}",
+        f"Converted networks cannot be stored in {folder}, which makes starts slow: {reason}",
         flush=True,
     )
 

@@ -202,7 +202,7 @@ def _check_connection(network):
     try:
         urllib.request.urlopen("https://storage.googleapis.com", timeout=10).close()
     except urllib.error.HTTPError:
-        pass  # an answer
+        pass  # there is a connection
     except OSError as error:
         raise _unavailable(network, getattr(error, "reason", error)) from error
 

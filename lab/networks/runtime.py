@@ -19,7 +19,7 @@ def select(runtime=None):
 
 
 def _has_gpu():
-    # TensorFlow takes seconds to import, so it is not asked where it cannot find one.
+    # TensorFlow takes seconds to import: not where it cannot find a GPU.
     devices = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd")  # NVIDIA; Windows' subsystem; AMD
     plugins = ("tensorflow-metal", "tensorflow-directml-plugin")
     if not any(map(os.path.exists, devices)) and not any(map(version, plugins)):

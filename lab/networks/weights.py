@@ -34,7 +34,7 @@ class _NamedUnpickler(pickle.Unpickler):
             return self._names[f"{module}.{name}"]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"the file asks for {module}.{name}, which no weight file needs"
+                f"the file names {module}.{name}, which no weight file needs"
             ) from None
 
 
@@ -54,14 +54,14 @@ def packaged_file(package, path):
         If the package is not installed or lacks the file.
     """
     try:
-        found = Path(importlib.metadata.distribution(package).locate_file(path))
+        file = Path(importlib.metadata.distribution(package).locate_file(path))
     except importlib.metadata.PackageNotFoundError:
         raise FileNotFoundError(
             f"package {package} is not installed: run pip install -r LIME_requirements.txt"
         ) from None
-    if not found.is_file():
+    if not file.is_file():
         raise FileNotFoundError(f"package {package} does not hold {path}")
-    return found
+    return file
 
 
 def _checked(path, sha256):

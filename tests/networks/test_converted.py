@@ -17,7 +17,7 @@ def expected():
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """Where SqueezeNet, converted by an earlier process, is kept."""
+    """The folder of SqueezeNet, converted by an earlier process."""
     monkeypatch.setattr(converted, "FOLDER", tmp_path / "networks")
     load("squeezenet")
     (made,) = converted.FOLDER.iterdir()

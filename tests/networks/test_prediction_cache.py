@@ -100,7 +100,7 @@ def _not_a_database():
 def _another_table():
     prediction_cache.FILE.parent.mkdir()
     with database() as connection:
-        connection.execute("CREATE TABLE predictions (picture, answer)")
+        connection.execute("CREATE TABLE predictions (image, probabilities)")
 
 
 def _no_folder():

@@ -104,12 +104,12 @@ def test_a_process_that_only_predicts_is_light(name, black_box, tmp_path):
             stdout=subprocess.PIPE,
             check=True,
         ).stdout
-        found = json.loads(output)
-        assert found["imported"] == [] and int(found["kilobytes"][0]) < 400_000
-        assert found["fingerprint"] == black_box.fingerprint
-        assert found["n_layers"] == black_box.n_layers
+        facts = json.loads(output)
+        assert facts["imported"] == [] and int(facts["kilobytes"][0]) < 400_000
+        assert facts["fingerprint"] == black_box.fingerprint
+        assert facts["n_layers"] == black_box.n_layers
         np.testing.assert_array_equal(np.load(tmp_path / "predictions.npy"), expected)
-        seconds.append(found["seconds"])
+        seconds.append(facts["seconds"])
     assert min(seconds) < 3
 
 
