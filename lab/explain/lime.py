@@ -104,7 +104,7 @@ class Lime(NamedTuple):
         return np.isin(np.arange(self.masked_model.n), self.masked_model.segments[self.shown])
 
 
-def lime_explanation(black_box, image, setting, label=None, progress=iter):
+def lime_explanation(black_box, image, setting, label=None):
     """Explain one image with LIME under one setting.
 
     For equal seeds the weights equal, bit for bit, those of
@@ -118,8 +118,6 @@ def lime_explanation(black_box, image, setting, label=None, progress=iter):
     setting : Setting
     label : int, optional
         The class to explain, by default the most probable one.
-    progress : callable, optional
-        Wraps the chunks of samples to predict; tqdm fits.
 
     Returns
     -------
@@ -131,10 +129,10 @@ def lime_explanation(black_box, image, setting, label=None, progress=iter):
     TypeError, ValueError
         If an argument is not as described, or the probabilities are not finite numbers.
     """
-    return lime_explanations(black_box, image, {"": setting}, label, progress)[""]
+    return lime_explanations(black_box, image, {"": setting}, label)[""]
 
 
-def lime_explanations(black_box, image, settings, label=None, progress=iter):
+def lime_explanations(black_box, image, settings, label=None):
     """`lime_explanation` of a dict of settings by name, which share model calls."""
     if not (isinstance(settings, dict) and {type(s) for s in settings.values()} <= {Setting}):
         raise TypeError(f"settings must be a dict of names and Setting, got {settings!r}")
@@ -157,7 +155,7 @@ def lime_explanations(black_box, image, settings, label=None, progress=iter):
             segments = superpixels(image, size)
             masked = MaskedModel(black_box, image, segments, setting.hide_color, classes)
             coalitions = perturbations(masked.n, n, *drawn)
-            predicted[samples] = masked, coalitions, masked(coalitions, progress)
+            predicted[samples] = masked, coalitions, masked(coalitions)
         masked, coalitions, probabilities = predicted[samples]
         explanations[name] = _fit(masked, coalitions[:n], probabilities[:n], setting, label)
     return {name: explanations[name] for name in settings}
