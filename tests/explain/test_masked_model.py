@@ -86,9 +86,6 @@ def test_scores_come_in_the_order_of_coalitions():
 def test_bad_arguments_are_named(changed, message):
     with pytest.raises((TypeError, ValueError), match=message):
         masked(**changed)
-
-
-def test_coalitions_of_another_width_are_refused():
     for shape in ((5, 20), (5, 18), (19,)):
         with pytest.raises(ValueError, match=r"coalitions must be of shape \(n, 19\)"):
             masked()(np.ones(shape, int))

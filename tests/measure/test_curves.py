@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from cheap import Places, tiles
-from counting import Careless, forbidden
+from counting import forbidden
 
 from lab.explain.masked_model import MaskedModel, blurred, mean_colour, superpixels
 from lab.measure import curves
@@ -94,20 +94,6 @@ def test_gains_are_insertion_minus_deletion_and_reuse_curves():
     along = curves.deletion_and_insertion(box, IMAGE, 1, SALIENCY, blurred(IMAGE))
     assert gains(box, IMAGE, 1, SALIENCY, along) == pytest.approx(expected)
     assert box.calls == 12 * 51 and max(box.batches) == box.batch_size
-
-
-@pytest.mark.parametrize(
-    "measure",
-    [
-        lambda box, image: curves.deletion_and_insertion(box, image, 1, SALIENCY, blurred(image)),
-        lambda box, image: gains(box, image, 1, SALIENCY),
-        lambda box, image: faithfulness(masked(box, image, superpixels(image), None, 1), SALIENCY),
-    ],
-)
-def test_a_model_that_writes_into_its_input_and_reuses_its_output(measure):
-    image = IMAGE.copy()
-    np.testing.assert_equal(measure(Careless(Places()), image), measure(Places(), IMAGE))
-    np.testing.assert_array_equal(image, IMAGE)
 
 
 def test_faithfulness_is_the_correlation_with_the_loss_without_each_superpixel():

@@ -37,12 +37,6 @@ def test_a_sky_keeps_all_its_colours():
     assert (drawn[0, 0] == 255).all() and (drawn == 0).all(axis=-1).any()  # paper and letters
 
 
-def test_the_same_figure_gives_the_same_bytes():
-    for make in (sheet, lambda: style.new(2, "A title")):
-        figure = make()
-        assert style.encode(figure) == style.encode(figure) == style.encode(make())
-
-
 def test_an_image_shown_twice_begins_at_whole_pixels():
     # It then has the same pixels twice, which the file stores once.
     for columns in (2, 3, 4, 5, 6):
