@@ -79,7 +79,7 @@ def main():
         ("deletion", deletion_curve, Deletion),
         ("insertion", insertion_curve, Insertion),
     ):
-        ours = auc(*curve(predict, image, 1, saliency, 0, steps=16))
+        ours = auc(*curve(predict, np.uint8(image), 1, saliency, 0, steps=16))
         model = network(image.shape)
         other = metric(model, image[None], target, baseline_mode=0.0, steps=16)
         print(f"{name:14s} lab {ours:.6f}   Xplique {other.evaluate(saliency[None]):.6f}")

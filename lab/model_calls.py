@@ -55,7 +55,7 @@ def is_integer(value):
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def predict_in_chunks(black_box, make_images, rows, classes=None, progress=iter):
+def predict_in_chunks(black_box, make_images, rows, classes=None):
     """`predict` for images that are made in chunks, of which memory holds at most two.
 
     Parameters
@@ -66,8 +66,6 @@ def predict_in_chunks(black_box, make_images, rows, classes=None, progress=iter)
         From n of the rows to images (n, H, W, 3). It runs in a second thread, one call
         at a time.
     rows : sequence or array
-    progress : callable, optional
-        Wraps the iterable of chunks; tqdm fits.
 
     Returns
     -------
@@ -77,7 +75,7 @@ def predict_in_chunks(black_box, make_images, rows, classes=None, progress=iter)
     scores = []
     with ThreadPoolExecutor(1) as thread:
         made = thread.submit(make_images, chunks[0])
-        for _, following in zip(progress(chunks), [*chunks[1:], None]):
+        for following in [*chunks[1:], None]:
             images = made.result()
             made = None if following is None else thread.submit(make_images, following)
             scores.append(predict(black_box, images, classes))

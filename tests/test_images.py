@@ -4,7 +4,6 @@ import os
 import re
 import struct
 import zlib
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -161,14 +160,6 @@ def test_damaged_files_are_named(tmp_path, suffix):
             load_image(path)
 
 
-def test_whatever_a_reader_raises_names_the_file(tmp_path):
-    path = save(tmp_path / "a.png", COLOURS)
-    for error in (struct.error("odd"), RecursionError(), AssertionError()):
-        with mock.patch.object(Image.Image, "load", side_effect=error):
-            with pytest.raises(ValueError, match="a.png cannot be read"):
-                load_image(path)
-
-
 def test_files_that_are_no_images_are_not_opened(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.jpg"):
         load_image(tmp_path / "gone.jpg")
@@ -245,20 +236,19 @@ def test_masks_are_right_or_refused(data, name):
             load_mask(path)
 
 
-@pytest.mark.parametrize("name", ["a.PNG", "A.png", "a.gif", "a.tif", "a.JPG", "a.avif"])
+@pytest.mark.parametrize("name", ["a.PNG", "A.png", "a.gif", "a.JPG", "a.avif"])
 def test_masks_are_found_with_every_ending(data, name):
-    path = save(data / "lion" / "a.jpg", BLACK)
+    path, unread = save(data / "lion" / "a.jpg", BLACK), data / "masks" / "lion" / "a.psd"
     assert load_mask(path) is None
-    unread = save(data / "masks" / "lion" / "a.psd", BLACK, format="PNG")
+    unread.parent.mkdir(parents=True)
     unread.write_bytes(b"layers")
     with pytest.raises(ValueError, match="masks/lion/a.psd cannot be read"):
         load_mask(path)
-    save(data / "masks" / "lion" / name, np.uint8(SHAPE) * 255)
+    save(unread.with_name(name), np.uint8(SHAPE) * 255)
     np.testing.assert_array_equal(load_mask(path), SHAPE)
-    save(data / "masks" / "lion" / "a.jp2", np.uint8(SHAPE) * 255)
-    if name != "A.png":
-        with pytest.raises(ValueError, match=f"a.jpg has two masks, .*a.jp2.*{name}|{name}.*a.jp2"):
-            load_mask(path)
+    other = save(unread.with_name(f"{name[0]}.jp2"), np.uint8(SHAPE) * 255).name
+    with pytest.raises(ValueError, match=f"a.jpg has two masks, .*({name}|{other}).*: keep one"):
+        load_mask(path)
 
 
 def test_masks_are_squashed_like_their_images(data):

@@ -39,9 +39,10 @@ def every_mask(shape, grid, p):
     return np.array(masks), np.repeat(weights / len(shifts), len(shifts))
 
 
-def exact_maps(model, image, grid, p=0.5):
+def exact_maps(model, image, grid=(3, 3), p=0.5, value=0):
     masks, weights = every_mask(image.shape[:2], grid, p)
-    return np.einsum("n,nk,nhw->khw", weights, model(image * masks[..., np.newaxis]), masks) / p
+    m = masks[..., np.newaxis]
+    return np.einsum("n,nk,nhw->khw", weights, model(image * m + value * (1 - m)), masks) / p
 
 
 def linear_map(slopes, cells, p):
@@ -75,7 +76,7 @@ def correlation(first, second):
     return np.corrcoef(np.ravel(first), np.ravel(second))[0, 1]
 
 
-@pytest.mark.parametrize("shape", [(8, 6, 3), (12, 4), (9,)])
+@pytest.mark.parametrize("shape", [(8, 6, 3), (12, 4), (9,), (150, 200, 3)])
 def test_the_equation_the_steps_and_the_average_give_one_map(shape):
     x, n, p, seed = np.random.default_rng(0).random(shape), 60, 0.7, 4
     by_loop = rise.rise_map(mean_and_max, x, 1, n, 3, p, 0.2, seed)
@@ -96,25 +97,11 @@ def test_upscaling_is_that_of_scikit_image(shape, grid):
     cells = [-(-size // cell) for size, cell in zip(shape, grid)]
     upscaled = [(n + 1) * cell for n, cell in zip(grid, cells)]
     masks = rise.generate_masks(0, 5, (*shape, 3), grid, seed=3)
+    assert masks.dtype == np.float32
     for g, (dy, dx), mask in zip(grids, shifts, masks):
         whole = resize(g.astype(float), upscaled, order=1, anti_aliasing=False)
         expected = whole[dy : dy + shape[0], dx : dx + shape[1]]
         np.testing.assert_allclose(mask, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
-def test_mean_and_variance_of_masks(p):
-    masks, weights = every_mask((6, 7), (2, 3), p)
-    mean = np.tensordot(weights, masks, axes=1)
-    variance = np.tensordot(weights, masks**2, axes=1) - mean**2
-    np.testing.assert_allclose(mean, p, atol=1e-9)
-
-    n = 40_000
-    drawn = rise.generate_masks(0, n, (6, 7, 3), (2, 3), p)
-    assert drawn.shape == (n, 6, 7) and drawn.dtype == np.float32
-    assert drawn.min() >= 0 and drawn.max() <= 1
-    np.testing.assert_array_less(np.abs(drawn.mean(axis=0) - p), 5 * np.sqrt(variance / n))
-    np.testing.assert_allclose(drawn.var(axis=0), variance, rtol=0.05)
 
 
 def test_every_mask_has_shifts_of_its_own_and_all_shifts_occur():
@@ -157,13 +144,6 @@ def test_antithetic_masks_are_fair_and_opposed(p):
     assert np.allclose(masks[::2] + masks[1::2], 1, atol=1e-6) == (p == 0.5)
 
 
-@pytest.mark.parametrize("value", [0, 0.25, [0.1, 0.5, 0.9], IMAGE[::-1]])
-def test_masked_pixels_take_the_mask_value(value):
-    masks = rise.generate_masks(0, 8, IMAGE.shape, 3)
-    perturbed, m = rise.perturb(IMAGE, masks, value), masks[..., np.newaxis]
-    np.testing.assert_allclose(perturbed, IMAGE * m + np.asarray(value) * (1 - m), atol=1e-6)
-
-
 @pytest.mark.parametrize("own, value", [(200.71007, 61.039207), (0.3, 255.0)])
 def test_perturbed_inputs_stay_in_the_value_range(own, value):
     image, masks = np.full((31, 31, 3), own, np.float32), rise.generate_masks(0, 64, (31, 31, 3), 5)
@@ -172,16 +152,27 @@ def test_perturbed_inputs_stay_in_the_value_range(own, value):
     assert perturbed.min() >= low and perturbed.max() <= high
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int64", "float16", "bfloat16", "float32", "float64"])
-def test_the_model_sees_batches_of_masked_images_in_their_own_precision(dtype):
+DTYPES_AND_VALUES = {
+    "uint8": 0,
+    "int64": [1, 50, 90],
+    "float16": 0.25,
+    "bfloat16": 0,
+    "float32": 100 * IMAGE[::-1],
+    "float64": 0.3,
+}
+
+
+@pytest.mark.parametrize("dtype, value", DTYPES_AND_VALUES.items())
+def test_the_model_sees_batches_of_masked_images_in_their_own_precision(dtype, value):
     model, image = Recorder(mean_and_max), (200 * IMAGE).astype(np.dtype(dtype))
-    explainer(model, 10, "average", seed=2, batch_size=4).explain_classes(image, [0])
+    rise_ = explainer(model, 10, "average", seed=2, batch_size=4, mask_value=value)
+    rise_.explain_classes(image, [0])
     assert [len(batch) for batch in model.seen] == [4, 4, 2]
     expected = "float64" if dtype == "float64" else "float32"
     assert {batch.dtype.name for batch in model.seen} == {expected}
-    masks = rise.generate_masks(0, 10, IMAGE.shape, 3, seed=2)
-    masked = image.astype(float) * masks[..., np.newaxis]
-    np.testing.assert_allclose(np.concatenate(model.seen), masked, rtol=1e-6)
+    m = rise.generate_masks(0, 10, IMAGE.shape, 3, seed=2)[..., np.newaxis]
+    masked = image.astype(float) * m + np.asarray(value) * (1 - m)
+    np.testing.assert_allclose(np.concatenate(model.seen), masked, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("time", [1.7e9, 1_700_000_000])
@@ -195,23 +186,6 @@ def test_features_are_either_their_own_or_the_mask_value():
     row, value = np.float32([3, 0.1, 7]), np.float32([1.7, 1e6, -2])  # codes of categories, say
     perturbed = rise.perturb(row, rise.generate_masks(0, 50, (3,)), value)
     assert all(set(seen) == {own, masked} for seen, own, masked in zip(perturbed.T, row, value))
-
-
-@pytest.mark.parametrize("p", [0.3, 0.5])
-@pytest.mark.parametrize("value", [0.0, [0.2, 0.9]])
-def test_map_is_the_exact_expectation_over_all_grids_and_shifts(p, value):
-    image = np.random.default_rng(1).random((4, 6, 2)).astype(np.float32)
-    masks, weights = every_mask((4, 6), (2, 2), p)
-    m = masks[..., np.newaxis]
-    scores = mean_and_max(image * m + np.asarray(value) * (1 - m)).T
-    local = scores[:, :, np.newaxis, np.newaxis] * masks / p
-    exact = np.einsum("n,knhw->khw", weights, local)
-    deviation = np.sqrt(np.einsum("n,knhw->khw", weights, local**2) - exact**2)
-
-    n = 30_000
-    rise_ = Rise(mean_and_max, 1000, None, n, 2, p, value, estimator="average")
-    maps = rise_.explain_classes(image, [0, 1])
-    assert np.abs((maps - exact) / deviation * np.sqrt(n)).max() < 4.5
 
 
 @pytest.mark.parametrize(
@@ -241,15 +215,6 @@ def test_maps_depend_on_the_seed_and_not_on_batches(estimator):
     for size in (1, 7, 100, 1000):
         np.testing.assert_allclose(maps(size), maps(), rtol=1e-6)
     assert not np.allclose(maps(), maps(seed=1))
-
-
-def test_a_map_of_several_blocks_of_pixels_is_the_equation():
-    image, n = np.random.default_rng(6).random((150, 200, 3)), 100
-    rise_ = explainer(mean_and_max, n, "average", grid=7)
-    found = rise_.estimate(image, [0, 1], keep_outputs=True)
-    masks = rise.generate_masks(0, n, image.shape)
-    for score, saliency in zip(found.outputs.T, found.saliency):
-        np.testing.assert_allclose(saliency, np.tensordot(score, masks, 1) / n / 0.5, rtol=1e-12)
 
 
 @each_estimator
@@ -372,15 +337,9 @@ def test_operator_scores_the_model():
 
 def test_progress_wraps_the_batches():
     seen = []
-
-    def progress(batches):
-        seen.append(len(batches))
-        for batch in batches:
-            seen.append("batch")
-            yield batch
-
+    progress = lambda batches: seen.append(len(batches)) or iter(batches)  # noqa: E731
     explainer(mean_and_max, 10, batch_size=4, progress=progress).explain_classes(IMAGE, 0)
-    assert seen == [3, "batch", "batch", "batch"]
+    assert seen == [3]
 
 
 def test_a_model_that_fails_is_not_waited_for():
@@ -392,16 +351,18 @@ def test_a_model_that_fails_is_not_waited_for():
 
 
 @pytest.mark.parametrize("p, estimator", P_AND_ESTIMATOR)
-def test_estimators_converge_to_the_exact_map(p, estimator):
-    maps = explainer(detector, 20_000, estimator, p, (3, 2)).explain_classes(GREY, [0, 1])
-    for saliency, exact in zip(maps, exact_maps(detector, GREY, (3, 2), p)):
+@pytest.mark.parametrize("value", [0, 0.2])
+def test_estimators_converge_to_the_exact_map(p, estimator, value):
+    rise_ = explainer(detector, 20_000, estimator, p, (3, 2), mask_value=value)
+    maps = rise_.explain_classes(GREY, [0, 1])
+    for saliency, exact in zip(maps, exact_maps(detector, GREY, (3, 2), p, value)):
         assert correlation(saliency, exact) > 0.995
         assert np.abs(saliency - exact).max() < 0.1 * np.ptp(exact)
 
 
 @pytest.mark.parametrize("p, estimator", P_AND_ESTIMATOR)
 def test_intervals_of_95_percent_cover_the_exact_map(p, estimator):
-    exact, covered = exact_maps(detector, GREY, (3, 3), p), []
+    exact, covered = exact_maps(detector, GREY, p=p), []
     for seed in range(60):
         found = explainer(detector, 400, estimator, p, seed=seed).estimate(GREY, [0, 1])
         covered.append(np.abs(found.saliency - exact) < 1.96 * found.standard_error)
@@ -412,7 +373,7 @@ def agreement(model, p, estimator, n):
     """Mean correlation of maps from n masks with the exact ones."""
     rises = [explainer(model, n, estimator, p, seed=seed) for seed in range(20)]
     maps = [rise_.explain_classes(GREY, [0, 1]) for rise_ in rises]
-    exact = exact_maps(model, GREY, (3, 3), p)
+    exact = exact_maps(model, GREY, p=p)
     return np.mean([correlation(m, e) for pair in maps for m, e in zip(pair, exact)])
 
 
@@ -532,30 +493,22 @@ def test_more_masks_cost_only_the_new_calls(estimator):
     np.testing.assert_allclose(other_class.saliency[0], whole.saliency[1], rtol=1e-9)
 
 
-@each_estimator
-def test_stopping_at_a_tolerance(estimator):
-    model = Recorder(detector)
-    found = explainer(model, 20_000, estimator, tolerance=0.08).estimate(GREY, [0, 1])
-    assert 200 <= found.calls < 20_000 and found.calls == sum(map(len, model.seen))
-    assert 1.64 * found.relative_error.max() < 0.08
-    for saliency, exact in zip(found.saliency, exact_maps(detector, GREY, (3, 3))):
-        assert np.sqrt(np.mean((saliency - exact) ** 2)) < 0.15 * np.ptp(exact)
-    for n, tolerance, calls in ((20_000, 10, 200), (500, 1e-6, 500)):
-        rise_ = explainer(detector, n, estimator, tolerance=tolerance, batch_size=25)
-        assert rise_.estimate(GREY, [0]).calls == calls
-
-
 @pytest.mark.parametrize("estimator, tolerance", [("regression", 0.1), ("average", 0.2)])
-def test_the_error_is_below_the_tolerance_in_nine_of_ten_cases(estimator, tolerance):
+def test_it_stops_where_the_error_is_below_the_tolerance_in_nine_of_ten_cases(estimator, tolerance):
     below = []
-    for label, exact in enumerate(exact_maps(detector, GREY, (3, 3))):
+    for label, exact in enumerate(exact_maps(detector, GREY)):
         for seed in range(10):
-            rise_ = explainer(detector, 20_000, estimator, seed=seed, tolerance=tolerance)
+            model = Recorder(detector)
+            rise_ = explainer(model, 20_000, estimator, seed=seed, tolerance=tolerance)
             found = rise_.estimate(GREY, label)
-            assert found.calls < 20_000
+            assert 200 <= found.calls < 20_000 and found.calls == sum(map(len, model.seen))
+            assert 1.64 * found.relative_error.max() < tolerance
             error = np.sqrt(np.mean((found.saliency[0] - exact) ** 2))
             below.append(error < tolerance * np.ptp(exact))
     assert np.mean(below) >= 0.9
+    for n, tolerance, calls in ((20_000, 10, 200), (500, 1e-6, 500)):
+        rise_ = explainer(detector, n, estimator, tolerance=tolerance, batch_size=25)
+        assert rise_.estimate(GREY, [0]).calls == calls
 
 
 @pytest.mark.parametrize(
@@ -563,13 +516,8 @@ def test_the_error_is_below_the_tolerance_in_nine_of_ten_cases(estimator, tolera
     [((90, 70, 1), 4, 0.5), ((90, 70, 1), (2, 9), 0.3), ((80, 3), 5, 0.5), ((12,), 1, 0.4)],
 )
 def test_standard_error_of_the_average_is_that_of_all_local_explanations(shape, grid, p):
-    def model(inputs):
-        rows = inputs.reshape(len(inputs), -1)
-        first, rest = np.split(rows, [rows.shape[1] // 3], axis=1)
-        return np.stack([first.mean(axis=1) * rest.mean(axis=1), rows.max(axis=1)], axis=1)
-
     n, x = 500, np.random.default_rng(3).random(shape)
-    found = explainer(model, n, "average", p, grid).estimate(x, [0, 1], keep_outputs=True)
+    found = explainer(mean_and_max, n, "average", p, grid).estimate(x, [0, 1], keep_outputs=True)
     masks = rise.generate_masks(0, n, shape, grid, p)
     for score, error in zip(found.outputs.T, found.standard_error):
         local = rise.local_explanations(score, masks)
@@ -627,15 +575,12 @@ BAD_ARGUMENTS = [
     (lambda: masks(start=-1), "start must be an integer of at least 0, got -1"),
     (lambda: masks(3, 2), "stop must be an integer of at least 3, got 2"),
     (lambda: masks(shape=(8, 8, 3, 1)), r"an input must be .*got \(8, 8, 3, 1\)"),
-    (lambda: masks(shape=8), "an input must be .*got 8"),
-    (lambda: masks(0, 5, (8, 8, 3), 0), "grid_size must be .*0"),
     (lambda: masks(0, 5, (8, 8, 3), 9), "grid_size must be at most 8 x 8 .*9"),
     (lambda: masks(0, 5, (8, 8, 3), 7, 7), "preservation_probability must be .*7"),
     (lambda: masks(0, 5, (8, 8, 3), 7, 0.5, -1), "seed must be .*-1"),
     (lambda: rise.perturb(ONES * np.nan, masks()), "x must be finite numbers, got nan"),
     (lambda: rise.perturb(ONES, masks()[0]), r"masks must be .*got \(8,\)"),
     (lambda: rise.perturb(ONES, masks() * 255), r"masks must be in \[0, 1\]"),
-    (lambda: rise.perturb(ONES, masks() * np.nan), "masks must be finite"),
     (lambda: rise.perturb(ONES, masks(), [1, 2]), r"mask_value must be .*\(2,\)"),
     (lambda: rise.perturb(np.float32(ONES), masks(), 1e39), "mask_value must be finite"),
     (lambda: rise.local_explanations([1, 2], masks()), "scores must be one a mask, got 2 for"),
@@ -644,18 +589,14 @@ BAD_ARGUMENTS = [
     (lambda: rise.average(["a"], 5), "total must be finite numbers"),
     (lambda: rise.rise_map(forbidden, ONES, 0, 0), "nb_samples must be .*0"),
     (lambda: rise.rise_map(forbidden, ONES, -1, 5), "classes must be .*-1"),
-    (lambda: rise.rise_map(forbidden, 1.0, 0, 5), r"an input must be .*got \(\)"),
     (lambda: explain(np.eye(3), ONES), r"targets must be 8 class .*got \(3, 3\)"),
     (lambda: explain(0), r"targets must be 1 class indices .*\(\)"),
-    (lambda: explain([[np.nan]]), "targets must be finite"),
     (lambda: explain([1.0]), "classes must be .*1.0"),
     (lambda: explain([[0, 0]]), "targets must be one-hot rows"),
     (lambda: explain([0], ONES[np.newaxis] * np.inf), "inputs must be .*inf in 192 places"),
-    (lambda: explain([0], [["a", "b"]]), "inputs must be finite numbers, got .*U1"),
     (lambda: explain([0], np.ones((1, 0, 8, 3))), r"inputs must be .*\(1, 0, 8, 3\)"),
     (lambda: explain([0], grid_size=9), "grid_size must be at most 8 x 8 .*got 9"),
     (lambda: explain([0], ONES[:1], grid_size=(4, 4)), r"grid_size must .*got \(4, 4\)"),
-    (lambda: explain([0], grid_size=(4,)), r"grid_size must .*got \(4,\)"),
     (lambda: explain([0], mask_value=[1, 2]), r"mask_value must .*got shape \(2,\)"),
     (lambda: estimate([0], x=ONES[np.newaxis]), r"an input must be .*\(1, 8, 8, 3\)"),
     (lambda: estimate([]), r"classes must be one or more class indices, got \[\]"),
@@ -665,7 +606,6 @@ BAD_ARGUMENTS = [
     (lambda: estimate([1], np.ones((10, 1))), "classes must be below .*1 outputs, got 1"),
     (lambda: estimate([1], np.full((10, 2), np.nan)), "outputs must be finite"),
     (lambda: answer(np.ones((3, 2))), r"model must return .*\(16, n_classes\), got shape \(3, 2\)"),
-    (lambda: answer([[1], [1, 2]]), "model's outputs must be finite numbers"),
     (lambda: answer(np.ones((16, 5))), "model must have 2 outputs, got 5"),
     (lambda: answer(0, lambda *_: ONES), "operator must return 16 scores"),
     (lambda: real().explain_classes(IMAGE, [0, 2]), "below the model's 2 outputs, got 2"),

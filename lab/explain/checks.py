@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import ImageColor
 
+from lab.model_calls import is_integer
+
 
 def check_image(image):
     """Return an image as an array; a ValueError if it is not (H, W, 3) of uint8."""
@@ -19,7 +21,7 @@ def check_image(image):
 
 def check_integer(name, value, least, most=None):
     """Return a whole number of this range as an int; else a TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if not is_integer(value):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")

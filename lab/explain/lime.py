@@ -59,18 +59,39 @@ def perturbations(n_superpixels, num_samples, seed, sampling="lime"):
 
 
 class Lime(NamedTuple):
-    """One explanation by LIME, of class `label` under one setting."""
+    """One explanation by LIME, of one class under one setting.
+
+    Attributes
+    ----------
+    setting : Setting
+    label : int
+        The class explained.
+    weights : (n_superpixels,) float64 array
+        Of the linear model; 0 for superpixels that are not in it.
+    intercept : float
+    shown : (H, W) bool array
+        Where the rendering shows a superpixel.
+    rendering : (H, W, 3) uint8 array
+        The image as the package's `get_image_and_mask` shows it.
+    coalitions : (num_samples, n_superpixels) int array
+        Which superpixels the perturbed samples keep, as of `perturbations`.
+    probability : (num_samples,) float64 array
+        Of the class, for each sample: what the linear model fits.
+    masked_model : lab.explain.masked_model.MaskedModel
+    package : lime.lime_image.ImageExplanation
+        The package's own result.
+    """
 
     setting: Setting
     label: int
-    weights: np.ndarray  # (n_superpixels,) float64, 0 if not in the linear model
+    weights: np.ndarray
     intercept: float
-    shown: np.ndarray  # (H, W) bool, where the rendering shows a superpixel
-    rendering: np.ndarray  # (H, W, 3) uint8, as `get_image_and_mask` shows the image
-    coalitions: np.ndarray  # (num_samples, n_superpixels), the perturbed samples
-    probability: np.ndarray  # (num_samples,) float64, what the linear model fits
+    shown: np.ndarray
+    rendering: np.ndarray
+    coalitions: np.ndarray
+    probability: np.ndarray
     masked_model: MaskedModel
-    package: ImageExplanation  # the package's own result
+    package: ImageExplanation
 
     @property
     def saliency(self):
@@ -83,7 +104,7 @@ class Lime(NamedTuple):
         return np.isin(np.arange(self.masked_model.n), self.masked_model.segments[self.shown])
 
 
-def lime_explanation(black_box, image, setting, label=None, progress=iter):
+def lime_explanation(black_box, image, setting, label=None):
     """Explain one image with LIME under one setting.
 
     For equal seeds the weights equal, bit for bit, those of
@@ -97,8 +118,6 @@ def lime_explanation(black_box, image, setting, label=None, progress=iter):
     setting : Setting
     label : int, optional
         The class to explain, by default the most probable one.
-    progress : callable, optional
-        Wraps the chunks of samples to predict; tqdm fits.
 
     Returns
     -------
@@ -110,10 +129,10 @@ def lime_explanation(black_box, image, setting, label=None, progress=iter):
     TypeError, ValueError
         If an argument is not as described, or the probabilities are not finite numbers.
     """
-    return lime_explanations(black_box, image, {"": setting}, label, progress)[""]
+    return lime_explanations(black_box, image, {"": setting}, label)[""]
 
 
-def lime_explanations(black_box, image, settings, label=None, progress=iter):
+def lime_explanations(black_box, image, settings, label=None):
     """`lime_explanation` of a dict of settings by name, which share model calls."""
     if not (isinstance(settings, dict) and {type(s) for s in settings.values()} <= {Setting}):
         raise TypeError(f"settings must be a dict of names and Setting, got {settings!r}")
@@ -136,7 +155,7 @@ def lime_explanations(black_box, image, settings, label=None, progress=iter):
             segments = superpixels(image, size)
             masked = MaskedModel(black_box, image, segments, setting.hide_color, classes)
             coalitions = perturbations(masked.n, n, *drawn)
-            predicted[samples] = masked, coalitions, masked(coalitions, progress)
+            predicted[samples] = masked, coalitions, masked(coalitions)
         masked, coalitions, probabilities = predicted[samples]
         explanations[name] = _fit(masked, coalitions[:n], probabilities[:n], setting, label)
     return {name: explanations[name] for name in settings}

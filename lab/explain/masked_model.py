@@ -58,9 +58,9 @@ class MaskedModel:
         self.hidden = _baseline(image, segments, check_hide_color(hide_color))
         self._channels = np.repeat(segments[..., None], 3, axis=-1)
 
-    def __call__(self, coalitions, progress=iter):
+    def __call__(self, coalitions):
         """Scores of coalitions, ``(n, len(classes))`` float64."""
-        return predict_in_chunks(self.black_box, self.images, coalitions, self.classes, progress)
+        return predict_in_chunks(self.black_box, self.images, coalitions, self.classes)
 
     def value(self, coalitions):
         """Scores of the first class for coalitions, ``(n,)`` float64."""

@@ -91,10 +91,6 @@ def nested_occlusion(black_box, image, label, budget=250, seed=0):
 
     Notes
     -----
-    On montages of 19 objects, with 250 model calls and two networks, its insertion
-    minus deletion was significantly above that of RISE, and not significantly different
-    from that of occlusion and LIME.
-
     Fewer than 50 model calls are too few windows. Objects far smaller than a tenth of
     the image's side may be left out. Values do not add up to the score, so they cannot
     be compared between images or classes.

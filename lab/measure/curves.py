@@ -93,10 +93,9 @@ def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
     ----------
     black_box, label, saliency
         As for `deletion_and_insertion`. Equally salient pixels go row by row.
-    image : (H, W, C) array
-        Numbers of any type; the black box gets images of this type.
-    baseline : number, (C,) array or (H, W, C) array
-        What replaces a pixel: values that an image of this type can hold.
+    image : (H, W, 3) uint8 array
+    baseline : int, (3,) array or (H, W, 3) array
+        What replaces a pixel: integers in [0, 255].
     steps : int, optional
         Number of equal portions of pixels, from 1 to all pixels.
 
@@ -122,14 +121,17 @@ def insertion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
 
 
 def _curve(black_box, image, label, saliency, baseline, steps, inserting):
-    image = np.asarray(image)
-    if image.ndim != 3 or image.dtype.kind not in "biuf" or not np.isfinite(image).all():
-        raise ValueError(
-            f"image must be (H, W, C) of finite numbers, got {image.dtype} of shape {image.shape}"
-        )
+    image = check_image(image)
     saliency = check_map(saliency, image.shape[:2]).astype(np.float64)
     label, steps = check_label(label), check_integer("steps", steps, 1, saliency.size)
-    baseline, rank = _as_pixels(baseline, image), portions(saliency, steps)
+    rank, baseline = portions(saliency, steps), np.asarray(baseline)
+    if baseline.dtype.kind not in "iu" or baseline.shape not in ((), (3,), image.shape):
+        got = f"{baseline.dtype} of shape {baseline.shape}"
+        raise ValueError(f"baseline must be integers of shape (3,) or {image.shape}, got {got}")
+    if baseline.min() < 0 or baseline.max() > 255:
+        got = f"from {baseline.min()} to {baseline.max()}"
+        raise ValueError(f"baseline must be in [0, 255], got values {got}")
+    baseline = baseline.astype(np.uint8)
     before, after = (baseline, image) if inserting else (image, baseline)
 
     def images(step):
@@ -137,22 +139,6 @@ def _curve(black_box, image, label, saliency, baseline, steps, inserting):
 
     probability = predict_in_chunks(black_box, images, np.arange(steps + 1), [label])[:, 0]
     return np.append(0, np.cumsum(np.bincount(rank.ravel()))) / saliency.size, probability
-
-
-def _as_pixels(baseline, image):
-    """A baseline in the image's type, if that can hold it."""
-    values, dtype = np.asarray(baseline), image.dtype
-    if values.dtype.kind not in "buif" or values.shape not in ((), image.shape[2:], image.shape):
-        raise ValueError(
-            f"baseline must be a number, or numbers of shape {image.shape[2:]} or {image.shape}, "
-            f"got {values.dtype} of shape {values.shape}"
-        )
-    with np.errstate(all="ignore"):
-        converted = values.astype(dtype)
-    held = np.isfinite(converted) if dtype.kind == "f" else converted == values
-    if not held.all():
-        raise ValueError(f"an image of {dtype} cannot hold the baseline's {values[~held].flat[0]}")
-    return converted
 
 
 def portions(saliency, steps):

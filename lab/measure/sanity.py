@@ -46,11 +46,7 @@ def sanity(explainers, black_box, image, label, layers=None):
         raise ValueError(f"layers must be from 1 to the {n} layers of the network, got {layers}")
 
     def maps(network):
-        # Copies: an explainer may write into its image, or return one buffer each time.
-        return {
-            method: np.array(explainer(network, np.array(image), label))
-            for method, explainer in explainers.items()
-        }
+        return {name: explainer(network, image, label) for name, explainer in explainers.items()}
 
     intact, rows = maps(black_box), {method: [] for method in explainers}
     for count in layers:

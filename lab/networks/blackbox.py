@@ -112,18 +112,17 @@ class BlackBox:
 
         return self._build()[1](tf.cast(images, tf.float32))
 
-    def randomized(self, layers, seed=0):
+    def randomized(self, layers):
         """A copy whose topmost layers are random, for sanity checks [1]_.
 
         The numbers in each weight tensor of these layers are permuted. Unlike a fresh
-        initialisation this preserves their scale, which differs between layers.
+        initialisation this preserves their scale, which differs between layers. More
+        random layers leave the upper ones as they are with fewer.
 
         Parameters
         ----------
         layers : int
             How many of the `n_layers`, counted from the output.
-        seed : int, optional
-            With the same seed, more layers leave the upper ones as they are with fewer.
 
         Returns
         -------
@@ -149,7 +148,7 @@ class BlackBox:
         network, preprocess = self._build()
         which = "top layer" if layers == 1 else f"top {layers} layers"
         copy = from_keras(
-            keras_networks.randomized(network, layers, seed),
+            keras_networks.randomized(network, layers),
             preprocess,
             f"{self.name}, {which} random",
             self.input_size,

@@ -43,7 +43,7 @@ def class_index(name):
     name : str
         A number from 0 to 999, a WordNet identifier such as ``"n02504458"``, or any of
         ImageNet's synonyms, with underscores or spaces: ``"African_elephant"``,
-        ``"black bear"``. Letters' case matters only where it tells two classes apart.
+        ``"black bear"``. Case matters only where two classes differ in nothing else.
 
     Returns
     -------

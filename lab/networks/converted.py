@@ -1,6 +1,5 @@
 """Networks converted to OpenVINO and stored, so that predicting takes no TensorFlow."""
 
-import functools
 import hashlib
 import json
 import os
@@ -60,19 +59,14 @@ def write(folder, model, about):
             os.rename(beside, folder)
     except (OSError, RuntimeError) as error:  # RuntimeError is OpenVINO's
         if read(folder) is None:  # else another process has just written it
-            _announce(FOLDER, str(error).strip().split("\n")[0])
+            why = str(error).strip().split("\n")[0]
+            runtime.print_once(
+                f"Converted networks cannot be stored in {FOLDER}, which makes starts slow: {why}"
+            )
     finally:
         if beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
     return read(folder) or (model, about)
-
-
-@functools.cache  # once per reason
-def _announce(folder, reason):
-    print(
-        f"Converted networks cannot be kept in {folder}, which makes starts slow: {reason}",
-        flush=True,
-    )
 
 
 def _digest(folder, about):

@@ -1,6 +1,5 @@
 """The lab's networks by name, and their stand-ins where weights are not available."""
 
-import functools
 import os
 import urllib.error
 import urllib.request
@@ -42,17 +41,15 @@ NETWORKS = {
 }
 
 
-def load(name, weights=None, batch_size=32, runtime=None, cache=True):
+def load(name, batch_size=32, runtime=None, cache=True):
     """Load a network with its ImageNet weights.
 
     Parameters
     ----------
     name : {"xception", "resnet50", "efficientnet_lite0", "squeezenet"}
-        The weights of the first two are looked for in `weights`, in the folder that
-        the environment variable ``LAB_WEIGHTS`` names, in Keras' cache, and on the
-        internet, in this order. Those of the other two are in pip packages.
-    weights : path-like, optional
-        An ``.h5`` or ``.keras`` file with weights, for the first two networks.
+        The weights of the first two are looked for in the folder that the environment
+        variable ``LAB_WEIGHTS`` names, in Keras' cache, and on the internet, in this
+        order. Those of the other two are in pip packages.
     batch_size : int, optional
         Number of images that are predicted, and then cached, at once.
     runtime : {"openvino", "tensorflow"}, optional
@@ -76,13 +73,8 @@ def load(name, weights=None, batch_size=32, runtime=None, cache=True):
         raise ValueError(f"unknown network {name!r}: expected one of {', '.join(NETWORKS)}")
     if not is_integer(batch_size) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-    if weights is not None and NETWORKS[name].package:
-        raise ValueError(
-            f"{name} comes with its package's weights and takes no weights file, got {weights!r}"
-        )
-    runtime = runtimes.select(runtime)
-    network = NETWORKS[name]
-    weights, source, download = _find_weights(network, weights)
+    runtime, network = runtimes.select(runtime), NETWORKS[name]
+    weights, source, download = _find_weights(network)
 
     def build():
         from lab.networks import keras_networks
@@ -111,7 +103,7 @@ def load(name, weights=None, batch_size=32, runtime=None, cache=True):
     return BlackBox(*described, about, runtime, predict, build, batch_size, cache)
 
 
-def load_or_stand_in(name, batch_size=32):
+def load_or_stand_in(name):
     """Load Xception or ResNet50, or its stand-in where its weights are not available.
 
     With ``LAB_BLACKBOX=offline`` it is the stand-in at once. One printed line announces
@@ -120,8 +112,6 @@ def load_or_stand_in(name, batch_size=32):
     Parameters
     ----------
     name : {"xception", "resnet50"}
-    batch_size : int, optional
-        As in `load`.
 
     Returns
     -------
@@ -142,24 +132,19 @@ def load_or_stand_in(name, batch_size=32):
     reason = "LAB_BLACKBOX=offline asks for no download."
     if mode == "auto":
         try:
-            return load(name, batch_size=batch_size)
+            return load(name)
         except WeightsUnavailable as error:
             reason = str(error)
-    black_box = load(network.stand_in, batch_size=batch_size)
-    black_box.stands_in_for = network.name
-    _announce(black_box.name, network.name, reason)
+    black_box = load(network.stand_in)
+    name, wanted = black_box.name, network.name
+    black_box.stands_in_for = wanted
+    runtimes.print_once(
+        f"{name} stands in for {wanted}. {reason} All results are those of {name}, not {wanted}."
+    )
     return black_box
 
 
-@functools.cache  # once per stand-in and reason
-def _announce(name, wanted, reason):
-    print(
-        f"{name} stands in for {wanted}. {reason} All results are those of {name}, not {wanted}.",
-        flush=True,
-    )
-
-
-def _find_weights(network, weights):
+def _find_weights(network):
     """File of the weights (None before a download), source, whether Keras finds it."""
     if network.package:
         try:
@@ -169,10 +154,7 @@ def _find_weights(network, weights):
                 f"The weights of {network.name} are not available: {error}."
             ) from error
         return file, f"ImageNet weights of the pip package {network.package}", False
-    if weights is not None and not Path(weights).is_file():
-        raise WeightsUnavailable(f"There is no file {weights} with the weights of {network.name}.")
-    file = _in_lab_weights(network) if weights is None else Path(weights)
-    if file is not None:
+    if file := _in_lab_weights(network):
         return file, f"weights from the file {file.name}", False
     file = _in_keras_cache(network)
     if file is None:
@@ -202,7 +184,7 @@ def _check_connection(network):
     try:
         urllib.request.urlopen("https://storage.googleapis.com", timeout=10).close()
     except urllib.error.HTTPError:
-        pass  # an answer
+        pass  # there is a connection
     except OSError as error:
         raise _unavailable(network, getattr(error, "reason", error)) from error
 

@@ -81,9 +81,7 @@ class _File:
         # The cast: a damaged entry may be a text that cannot be decoded.
         query = "SELECT key, CAST(entry AS BLOB) FROM predictions WHERE key = ?"
         return self._run(
-            lambda connection: [
-                row for key in keys for row in connection.execute(query, (key,)).fetchall()
-            ]
+            lambda connection: [row for key in keys for row in connection.execute(query, (key,))]
         )
 
     def write(self, entries):

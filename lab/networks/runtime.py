@@ -19,7 +19,7 @@ def select(runtime=None):
 
 
 def _has_gpu():
-    # TensorFlow takes seconds to import, so it is not asked where it cannot find one.
+    # TensorFlow takes seconds to import: not where it cannot find a GPU.
     devices = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd")  # NVIDIA; Windows' subsystem; AMD
     plugins = ("tensorflow-metal", "tensorflow-directml-plugin")
     if not any(map(os.path.exists, devices)) and not any(map(version, plugins)):
@@ -29,14 +29,19 @@ def _has_gpu():
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-@functools.cache  # one line is enough
 def _has_openvino():
     try:
         import_openvino()
     except ImportError as error:
-        print(f"Predictions are made with TensorFlow, without OpenVINO: {error}", flush=True)
+        print_once(f"Predictions are made with TensorFlow, without OpenVINO: {error}")
         return False
     return True
+
+
+@functools.cache
+def print_once(line):
+    """Print a line, but not again in the same process."""
+    print(line, flush=True)
 
 
 def describe(runtime):

@@ -1,7 +1,5 @@
 """Figures of LIME: a function each, from results to figure."""
 
-from functools import partial
-
 import numpy as np
 
 from lab.measure.effects import EFFECTS_ON
@@ -51,10 +49,24 @@ def _quality(row):
     return f"R² {row.r2_fresh:.2f}" + ("" if np.isnan(row.iou) else f", IoU {row.iou:.2f}")
 
 
-lime_q1 = partial(_settings, title="Seven settings on the first elephant")
-lime_q2 = partial(_settings, title="Seven settings on another elephant", number=1)
-lime_q3 = partial(_settings, title="Seven settings on a bear", kind="black_bear")
-lime_q4_elephant = partial(_settings, title="The first elephant through the other network", model=1)
+def lime_q1(results):
+    """The seven settings on the first elephant."""
+    return _settings(results, "Seven settings on the first elephant")
+
+
+def lime_q2(results):
+    """The seven settings on the second elephant."""
+    return _settings(results, "Seven settings on another elephant", number=1)
+
+
+def lime_q3(results):
+    """The seven settings on the first bear."""
+    return _settings(results, "Seven settings on a bear", "black_bear")
+
+
+def lime_q4_elephant(results):
+    """The seven settings on the first elephant, for the second network."""
+    return _settings(results, "The first elephant through the other network", model=1)
 
 
 def lime_q2_to_q4(results):

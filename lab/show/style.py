@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 
 WIDTH = 6.85  # inches: the text width of the report, which shows figures at their own size
 TITLE, HEAD, NOTE = 10, 8, 7  # points: figure title, row or column head, everything else
-DPI = 120  # of a file: with 150, figures, report and notebooks would exceed 15 MB
-NOTEBOOK_DPI = 120  # a figure then fills a notebook's column
+DPI = 120  # fills a notebook's column; with 150, all figures would exceed 15 MB
 
 SALIENCY = LinearSegmentedColormap.from_list(
     "saliency", ["#fee08b", "#fdae42", "#f46d22", "#c51b1b", "#7f0000"]
@@ -76,7 +75,7 @@ def encode(figure):
     The bytes are the same for the same figure and the same versions of the libraries.
     """
     if any(axes.images for axes in figure.axes):
-        return "png", _pixels(figure, DPI, "png")
+        return "png", _pixels(figure, "png")
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return "svg", file.getvalue()
@@ -91,17 +90,17 @@ def inline(figure):
     from IPython.display import Image  # only notebooks need it
 
     if any(axes.images for axes in figure.axes):
-        data = _pixels(figure, NOTEBOOK_DPI, "jpeg", quality=90, subsampling=0)
+        data = _pixels(figure, "jpeg", quality=90, subsampling=0)
         return Image(data=data, format="jpeg")
-    return Image(data=_pixels(figure, NOTEBOOK_DPI, "png"), format="png")
+    return Image(data=_pixels(figure, "png"), format="png")
 
 
-def _pixels(figure, dpi, kind, **options):
-    figure.set_dpi(dpi)
+def _pixels(figure, kind, **options):
+    figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     # Smaller than matplotlib's own PNG, which has an alpha channel.
     image = PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     file = io.BytesIO()
-    image.save(file, kind, optimize=True, dpi=(dpi, dpi), **options)
+    image.save(file, kind, optimize=True, dpi=(DPI, DPI), **options)
     return file.getvalue()

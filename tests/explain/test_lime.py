@@ -137,7 +137,6 @@ def test_model_calls_are_shared_between_settings():
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"image": IMAGE.transpose(2, 0, 1)}, r"transpose\(1, 2, 0\)"),
         ({"setting": Setting(num_samples=18)}, r"number of superpixels \(19\), got 18"),
         ({"setting": 1}, "dict of names and Setting, got"),
         *(({"label": label}, "label must be an integer") for label in (1.0, "0", True, [0, 1])),
@@ -150,11 +149,11 @@ def test_bad_arguments_cost_no_model_call(changed, message):
 
 
 def test_what_only_the_model_can_tell_is_named():
-    model = Places()
-    with pytest.raises(ValueError, match="label must be at most 3, got 4"):
-        lime_explanation(model, IMAGE, Setting(), label=4)
-    with pytest.raises(ValueError, match="top_labels must be at most 4, got 5"):
-        lime_explanation(model, IMAGE, Setting(top_labels=5))
-    assert model.calls == 2
-    with pytest.raises(ValueError, match="finite"):
-        lime_explanation(lambda images: np.full((len(images), 2), np.nan), IMAGE, Setting())
+    for arguments, message in (
+        ((Setting(), 4), "label must be at most 3, got 4"),
+        ((Setting(top_labels=5),), "top_labels must be at most 4, got 5"),
+    ):
+        model = Places()
+        with pytest.raises(ValueError, match=message):
+            lime_explanation(model, IMAGE, *arguments)
+        assert model.calls == 1

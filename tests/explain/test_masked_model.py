@@ -59,12 +59,11 @@ def test_the_blurred_image_is_a_gaussians():
     np.testing.assert_allclose(blurred(IMAGE), expected, atol=0.6)
 
 
-def test_scores_come_in_the_order_of_coalitions_and_a_chunk_at_a_time():
-    model, chunks = Places(), []
+def test_scores_come_in_the_order_of_coalitions():
+    model = Places()
     sampled = masked(None, [2, 0], model=model)
     coalitions = RNG.integers(0, 2, (CHUNK + 30, sampled.n))
-    scores = sampled(coalitions, lambda rows: (chunks.append(len(row)) or row for row in rows))
-    assert chunks == [CHUNK, 30] and model.calls == CHUNK + 30
+    scores = sampled(coalitions)
     assert scores.dtype == np.float64 and sampled.classes == [2, 0]
     np.testing.assert_array_equal(scores, Places()(sampled.images(coalitions))[:, [2, 0]])
     np.testing.assert_array_equal(sampled.value(coalitions), scores[:, 0])
@@ -87,9 +86,6 @@ def test_scores_come_in_the_order_of_coalitions_and_a_chunk_at_a_time():
 def test_bad_arguments_are_named(changed, message):
     with pytest.raises((TypeError, ValueError), match=message):
         masked(**changed)
-
-
-def test_coalitions_of_another_width_are_refused():
     for shape in ((5, 20), (5, 18), (19,)):
         with pytest.raises(ValueError, match=r"coalitions must be of shape \(n, 19\)"):
             masked()(np.ones(shape, int))

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -25,17 +27,11 @@ def test_bad_values_are_named(arguments, message):
         Setting(**arguments)
 
 
-@pytest.mark.parametrize(
-    "color", [(0, 0, 256), (0, 0.5, 0), (0, 0), 0, (0, 0, float("inf")), "blurry", "", "#fff8"]
-)
-def test_what_is_no_colour_is_named(color):
-    with pytest.raises(ValueError, match='hide_color must be .*"red", "blur", or None') as error:
-        Setting(hide_color=color)
-    assert repr(color) in str(error.value)
-
-
 def test_a_colour_is_a_colour_however_it_is_written():
     for color in ([255, 0, 0], np.array([255, 0, 0]), (255.0, 0, 0), "red", "#ff0000"):
         setting = Setting(hide_color=color)
         assert setting.hide_color == (255, 0, 0) and {setting} == {Setting(hide_color="red")}
     assert Setting(hide_color="blur").hide_color == "blur" and Setting(hide_color=None) != Setting()
+    for bad in ((0, 0, 256), (0, 0.5, 0), (0, 0), 0, (0, 0, float("inf")), "blurry", "", "#fff8"):
+        with pytest.raises(ValueError, match="hide_color must be .*" + re.escape(repr(bad))):
+            Setting(hide_color=bad)

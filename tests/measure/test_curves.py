@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from cheap import Places, tiles
-from counting import Careless, forbidden
+from counting import forbidden
 
 from lab.explain.masked_model import MaskedModel, blurred, mean_colour, superpixels
 from lab.measure import curves
@@ -24,7 +24,7 @@ def masked(black_box, image, segments, hide_color, label=0):
 
 
 def test_curves_of_a_linear_model_in_closed_form():
-    fraction, probability = deletion_curve(brightness, HALVES, 0, LEFT, 0.0, steps=2)
+    fraction, probability = deletion_curve(brightness, HALVES, 0, LEFT, 0, steps=2)
     assert fraction.tolist() == [0, 0.5, 1] and probability.tolist() == [0.5, 0, 0]
     assert auc(fraction, probability) == 1 / 8
     # The reverse order loses the white half last: the area is 1/4 + 1/8.
@@ -34,10 +34,9 @@ def test_curves_of_a_linear_model_in_closed_form():
     assert len(fraction) == 6 and np.abs(np.diff(fraction) - 1 / 5).max() <= 1 / 32
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_each_image_of_a_curve_is_made_pixel_by_pixel(dtype):
+def test_each_image_of_a_curve_is_made_pixel_by_pixel():
     rng = np.random.default_rng(3)
-    image, start = rng.integers(0, 256, (2, 6, 5, 3)).astype(dtype)
+    image, start = rng.integers(0, 256, (2, 6, 5, 3), np.uint8)
     saliency, seen = rng.normal(size=(6, 5)), []
 
     def watch(images):
@@ -50,33 +49,29 @@ def test_each_image_of_a_curve_is_made_pixel_by_pixel(dtype):
         expected = start.copy().reshape(-1, 3)
         expected[order[:n]] = image.reshape(-1, 3)[order[:n]]
         np.testing.assert_array_equal(got, expected.reshape(6, 5, 3))
-    assert len(seen) == 31 and got.dtype == dtype
+    assert len(seen) == 31 and got.dtype == np.uint8
 
 
 @pytest.mark.parametrize("curve", [deletion_curve, insertion_curve])
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        ({"baseline": 300}, ValueError, "an image of uint8 cannot hold the baseline's 300"),
-        ({"baseline": (0, 1, 0.5)}, ValueError, "cannot hold the baseline's 0.5"),
-        ({"baseline": np.nan}, ValueError, "cannot hold the baseline's nan"),
-        ({"baseline": 1e39, "image": np.float32(HALVES)}, ValueError, r"float32 .* 1e\+39"),
-        ({"baseline": "blur"}, ValueError, "baseline must be a number, or numbers of shape"),
-        ({"baseline": LEFT}, ValueError, r"shape \(3,\) or \(4, 8, 3\), got .* \(4, 8\)"),
+        ({"baseline": 300}, ValueError, r"baseline must be in \[0, 255\], got values from 300"),
+        ({"baseline": 0.5}, ValueError, "baseline must be integers .* got float64"),
+        ({"baseline": LEFT > 0}, ValueError, r"or \(4, 8, 3\), got bool of shape \(4, 8\)"),
         ({"saliency": LEFT[:3]}, ValueError, r"shape \(4, 8\), got \(3, 8\)"),
         ({"saliency": LEFT + np.nan}, ValueError, "saliency must be finite"),
         ({"steps": 50}, ValueError, "steps must be at most 32, got 50"),
         ({"steps": 2.5}, TypeError, "steps must be an integer, got 2.5"),
         ({"label": 1.0}, TypeError, "label must be an integer, got 1.0"),
-        ({"image": HALVES[0]}, ValueError, r"image must be \(H, W, C\)"),
-        ({"image": HALVES * np.nan}, ValueError, "finite numbers"),
+        ({"image": HALVES[0]}, ValueError, r"image must be \(H, W, 3\) of uint8"),
     ],
 )
 def test_bad_arguments_are_refused_before_a_call(curve, change, error, message):
     arguments = {"image": HALVES, "label": 0, "saliency": LEFT, "baseline": 0, "steps": 5}
     with pytest.raises(error, match=message):
         curve(forbidden, **arguments | change)
-    with pytest.raises(ValueError, match="cannot hold the baseline's 300"):
+    with pytest.raises(ValueError, match="got values from 300"):
         curves.deletion_and_insertion(forbidden, IMAGE, 1, SALIENCY, 300)
     with pytest.raises(ValueError, match=r"shape \(4, 8\), got \(3, 8\)"):
         faithfulness(masked(forbidden, HALVES, LEFT.astype(int), None), LEFT[:3])
@@ -94,20 +89,6 @@ def test_gains_are_insertion_minus_deletion_and_reuse_curves():
     along = curves.deletion_and_insertion(box, IMAGE, 1, SALIENCY, blurred(IMAGE))
     assert gains(box, IMAGE, 1, SALIENCY, along) == pytest.approx(expected)
     assert box.calls == 12 * 51 and max(box.batches) == box.batch_size
-
-
-@pytest.mark.parametrize(
-    "measure",
-    [
-        lambda box, image: curves.deletion_and_insertion(box, image, 1, SALIENCY, blurred(image)),
-        lambda box, image: gains(box, image, 1, SALIENCY),
-        lambda box, image: faithfulness(masked(box, image, superpixels(image), None, 1), SALIENCY),
-    ],
-)
-def test_a_model_that_writes_into_its_input_and_reuses_its_output(measure):
-    image = IMAGE.copy()
-    np.testing.assert_equal(measure(Careless(Places()), image), measure(Places(), IMAGE))
-    np.testing.assert_array_equal(image, IMAGE)
 
 
 def test_faithfulness_is_the_correlation_with_the_loss_without_each_superpixel():

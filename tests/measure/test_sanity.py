@@ -48,22 +48,6 @@ def test_a_map_without_a_pattern_has_no_agreement(rounding):
     assert table["rank_correlation"].isna().all() and (abs(table["ssim"]) < 0.05).all()
 
 
-def test_a_method_that_writes_into_its_image_and_reuses_its_map():
-    image, memory = IMAGE.copy(), np.empty((64, 80))
-
-    def impolite(box, image, label):
-        memory[:] = box.weights + image[..., label]
-        image[:] = 0
-        return memory
-
-    def polite(box, image, label):
-        return box.weights + image[..., label]
-
-    table = sanity({"method": impolite}, Box(), image, 1)
-    pd.testing.assert_frame_equal(table, sanity({"method": polite}, Box(), IMAGE, 1))
-    np.testing.assert_array_equal(image, IMAGE)
-
-
 @pytest.mark.parametrize("layers", [(), (0,), (1, 6)])
 def test_layers_that_are_not_there_are_refused_before_a_map_is_made(layers):
     with pytest.raises(ValueError, match="from 1 to the 5 layers"):

@@ -1,6 +1,6 @@
 import pytest
 
-from lab.networks import converted, prediction_cache
+from lab.networks import converted, prediction_cache, runtime
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -11,5 +11,6 @@ def converted_once(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def no_predictions_yet(monkeypatch, tmp_path):
+def nothing_predicted_or_printed_yet(monkeypatch, tmp_path):
+    runtime.print_once.cache_clear()
     monkeypatch.setattr(prediction_cache, "FILE", tmp_path / "cache" / "predictions.sqlite")

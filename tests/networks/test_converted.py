@@ -1,4 +1,3 @@
-import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +16,7 @@ def expected():
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """Where SqueezeNet, converted by an earlier process, is kept."""
+    """The folder of SqueezeNet, converted by an earlier process."""
     monkeypatch.setattr(converted, "FOLDER", tmp_path / "networks")
     load("squeezenet")
     (made,) = converted.FOLDER.iterdir()
@@ -37,39 +36,22 @@ def builds(monkeypatch):
     return names
 
 
-def _cut(folder):
-    file = folder / "network.bin"
-    file.write_bytes(file.read_bytes()[:-1000])
-
-
-def _flipped(folder):
-    data = bytearray((folder / "network.bin").read_bytes())
-    data[1_000_000] ^= 1
-    (folder / "network.bin").write_bytes(data)
-
-
-def _other_graph(folder):
-    file = folder / "network.xml"
-    file.write_text(file.read_text().replace("SoftMax", "ReLU").replace("MaxPool", "AvgPool"))
-
-
-def _other_fingerprint(folder):
-    about = json.loads((folder / "about.json").read_text())
-    (folder / "about.json").write_text(json.dumps(about | {"fingerprint": "0" * 32}))
+def changed(name, change):
+    return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes()))
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        _cut,
-        _flipped,
-        _other_graph,
-        _other_fingerprint,
+        changed("network.bin", lambda data: data[:-1000]),
+        changed("network.bin", lambda data: data[:1000] + bytes([data[1000] ^ 1]) + data[1001:]),
+        changed("network.xml", lambda data: data.replace(b"MaxPool", b"AvgPool")),
+        changed("about.json", lambda data: data.replace(b'"n_layers": 26', b'"n_layers": 25')),
+        changed("about.json", lambda _: b"{}"),
+        changed("about.json", lambda _: b"[]"),
+        changed("about.json", lambda _: b"\xff"),
         lambda folder: (folder / "network.xml").unlink(),
         lambda folder: (folder / "about.json").unlink(),
-        lambda folder: (folder / "about.json").write_text("[]"),
-        lambda folder: (folder / "about.json").write_text("{}"),
-        lambda folder: (folder / "about.json").write_bytes(b"\xff"),
     ],
 )
 def test_a_damaged_network_is_converted_again(folder, expected, builds, damage, capsys):
@@ -92,16 +74,15 @@ def test_a_folder_that_cannot_be_written_costs_only_time(monkeypatch, tmp_path, 
 
 
 def test_whatever_a_network_is_made_of_names_its_folder(monkeypatch, tmp_path):
-    file, other = tmp_path / "one.h5", tmp_path / "two.h5"
-    file.write_bytes(b"weights")
-    other.write_bytes(b"other weights")
-    places = {converted.place("resnet50", file), converted.place("xception", file)}
-    places.add(converted.place("resnet50", other))
+    files = tmp_path / "one.h5", tmp_path / "two.h5"
+    for file in files:
+        file.write_text(file.name)
+    places = {converted.place(key, file) for key in ("resnet50", "xception") for file in files}
     monkeypatch.setattr(converted, "VERSION", converted.VERSION + 1)
-    places.add(converted.place("resnet50", file))
+    places.add(converted.place("resnet50", files[0]))
     monkeypatch.setattr(converted.runtime, "version", lambda package: "0")
-    places.add(converted.place("resnet50", file))
-    assert len(places) == 5
+    places.add(converted.place("resnet50", files[0]))
+    assert len(places) == 6
 
 
 def test_several_processes_convert_at_once(folder, capsys):

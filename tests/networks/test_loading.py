@@ -1,7 +1,7 @@
 import os
-import shutil
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -18,9 +18,10 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
 
 @pytest.fixture(autouse=True)
 def nothing_elsewhere(monkeypatch, tmp_path):
+    (tmp_path / "weights").mkdir()
+    monkeypatch.setenv("LAB_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("LAB_BLACKBOX", "auto")
-    monkeypatch.delenv("LAB_WEIGHTS", raising=False)
 
 
 @pytest.fixture
@@ -37,11 +38,17 @@ def offline(monkeypatch):
 
 
 @pytest.fixture
-def small(monkeypatch, tmp_path):
-    """A small network in ResNet50's place, whose weights are in ``weights.h5``."""
+def online(monkeypatch):
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: open(os.devnull))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A small network in ResNet50's place, which has "imagenet" weights."""
 
     def build(weights):
-        assert weights is None
+        if weights == "imagenet":
+            return network
         stem = keras.layers.Conv2D(8, 8, 8, activation="relu")
         head = keras.layers.Dense(1000, activation="softmax")
         pool = keras.layers.GlobalAveragePooling2D()
@@ -49,69 +56,58 @@ def small(monkeypatch, tmp_path):
 
     monkeypatch.setattr(keras.applications, "ResNet50", build)
     network = build(None)
-    save = keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group
-    with h5py.File(tmp_path / "weights.h5", "w") as file:
-        save(file, network)
     return network
 
 
-def put(file, *folders):
-    folder = file.parent.joinpath(*folders)
-    folder.mkdir(parents=True)
-    return shutil.copy(file, folder / FILE)
+def published(network, path):
+    """Write weights in the format of the files that Keras publishes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group(file, network)
+
+
+def whole(network, path):
+    network.save(path.with_suffix(".keras"))
 
 
 def fingerprint(network):
     return keras_networks.identity(network, "ResNet50")["fingerprint"]
 
 
-def test_weights_are_read_in_each_format(small, tmp_path):
-    small.save_weights(tmp_path / "new.weights.h5")
-    small.save(tmp_path / "whole.keras")
+@pytest.mark.parametrize("write", [published, whole])
+def test_the_folder_lab_weights_comes_first_in_each_format(small, tmp_path, offline, write):
+    write(small, tmp_path / "weights" / FILE)
+    published(keras.models.clone_model(small), tmp_path / "keras" / "models" / FILE)
+    black_box = loading.load_or_stand_in("resnet50")
+    assert (black_box.name, black_box.stands_in_for) == ("ResNet50", None) and offline == []
+    [file] = (tmp_path / "weights").iterdir()
+    assert black_box.source == f"weights from the file {file.name}"
+    assert black_box.fingerprint == fingerprint(small)
     inputs = IMAGES[..., ::-1] - np.float32([103.939, 116.779, 123.68])
     expected = np.asarray(small(inputs, training=False))
-    for name in ("weights.h5", "new.weights.h5", "whole.keras"):
-        black_box = loading.load("resnet50", weights=str(tmp_path / name))
-        assert black_box.source == f"weights from the file {name}"
-        assert black_box.fingerprint == fingerprint(small)
-        np.testing.assert_allclose(black_box(IMAGES), expected, rtol=0, atol=5e-6)
+    np.testing.assert_allclose(black_box(IMAGES), expected, rtol=0, atol=5e-6)
 
 
-@pytest.mark.parametrize("ending", [".h5", ".keras"])
-def test_the_folder_lab_weights_comes_first(small, tmp_path, monkeypatch, offline, ending):
-    put(tmp_path / "weights.h5", "keras", "models")
-    file = (tmp_path / FILE).with_suffix(ending)
-    small.save(file) if ending == ".keras" else shutil.copy(tmp_path / "weights.h5", file)
-    monkeypatch.setenv("LAB_WEIGHTS", str(tmp_path))
-    black_box = loading.load_or_stand_in("resnet50")
-    assert (black_box.name, black_box.stands_in_for) == ("ResNet50", None)
-    assert black_box.source == f"weights from the file {file.name}" and offline == []
-
-
-def test_keras_cache_comes_second(small, tmp_path, monkeypatch, offline):
-    file = put(tmp_path / "weights.h5", "keras", "models")
-    loading.load("resnet50", weights=file)  # converts it
-    monkeypatch.setattr(keras_networks, "build", lambda *_: pytest.fail("built a Keras network"))
+def test_keras_cache_comes_second(small, tmp_path, offline):
+    published(small, tmp_path / "keras" / "models" / FILE)
     black_box = loading.load("resnet50")
     assert black_box.source == "ImageNet weights of keras.applications" and offline == []
     assert black_box.fingerprint == fingerprint(small)
 
 
-def test_what_keras_downloads_is_converted_once(small, tmp_path, monkeypatch):
+def test_what_keras_downloads_is_converted_once(small, tmp_path, monkeypatch, online):
     def download(weights):
         assert weights == "imagenet"
-        put(tmp_path / "weights.h5", "keras", "models")
+        published(small, tmp_path / "keras" / "models" / FILE)
         return small
 
     monkeypatch.setattr(keras.applications, "ResNet50", download)
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: open(os.devnull))
     assert loading.load("resnet50").fingerprint == fingerprint(small)
     monkeypatch.setattr(keras_networks, "build", lambda *_: pytest.fail("built a Keras network"))
     assert loading.load("resnet50").fingerprint == fingerprint(small)
 
 
-def test_without_weights_the_error_says_what_to_do(monkeypatch, tmp_path, offline):
-    monkeypatch.setenv("LAB_WEIGHTS", str(tmp_path))
+def test_without_weights_the_error_says_what_to_do(offline):
     with pytest.raises(WeightsUnavailable) as caught:
         loading.load("resnet50")
     message = str(caught.value)
@@ -120,12 +116,11 @@ def test_without_weights_the_error_says_what_to_do(monkeypatch, tmp_path, offlin
         assert part in message
 
 
-def test_a_download_that_fails_is_reported(monkeypatch):
+def test_a_download_that_fails_is_reported(monkeypatch, online):
     def broken(weights):
         raise Exception("URL fetch failure on https://example.org: None -- connection reset")
 
     monkeypatch.setattr(keras.applications, "Xception", broken)
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: open(os.devnull))
     with pytest.raises(WeightsUnavailable, match=r"failed \(connection reset\); connect"):
         loading.load("xception")
 
@@ -137,19 +132,15 @@ def test_a_download_that_fails_is_reported(monkeypatch):
 @pytest.mark.parametrize("mode", ["auto", "offline"])
 def test_a_stand_in_is_announced_once(monkeypatch, capsys, offline, name, stand_in, wanted, mode):
     monkeypatch.setenv("LAB_BLACKBOX", mode)
-    loading._announce.cache_clear()
     black_boxes = [loading.load_or_stand_in(name) for _ in range(2)]
     assert {(b.name, b.stands_in_for) for b in black_boxes} == {(stand_in, wanted)}
     assert capsys.readouterr().out.count(f"{stand_in} stands in for {wanted}") == 1
     assert len(offline) == (2 if mode == "auto" else 0)
 
 
-def test_committed_results_are_those_of_the_stand_ins():
+def test_fingerprints_are_those_of_results_and_differ_with_weights_and_names(small):
     fingerprints = [loading.load(name).fingerprint for name in ("efficientnet_lite0", "squeezenet")]
     assert fingerprints == ["0b801e37df832b4558ff35be36a79df5", "e53eecd0ef8595b0bb5822e127299a19"]
-
-
-def test_fingerprints_differ_with_weights_and_names(small):
     other = keras.models.clone_model(small)
     fingerprints = {
         from_keras(network, lambda x: x, name, 224, "").fingerprint
@@ -158,18 +149,13 @@ def test_fingerprints_differ_with_weights_and_names(small):
     assert len(fingerprints) == 3
 
 
-def test_a_file_that_does_not_fit_gets_one_clear_error(small, tmp_path, monkeypatch):
-    lacking = tmp_path / "lacking.weights.h5"
-    small.save_weights(lacking)
-    with h5py.File(lacking, "a") as content:
-        del content["layers/dense"]
-    keras.Sequential([keras.layers.Input((9,)), keras.layers.Dense(3)]).save(tmp_path / "a.keras")
-    (tmp_path / FILE).write_bytes(b"half a download")
-    monkeypatch.setenv("LAB_WEIGHTS", str(tmp_path))
-    for file in (lacking, tmp_path / "a.keras", None):
-        name = FILE if file is None else file.name
-        with pytest.raises(ValueError, match=f"^{name} does not hold weights that fit ResNet50: ."):
-            loading.load("resnet50", weights=file)
+@pytest.mark.parametrize("write", [published, whole, lambda _, file: file.write_bytes(b"half")])
+def test_a_file_that_does_not_fit_gets_one_clear_error(small, tmp_path, write):
+    lacking = keras.Sequential([keras.layers.Input((224, 224, 3)), *small.layers[:2]])
+    write(lacking, tmp_path / "weights" / FILE)
+    message = f"^{Path(FILE).stem}[.].* does not hold weights that fit ResNet50: ."
+    with pytest.raises(ValueError, match=message):
+        loading.load("resnet50")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +164,6 @@ def test_a_file_that_does_not_fit_gets_one_clear_error(small, tmp_path, monkeypa
         ({"name": "vgg16"}, "unknown network 'vgg16'"),
         ({"batch_size": 0}, "batch_size must be a positive integer, got 0"),
         ({"batch_size": True}, "batch_size must be a positive integer, got True"),
-        ({"weights": "x.h5"}, "takes no weights file, got 'x.h5'"),
         ({"runtime": "onnx"}, "runtime must be openvino or tensorflow, got 'onnx'"),
     ],
 )
@@ -196,9 +181,3 @@ def test_bad_switches(monkeypatch, tmp_path):
     monkeypatch.setenv("LAB_WEIGHTS", str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="LAB_WEIGHTS must name a folder"):
         loading.load("xception")
-
-
-def test_a_named_file_that_is_missing_is_not_replaced_by_a_download(tmp_path, offline):
-    with pytest.raises(WeightsUnavailable, match="no file .*missing.h5"):
-        loading.load("xception", weights=tmp_path / "missing.h5")
-    assert offline == []

@@ -45,12 +45,11 @@ def test_an_image_is_predicted_once(model, cached):
 
 
 def test_results_are_memory_of_the_caller(cached):
-    first = cached(IMAGES[:2])
-    expected = first.copy()
-    first[:] = 0
-    second = cached(IMAGES[:2])
-    second[:] = 0
-    np.testing.assert_array_equal(cached(IMAGES[:2]), expected)
+    expected = Softmax()(IMAGES[:2])
+    for _ in range(3):  # from the model, then from the file
+        result = cached(IMAGES[:2])
+        np.testing.assert_array_equal(result, expected)
+        result[:] = 0
 
 
 def test_other_values_types_shapes_and_models_have_entries_of_their_own(model, cached):
@@ -84,36 +83,30 @@ def test_a_damaged_entry_is_predicted_again(model, cached, damage):
         assert model.calls == calls
 
 
-def test_an_entry_that_is_not_finite_is_predicted_again(model):
-    def broken(images):
-        return np.full((len(images), 1000), np.nan, np.float32)
-
+def test_an_entry_that_is_not_finite_is_predicted_again(cached):
+    broken = lambda images: np.full((len(images), 1000), np.nan, np.float32)  # noqa: E731
     PredictionCache(broken, "softmax")(IMAGES[:2])
-    assert np.isfinite(PredictionCache(model, "softmax")(IMAGES[:2])).all()
+    assert np.isfinite(cached(IMAGES[:2])).all()
 
 
-def _not_a_database():
-    prediction_cache.FILE.parent.mkdir()
-    prediction_cache.FILE.write_bytes(b"not a database" * 1000)
+def not_a_database(file):
+    file.parent.mkdir()
+    file.write_bytes(b"not a database" * 1000)
 
 
-def _another_table():
-    prediction_cache.FILE.parent.mkdir()
+def another_table(file):
+    file.parent.mkdir()
     with database() as connection:
-        connection.execute("CREATE TABLE predictions (picture, answer)")
+        connection.execute("CREATE TABLE predictions (image, probabilities)")
 
 
-def _no_folder():
-    prediction_cache.FILE.parent.write_text("a file where the folder should be")
+def no_folder(file):
+    file.parent.write_text("a file where the folder should be")
 
 
-def _a_folder():
-    prediction_cache.FILE.mkdir(parents=True)
-
-
-@pytest.mark.parametrize("damage", [_not_a_database, _another_table, _no_folder, _a_folder])
+@pytest.mark.parametrize("damage", [not_a_database, another_table, no_folder])
 def test_without_the_file_predictions_are_made_and_one_line_says_so(model, cached, capsys, damage):
-    damage()
+    damage(prediction_cache.FILE)
     for calls in (70, 140):
         np.testing.assert_array_equal(cached(IMAGES), Softmax()(IMAGES))
         assert model.calls == calls
@@ -131,7 +124,7 @@ def test_a_full_disk_loses_nothing(model, cached, capsys):
     assert "full" in capsys.readouterr().out and model.calls == 70
 
 
-def test_a_locked_file_is_not_waited_for_for_ever(model, cached, capsys, monkeypatch):
+def test_a_locked_file_is_not_waited_for_for_ever(cached, capsys, monkeypatch):
     cached(IMAGES[:2])
     prediction_cache._open.cache_clear()
     monkeypatch.setattr(prediction_cache, "_TIMEOUT", 0.1)

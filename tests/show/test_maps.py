@@ -19,20 +19,17 @@ def test_saliency_is_clear_below_a_third_and_three_quarters_opaque_at_the_top():
     np.testing.assert_allclose(middle, 0.625 * 200 + 0.375 * half, atol=2)
 
 
-def test_saliency_scales_to_the_limits_and_stands_a_map_without_a_pattern():
+def test_saliency_scales_to_the_limits():
     ground = np.full((1, 1, 3), 200.0)
     assert (maps.tinted(ground, np.full((1, 1), 0.3), (0, 1)) == 200).all()
     assert (maps.tinted(ground, np.full((1, 1), 0.3), (0, 0.3)) != 200).any()
+
+
+def test_a_map_without_a_pattern_and_noise_get_no_contour():
     flat = maps.saliency(IMAGE, np.ones((5, 5)))
     np.testing.assert_array_equal(flat.pixels, np.round(maps.light_grey(IMAGE)).astype(np.uint8))
-    assert not maps.sheet([[flat]], "No pattern, no contour").axes[0].collections
-
-
-def test_the_ground_is_grey_and_light():
-    grey = maps.light_grey(IMAGE)
-    assert (grey == grey[..., :1]).all() and grey.min() >= 128
-    black, white = maps.light_grey(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8))[0, :, 0]
-    assert (black, white) == pytest.approx((135, 255))
+    noise = maps.saliency(IMAGE, np.random.default_rng(0).random((60, 80)))
+    assert not maps.sheet([[flat, noise]], "No pattern, no contour").axes[0].collections
 
 
 def test_signed_weights_leave_the_image_untouched_at_zero_on_a_symmetric_scale():
@@ -80,12 +77,6 @@ def test_the_level_of_the_contour_lies_between_values_where_many_are_equal():
     assert maps.top_fifth(np.ones((5, 5))) is None
 
 
-def test_noise_gets_no_contour():
-    noise = np.random.default_rng(0).random((60, 80))
-    figure = maps.sheet([[maps.saliency(IMAGE, noise)]], "Noise")
-    assert not figure.axes[0].collections
-
-
 def test_superpixels_are_shown_and_the_rest_is_black():
     segments = np.repeat(np.arange(4), 20)[None].repeat(60, axis=0)
     chosen = np.array([False, True, False, True])
@@ -129,14 +120,3 @@ def test_heads_stand_over_their_columns_and_beside_their_rows():
         assert abs(middle - (box.x0 + box.x1) / 2) < 1 and where[name].y0 > box.y1
     for name, box in zip(("upper", "lower"), (boxes[0], boxes[2])):
         assert where[name].x1 < box.x0 and box.y0 < (where[name].y0 + where[name].y1) / 2 < box.y1
-
-
-def test_each_column_needs_its_head():
-    panel = maps.photograph(IMAGE)
-    with pytest.raises(ValueError):
-        maps.sheet([[panel, panel]], "A title", ["left"])
-
-
-def test_a_cell_may_be_drawn_by_the_caller():
-    figure = maps.sheet([[maps.photograph(IMAGE), lambda axes: axes.plot([1, 2])]], "A title")
-    np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), [1, 2])

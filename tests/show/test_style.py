@@ -37,21 +37,13 @@ def test_a_sky_keeps_all_its_colours():
     assert (drawn[0, 0] == 255).all() and (drawn == 0).all(axis=-1).any()  # paper and letters
 
 
-def test_the_same_figure_gives_the_same_bytes():
-    for make in (sheet, lambda: style.new(2, "A title")):
-        figure = make()
-        assert style.encode(figure) == style.encode(figure) == style.encode(make())
-
-
-def test_an_image_shown_twice_has_the_same_pixels_twice():
-    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+def test_an_image_shown_twice_begins_at_whole_pixels():
+    # It then has the same pixels twice, which the file stores once.
     for columns in (2, 3, 4, 5, 6):
-        figure = maps.sheet([[maps.photograph(noise)] * columns], "Twice")
-        drawn = np.asarray(pixels(style.encode(figure)[1]))
-        first, second = (shown.get_window_extent() for shown in figure.axes[0].images[:2])
-        left, right, width = (round(x) for x in (first.x0, second.x0, first.width))
-        row = drawn[len(drawn) // 2]
-        assert (row[left : left + width] == row[right : right + width]).all()
+        figure = maps.sheet([[maps.photograph(RAMP)] * columns], "Twice")
+        style.encode(figure)
+        starts = [shown.get_window_extent().x0 for shown in figure.axes[0].images]
+        np.testing.assert_allclose(starts, np.round(starts), atol=1e-6)
 
 
 def test_a_notebook_shows_images_as_jpeg_and_charts_as_png():
