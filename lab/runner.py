@@ -323,6 +323,17 @@ _say_once = functools.cache(say)
 
 
 @contextlib.contextmanager
+def stopping():
+    """End a command in one sentence where it is interrupted or cannot go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("Stopped. What is finished is saved, and the same command goes on.")
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        sys.exit(f"Stopped: {error}")
+
+
+@contextlib.contextmanager
 def _cluster(scheduler, n_tasks):
     """A client of the cluster at an address, or of processes of this machine."""
     for name in ("distributed", "distributed.client"):  # the lab prints what matters itself
