@@ -29,7 +29,7 @@ import distributed
 import numpy as np
 from dask.system import CPU_COUNT
 from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
-from distributed.comm import CommClosedError, connect
+from distributed.comm import connect
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
@@ -241,7 +241,7 @@ def run(tasks, scheduler=None, root=None):
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
             try:
                 yield from _run(missing, client, root)
-            except CommClosedError:
+            except OSError:  # of the connection, however the client comes to know of it
                 raise ConnectionError(
                     "the scheduler is gone. Start it and its workers again; the same command "
                     "then goes on"
@@ -279,7 +279,7 @@ def _run(tasks, client, root):
                 continue
             future = next(futures)
             if future.cancelled():
-                raise CommClosedError
+                raise ConnectionError
             key, error = running.pop(future), future.exception()
             bar.update(tasks[key].calls - seen[key])  # the declared number is an estimate
             if error:
