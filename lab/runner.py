@@ -266,13 +266,13 @@ def _run(tasks, client, root):
             while waiting and len(running) < threads:
                 key = waiting.pop()
                 try:
-                    inputs = _inputs(tasks[key], root)
+                    of = inputs(tasks[key], root)
                 except Exception as error:  # whatever a reader of damaged files raises
                     say(f"skipped {tasks[key].image.name}: {error}")
                     bar.update(tasks[key].calls)
                     yield key, "skipped", None
                     continue
-                future = client.submit(_perform, key, tasks[key], *inputs, pure=False)
+                future = client.submit(_perform, key, tasks[key], *of, pure=False)
                 running[future] = key
                 futures.add(future)
             if not running:
@@ -294,7 +294,8 @@ def _run(tasks, client, root):
                 yield key, "finished", result
 
 
-def _inputs(task, root):
+def inputs(task, root=None):
+    """The fingerprint of a task's network, and image and mask in its size, or None."""
     if task.network is None:
         return None, None, None
     loaded = network(task.network)

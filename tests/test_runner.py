@@ -182,8 +182,8 @@ def test_images_come_as_arrays_and_unreadable_ones_are_skipped(scheduler, cheap,
 
 def test_another_network_on_a_worker_is_refused(scheduler, cheap, tmp_path, monkeypatch):
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
-    inputs = runner._inputs
-    monkeypatch.setattr(runner, "_inputs", lambda *args: ("other", *inputs(*args)[1:]))
+    inputs = runner.inputs
+    monkeypatch.setattr(runner, "inputs", lambda *args: ("other", *inputs(*args)[1:]))
     with pytest.raises(OtherNetwork, match="loads Cheap.*LAB_BLACKBOX and LAB_WEIGHTS"):
         outcomes({"x": task(calling, image=tmp_path / "a.png", batches=[1])}, scheduler=scheduler)
 

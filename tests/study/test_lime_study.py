@@ -16,7 +16,7 @@ from lab.measure.curves import auc, deletion_curve, insertion_curve
 from lab.measure.measurements import MEASUREMENTS
 from lab.networks.classes import class_name
 from lab.study import lime as study
-from lab.study.lime import fidelity, measure_lime, settings_table, with_stability
+from lab.study.lime import fidelity, measure_lime, settings_table
 from lab.study.profile import PROFILES
 from lab.study.settings import LAB_PARAMETERS, LAB_SETTINGS
 
@@ -134,16 +134,12 @@ def test_parameters_that_change_nothing_and_two_that_do():
 # The study
 
 
-def test_every_network_explains_every_image(results):
+def test_what_is_measured_of_every_image(results):
     runs = results.table("lime_runs")
     assert set(runs) > {*WHERE, "setting", "seed", "label", "superpixels", *MEASURED}
-    assert runs.groupby(WHERE, sort=False)["setting"].agg(list).to_dict() == {
-        (network, kind, picture): list(LAB_SETTINGS)
-        for network in ("First", "Second")
-        for kind, picture in (("elephant", "first"), ("elephant", "second"), ("bear", "only"))
-    }
     assert not runs.isna().any(axis=None)
     for (key, n), rows in runs.groupby(["key", "superpixels"]):
+        assert rows["setting"].tolist() == list(LAB_SETTINGS)
         for name in ("weights", "chosen"):
             assert results.array("lime_runs", key, name).shape == (len(rows), n)
         assert results.array("lime_runs", key, "segments").max() == n - 1
@@ -161,7 +157,7 @@ def test_perturbed_images_have_the_probabilities_of_their_rows(plan, results):
     assert rows["probability"].is_monotonic_decreasing
 
 
-def test_stability_is_the_mean_over_pairs_of_seeds(derived, results, tmp_path):
+def test_stability_is_the_mean_over_pairs_of_seeds(derived, results):
     table, raw = derived["lime_stability"], results.table("lime_stability")
     assert table.drop(columns=["jaccard", "rank_correlation"]).equals(raw)
     for _, rows in table.groupby(["sampling", "num_samples"]):
@@ -172,14 +168,6 @@ def test_stability_is_the_mean_over_pairs_of_seeds(derived, results, tmp_path):
         }
         np.testing.assert_allclose(rows["rank_correlation"], rank_correlation(*pair["weights"]))
         np.testing.assert_allclose(rows["jaccard"], jaccard(*pair["chosen"]))
-    # In any order of the rows, and once more where the columns are there already.
-    shuffled = table.sample(frac=1, random_state=0)
-    shuffled.to_csv(tmp_path / "lime_stability.csv", index=False)
-    arrays = (results.folder / "lime_stability.npz").read_bytes()
-    (tmp_path / "lime_stability.npz").write_bytes(arrays)
-    again = with_stability(type(results)(tmp_path), "lime_stability", ["sampling", "num_samples"])
-    expected = shuffled.reset_index(drop=True)
-    pd.testing.assert_frame_equal(again, expected, check_exact=True)
 
 
 def test_the_derived_tables(derived):
@@ -194,12 +182,9 @@ def test_the_derived_tables(derived):
     assert derived["lime_savings"]["num_samples"].tolist() == counts
     effects = derived["lime_effects"]
     assert set(effects["parameter"]) == set(LAB_PARAMETERS)
-    assert not effects.query("parameter == 'top_labels'")["effect"].fillna(0).any()
     costly = effects.query("measure == 'model_calls' and effect > 0")["parameter"]
     assert costly.tolist() == ["num_samples"]
-    recommended = derived["lime_recommended"]
-    assert set(recommended["setting"]) == set(LAB_SETTINGS)
-    assert recommended["candidate"].nunique() == 1
+    assert derived["lime_recommended"]["candidate"].nunique() == 1
 
 
 def test_the_settings_table_has_what_was_measured():

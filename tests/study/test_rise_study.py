@@ -5,7 +5,6 @@ from cheap import Network, tiles
 from lab.measure.agreement import rank_correlation
 from lab.networks.classes import class_name
 from lab.study import rise as study
-from lab.study.profile import PROFILES
 from lab.study.results import small
 from rise import Rise, generate_masks, perturb
 
@@ -79,24 +78,6 @@ def test_a_tighter_tolerance_stops_later():
 
 
 # The study
-
-
-def test_both_networks_explain_both_animals(plan, results):
-    runs = results.table("rise_runs")
-    most = runs[runs["nb_samples"] == runs["nb_samples"].max()]
-    assert most.groupby(["network", "class"], sort=False)["label"].agg(list).to_dict() == {
-        (network, kind): classes
-        for network in ("First", "Second")
-        for kind, classes in (("elephant", [386, 101, 385]), ("bear", [295, 294]))
-    }
-    one = runs[(runs["network"] == "First") & (runs["label"] == 386)]
-    varied = one[one["nb_samples"] == PROFILES["quick"].samples(2000)]
-    assert set(varied["grid_size"]) == {4, 7, 8, 16}
-    assert set(varied["preservation_probability"]) == {0.1, 0.3, 0.5, 0.7, 0.9}
-    tables = {"rise_runs", "rise_steps", "rise_estimators", "rise_stopping"}
-    assert {task.table for task in plan} == tables
-    for key, rows in runs.groupby("key"):
-        assert results.array("rise_runs", key, "maps").shape == (len(rows), 112, 112)
 
 
 def test_the_agreement_of_maps(results):

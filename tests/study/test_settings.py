@@ -1,7 +1,6 @@
 """The settings of LIME, and what the studies plan under each profile."""
 
 import dataclasses
-import itertools
 import json
 import operator
 
@@ -16,6 +15,7 @@ from lab.study.settings import (
     COMBINED,
     LAB_PARAMETERS,
     LAB_SETTINGS,
+    NETWORKS,
     around,
     grid,
     lab_settings,
@@ -94,41 +94,44 @@ def test_larger_profiles_measure_the_lab_as_it_is(name):
 
 @profiles
 def test_counts_rise_and_differ(tmp_path, profile):
-    by_table = {}
-    for task in plan(tmp_path, profile):
-        by_table.setdefault(task.table, []).append(task.arguments)
+    first = {task.table: task.arguments for task in reversed(plan(tmp_path, profile))}
 
     def samples(table, **columns):
-        settings = by_table[table][0]["settings"]
+        settings = first[table]["settings"]
         return [s["num_samples"] for about, s in settings if columns.items() <= about.items()]
 
-    masks = {}
-    for task in by_table["rise_runs"]:
-        series = tuple(task["classes"]), task["grid_size"], task["preservation_probability"]
-        masks.setdefault(series, set()).add(task["nb_samples"])
-    small = by_table["verdict_small"][0]["budgets"]
-    estimators, [stopping] = by_table["rise_estimators"][0], by_table["rise_stopping"]
-    lists = [
+    small, estimators = first["verdict_small"]["budgets"], first["rise_estimators"]
+    for counts in (
         samples("lime_stability", sampling="lime"),
         samples("lime_stability", sampling="balanced"),
         samples("lime_parameters", parameter="num_samples"),
-        [60, by_table["lime_runs"][0]["fresh"]],
-        [2, 8, 16, 32, *sorted(n for n in masks[(386, 101, 385), 7, 0.5] if n > 32)],
+        [60, first["lime_runs"]["fresh"]],
         [*estimators["calls"], estimators["reference"]],
-        [by_table[f"evaluation_{table}"][0]["budget"] for table in ("sanity", "runs")],
+        [first[f"evaluation_{table}"]["budget"] for table in ("sanity", "runs")],
         sorted(n for method, n in small if method == "nested"),
         sorted(n for method, n in small if method == "rise_average"),
-        [by_table["verdict_few"][0]["budgets"][0][1], small[0][1]],
-        [small[0][1], by_table["verdict_runs"][0]["budget"]],
-    ]
-    assert list(map(len, lists))[:6] == [7 if profile.name == "study" else 5, 3, 4, 2, 9, 4]
-    for counts in lists:
-        assert all(first < second for first, second in itertools.pairwise(counts)), counts
+        [first["verdict_few"]["budgets"][0][1], small[0][1], first["verdict_runs"]["budget"]],
+    ):
+        assert len(counts) > 1 and counts == sorted(set(counts)), counts
     # A tolerance cannot stop before 200 calls: with so few more, all rows were equal.
-    assert stopping["most"] >= 1000
+    assert first["rise_stopping"]["most"] >= 1000
     full = [setting.num_samples for setting in LAB_SETTINGS.values()]
     cut = [setting.num_samples for setting in lab_settings(profile).values()]
     assert len(set(zip(full, cut))) == len(set(cut)) == len(set(full))
+
+
+@profiles
+def test_both_networks_explain_every_image(tmp_path, profile):
+    for table, study in (("lime_runs", lime), ("evaluation_runs", evaluation)):
+        some = [task for task in plan(tmp_path, profile, study) if task.table == table]
+        assert len({(task.network, task.image) for task in some}) == 2 * 3
+    classes = [
+        (task.network, task.image.parent.name, task.arguments["classes"])
+        for task in plan(tmp_path, profile, rise)
+        if task.table == "rise_runs" and task.calls == profile.samples(4000)
+    ]
+    animals = {"elephant": [386, 101, 385], "bear": [295, 294]}.items()
+    assert classes == [(network, *animal) for animal in animals for network in NETWORKS]
 
 
 @profiles

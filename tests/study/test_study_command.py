@@ -162,7 +162,7 @@ def test_only_what_changed_is_measured_and_each_task_has_its_date_and_version(st
     assert Results(study.folder).table("rise_tasks").version.tolist() == [2, 2, 2]
 
 
-def test_a_failed_task_replaces_nothing_and_is_tried_again(study):
+def test_what_fails_replaces_nothing_and_is_tried_again(study, monkeypatch):
     study()
     before = study.files()
     study.plan(1, -1, 4)
@@ -170,22 +170,13 @@ def test_a_failed_task_replaces_nothing_and_is_tried_again(study):
     assert measured == [-1, 4] and "Stopped: 1 of 2 tasks failed" in printed
     assert "results is unchanged" in printed and "\n" not in printed
     assert "failed squares, -1: ZeroDivisionError('one')\n" in study.errors
-    assert study.files() == before
     assert study()[0] == [-1] and study.files() == before  # 4 is saved
     study.plan(1, 4)
-    assert study()[0] == []
-    assert Results(study.folder).table("squares").number.tolist() == [1] * 3 + [4] * 3
-
-
-def test_a_derivation_that_fails_replaces_nothing(study, monkeypatch):
-    study()
-    before = study.files()
-    study.plan(7)
     with monkeypatch.context() as patch:
         patch.setattr(sys.modules[__name__], "derive", lambda found: found.table("nowhere"))
-        measured, printed = study()
-    assert measured == [7] and "nowhere.csv" in printed and study.files() == before
-    assert study()[0] == [] and Results(study.folder).table("squares").number.tolist() == [7] * 3
+        assert "nowhere.csv" in study()[1] and study.files() == before
+    assert study()[0] == []
+    assert Results(study.folder).table("squares").number.tolist() == [1] * 3 + [4] * 3
 
 
 def test_what_the_results_lack_is_measured(study):
@@ -282,15 +273,12 @@ def test_more_results_are_not_replaced_by_fewer_of_the_same_networks(study, path
     assert study()[0] == [0, 1, 2, 3] and study.provenance()["profile"] == "full"
 
 
-def test_a_study_finds_what_it_needs_of_another_or_names_it(study, monkeypatch):
+def test_what_a_study_needs_of_another_is_named_before_it_is_measured(study, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "NEEDS", ("others_sanity",), raising=False)
     measured, printed = study()
     assert measured == [] and "no file report/quick/results/others_sanity.csv" in printed
-    (study.folder / "others_sanity.csv").write_text("method,value\nrise,5\n")
-    answers = {"derive": lambda found: {"answers": found.table("others_sanity")}}
-    monkeypatch.setattr(sys.modules[__name__], "derive", answers["derive"])
-    study()
-    assert Results(study.folder).table("answers")["value"].tolist() == ["5"]
+    (study.folder / "others_sanity.csv").write_text("method\nrise\n")
+    assert study()[0] == [0, 1, 2, 3]
 
 
 def test_bad_arguments_are_refused_before_anything_is_started(study, monkeypatch):
