@@ -8,7 +8,6 @@ import pytest
 from cheap import Places, tiles
 
 from benchmarks import quality, rise_calls
-from rise import generate_masks
 
 # Calls of the methods that cannot make any number of them, for 96 x 96 pixels.
 FEWER = {
@@ -73,12 +72,6 @@ def test_methods_are_compared_on_the_same_images():
     assert lime["gain low"] < 0.2 < 0.7 < lime["gain high"]  # objects differ more than methods
     table = quality.markdown(found.reset_index())
     assert "| LIME |  |  |  |  | 0.450 | −0.100 (−0.100 to −0.100) |" in table
-
-
-def test_every_other_mask_of_the_regression_is_one_of_the_average():
-    """`rise_calls` reuses the outputs of these masks."""
-    pairs = generate_masks(0, 20, (96, 96, 3), seed=3, antithetic=True)
-    np.testing.assert_array_equal(pairs[::2], generate_masks(0, 10, (96, 96, 3), seed=3))
 
 
 def test_calls_needed_are_interpolated_and_extrapolated():

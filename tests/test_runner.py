@@ -15,12 +15,11 @@ from PIL import Image
 
 from lab import runner
 from lab.files import ROOT
-from lab.runner import OtherNetwork, Result, Task, run, version
+from lab.runner import OtherNetwork, Result, Task, run
 
 # Workers import what follows from this file.
 
 
-@version(1)
 def echo(network, image, mask, number, nap=0):
     time.sleep(nap)
     variables = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"
@@ -48,7 +47,6 @@ def returning(network, image, mask, rows, objects=False):
     return rows, {"shown": np.array([{}]) if objects else [1, 2]}
 
 
-@version(1)
 def numbers(network, image, mask):
     values = np.float32(0.1), np.int64(3), np.bool_(True), "ä", None, np.array(2.5), math.nan, 1 / 3
     return [dict(zip("abcdefgh", values))], {"map": np.eye(2, dtype=np.float16)}
@@ -57,7 +55,7 @@ def numbers(network, image, mask):
 def calling(network, image, mask, batches):
     called = [network(image[None].repeat(batch, axis=0)).mean() for batch in batches]
     time.sleep(0.5)  # events of model calls take another way than the result
-    return [{"mean": called[0], "size": len(image), "mask": mask is not None}], {}
+    return [{"mean": called[0]}], {}
 
 
 class Brightness(Counting):
@@ -162,24 +160,6 @@ def cheap(monkeypatch):
     monkeypatch.setattr(runner, "network", lambda model: Brightness())
 
 
-def test_images_come_as_arrays_and_unreadable_ones_are_skipped(scheduler, cheap, tmp_path, capsys):
-    images = [tmp_path / "bear" / f"{n}.png" for n in range(4)]
-    images[0].parent.mkdir()
-    for image, brightness in zip(images, (10, 200)):
-        Image.new("RGB", (30, 40), (brightness,) * 3).save(image)
-    images[2].write_bytes(b"\x89PNG")
-    (tmp_path / "masks" / "bear").mkdir(parents=True)
-    half = Image.fromarray(np.eye(40, 30, dtype=np.uint8) * 255)
-    half.save(tmp_path / "masks" / "bear" / "1.png")
-    tasks = {image.stem: task(calling, image=image, batches=[2]) for image in images}
-    states, results = outcomes(tasks, scheduler=scheduler)
-    assert states == dict(zip("0123", ["finished"] * 2 + ["skipped"] * 2))
-    assert results["0"].rows == [{"mean": 10, "size": 20, "mask": False}]
-    assert results["1"].rows == [{"mean": 200, "size": 20, "mask": True}]
-    errors = capsys.readouterr().err
-    assert f"skipped 2.png: {images[2]}" in errors and "skipped 3.png: " in errors
-
-
 def test_another_network_on_a_worker_is_refused(scheduler, cheap, tmp_path, monkeypatch):
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     inputs = runner.inputs
@@ -197,26 +177,6 @@ def test_the_bar_moves_with_model_calls(scheduler, cheap, tmp_path, monkeypatch)
         one = task(calling, 100, tmp_path / "a.png", batches=batches)
         outcomes({str(batches): one}, scheduler=scheduler)
         assert steps == expected
-
-
-def test_a_key_is_what_is_measured(tmp_path):
-    whole = task(echo, image=tmp_path / "a.png", seed=0, classes=(1, 2))
-    key = whole.key("w", "d")
-    assert re.fullmatch("[0-9a-f]{16}", key)
-    same = [
-        whole._replace(function=numbers, calls=7, image=tmp_path / "b.png", network="resnet50"),
-        whole._replace(arguments={"classes": [1, 2], "seed": 0}),
-    ]
-    others = [
-        (whole._replace(table="others"), "w", "d"),
-        (whole._replace(function=version(2)(lambda: None)), "w", "d"),
-        (whole._replace(arguments={"seed": 1, "classes": (1, 2)}), "w", "d"),
-        (whole, "v", "d"),
-        (whole, "w", "e"),
-        (whole, None, None),
-    ]
-    assert {other.key("w", "d") for other in same} == {key}
-    assert len({key, *(other.key(*about) for other, *about in others)}) == 7
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tls://127.0.0.1:9"])

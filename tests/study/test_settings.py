@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import operator
 
 import pytest
 from cheap import Network, data_folder, tiles
@@ -34,23 +33,6 @@ def changed(setting, base):
     """The parameters in which a setting differs from another."""
     fields = dataclasses.asdict(base)
     return {name for name, value in dataclasses.asdict(setting).items() if value != fields[name]}
-
-
-def test_lab_settings_are_those_of_the_assignment():
-    names = ["hide_color", "num_lime_features", "num_samples", "num_superpixels"]
-    values = operator.attrgetter(*names)
-    assert {name: values(setting) for name, setting in LAB_SETTINGS.items()} == {
-        "default": ((0, 0, 0), 100_000, 5000, 15),
-        "0": ((0, 0, 0), 500, 2000, 8),
-        "1": (None, 2000, 5000, 15),
-        "2": (None, 100, 3000, 10),
-        "3": ((0, 0, 0), 100, 3000, 10),
-        "4": ((0, 0, 0), 1000, 7000, 10),
-        "5": (None, 500, 3000, 25),
-    }
-    assert all(changed(setting, Setting()) <= {*names} for setting in LAB_SETTINGS.values())
-    names += ["top_labels", "positive_only", "negative_only", "hide_rest"]
-    assert sorted(LAB_PARAMETERS) == sorted(names)
 
 
 @pytest.mark.parametrize(
