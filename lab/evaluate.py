@@ -182,13 +182,13 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler):
         source = "prediction" if label is None else "folder"
         about[name] = {"class_from": source, "digest": digest} | identity
     earlier, rows = earlier_rows(out, identity, methods, about), {}
-    columns = next((list(some[0]) for some in earlier.values()), None)
+    columns = {tuple(some[0]) for some in earlier.values()}
     try:
         for key, state, result in run(tasks, scheduler, root):
             counts[state] += len(names[key])
             for name in names[key] if result else ():
                 done = [_arranged({"picture": name} | about[name] | row) for row in result.rows]
-                if list(done[0]) != (columns or list(done[0])):
+                if columns - {tuple(done[0])}:
                     raise ValueError(f"{out} holds results with other columns, {REFUSAL}")
                 rows[name] = done
                 counts["unlikely"] += done[0]["probability"] < UNLIKELY
@@ -212,9 +212,8 @@ def _arranged(row):
 
 def main(arguments=None):
     """Run the command line: print how many images there are results of, or why none."""
-    options = _options(arguments)
     with stopping():
-        _check(options)
+        options = _options(arguments)
         with lock(options.out):
             counts, unread = evaluate(**vars(options))
     summary = f"{counts['finished']} finished, {counts['skipped']} skipped that could not be read"
@@ -246,11 +245,6 @@ def _options(arguments):
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
     options.methods = list(dict.fromkeys(options.methods.split(",")))
-    return options
-
-
-def _check(options):
-    """Refuse what cannot work."""
     for name, least, most in (("budget", 1, math.inf), ("seed", 0, 2**32 - 1)):
         if not least <= getattr(options, name) <= most:
             value = getattr(options, name)
@@ -260,6 +254,7 @@ def _check(options):
     for method in options.methods:
         if method not in METHOD_NAMES:
             raise ValueError(f"--methods must be of {', '.join(METHOD_NAMES)}, got {method!r}")
+    return options
 
 
 if __name__ == "__main__":

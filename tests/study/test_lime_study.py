@@ -63,18 +63,13 @@ def test_fidelity_on_fresh_samples_is_that_of_the_next_seed(sampling, seed, next
     assert measure_lime(Places(), explanation)["r2_fresh"] == fidelity(explanation)
 
 
-def test_curves_follow_the_weights():
-    explanation = lime_explanation(Places(), IMAGE, Setting(num_samples=300))
-    got, of = measure_lime(Places(), explanation), (explanation.label, explanation.saliency)
-    deletion = deletion_curve(Places(), IMAGE, *of, mean_colour(IMAGE))
-    insertion = insertion_curve(Places(), IMAGE, *of, blurred(IMAGE))
-    assert got["deletion_mean"] == auc(*deletion) and got["insertion"] == auc(*insertion)
-
-
-def test_what_is_shown_and_the_object():
+def test_curves_what_is_shown_and_the_object():
     explanation = lime_explanation(Places(), IMAGE, Setting(num_samples=300, num_superpixels=4))
     got = measure_lime(Places(), explanation, MASK)
     assert list(got) == MEASURED and set(got) <= set(MEASUREMENTS)
+    of = Places(), IMAGE, explanation.label, explanation.saliency
+    assert got["deletion_mean"] == auc(*deletion_curve(*of, mean_colour(IMAGE)))
+    assert got["insertion"] == auc(*insertion_curve(*of, blurred(IMAGE)))
     assert got["shown"] == explanation.shown.mean() and got["model_calls"] == 300
     assert got["iou"] == (explanation.shown & MASK).sum() / (explanation.shown | MASK).sum()
     assert got["pointing_game"] == MASK[explanation.saliency == explanation.saliency.max()].mean()
