@@ -8,13 +8,12 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
-from filelock import Timeout
 
 from lab.explain.names import METHOD_NAMES
 from lab.files import lock, write_whole
 from lab.images import SUFFIXES, UNREADABLE
 from lab.networks.classes import class_index, class_name
-from lab.runner import MODELS, Task, image_digest, network, run, say
+from lab.runner import MODELS, Task, image_digest, network, run, say, stopping
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
 ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\\"): r"\\"}
@@ -31,7 +30,7 @@ def find_images(folder):
     Returns
     -------
     images : dict of str to pathlib.Path
-        By their path in `folder`, sorted, with forward slashes.
+        By their path in `folder`, `escaped`, sorted, with forward slashes.
     unread : dict of str to int
         The number of image files in other formats, by suffix, and of "folders" that
         cannot be opened.
@@ -60,7 +59,7 @@ def find_images(folder):
         ]
         for path in (Path(parent, name) for name in files if not name.startswith(".")):
             if path.suffix.lower() in SUFFIXES:
-                images[path.relative_to(folder).as_posix()] = path
+                images[escaped(path.relative_to(folder).as_posix())] = path
             elif path.suffix.lower() in UNREADABLE:
                 unread[path.suffix.lower()] += 1
     for error in closed:
@@ -81,14 +80,14 @@ def escaped(name):
     return name.translate(ESCAPES).encode(errors="backslashreplace").decode()
 
 
-def earlier_rows(out, identity, methods, digests):
+def earlier_rows(out, identity, methods, about):
     """The rows by image, as text, that an earlier run with the same arguments wrote.
 
     Raises
     ------
     ValueError
         If the file holds anything else: other values of `identity`, other methods, or
-        images with other `digests`, which are by name.
+        images that are not in `about` with the same digest.
     """
     if not out.exists() or not out.stat().st_size:
         return {}
@@ -111,13 +110,13 @@ def earlier_rows(out, identity, methods, digests):
     for picture, part in table.groupby("picture"):
         if sorted(part["method"]) != sorted(methods):
             refuse(f"of the methods {', '.join(part['method'])}, not {', '.join(methods)}")
-        if set(part["digest"]) != {digests.get(picture)}:
+        if set(part["digest"]) != {about.get(picture, {}).get("digest")}:
             refuse(f"of an image {picture} that is not in this folder, or is another one there")
         rows[picture] = part.to_dict("records")
     return rows
 
 
-def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
+def evaluate(folder, model, methods, out, budget, seed, scheduler):
     """Measure every image of a folder, and write the results.
 
     Parameters
@@ -132,10 +131,10 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
         Keys of `lab.explain.methods.EXPLAINERS`.
     out : path-like
         The file of results. After an interruption it holds what is finished.
-    budget : int, optional
+    budget : int
         Model calls for each method.
-    seed : int, optional
-    scheduler : str, optional
+    seed : int
+    scheduler : str or None
         As in `lab.runner.run`.
 
     Returns
@@ -157,8 +156,7 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
 
     folder, out = Path(os.path.abspath(folder)), Path(os.path.realpath(out))
     images, unread = find_images(folder)
-    parents = dict.fromkeys(path.parent for path in images.values())
-    labels = {parent: class_index(parent.name) for parent in parents}
+    labels = {path.parent: class_index(path.parent.name) for path in images.values()}
     for parent in (parent for parent, label in labels.items() if label is None):
         say(f"{parent.name} is no class of ImageNet: there the predicted class is explained")
     # A folder of one class has its masks where the folder of all classes has them.
@@ -180,18 +178,17 @@ def evaluate(folder, model, methods, out, budget=1000, seed=0, scheduler=None):
         task = Task("evaluate", gains_task, model, path, of, calls)
         key = task.key(black_box.fingerprint, digest)
         tasks[key] = task
-        names.setdefault(key, []).append(escaped(name))  # copies of an image are one task
+        names.setdefault(key, []).append(name)  # copies of an image are one task
         source = "prediction" if label is None else "folder"
-        about[escaped(name)] = {"class_from": source, "digest": digest} | identity
-    digests = {name: row["digest"] for name, row in about.items()}
-    earlier, rows = earlier_rows(out, identity, methods, digests), {}
-    columns = next((list(some[0]) for some in earlier.values()), None)
+        about[name] = {"class_from": source, "digest": digest} | identity
+    earlier, rows = earlier_rows(out, identity, methods, about), {}
+    columns = {tuple(some[0]) for some in earlier.values()}
     try:
         for key, state, result in run(tasks, scheduler, root):
             counts[state] += len(names[key])
             for name in names[key] if result else ():
                 done = [_arranged({"picture": name} | about[name] | row) for row in result.rows]
-                if list(done[0]) != (columns or list(done[0])):
+                if columns - {tuple(done[0])}:
                     raise ValueError(f"{out} holds results with other columns, {REFUSAL}")
                 rows[name] = done
                 counts["unlikely"] += done[0]["probability"] < UNLIKELY
@@ -215,17 +212,10 @@ def _arranged(row):
 
 def main(arguments=None):
     """Run the command line: print how many images there are results of, or why none."""
-    options = _options(arguments)
-    try:
-        _check(options)
+    with stopping():
+        options = _options(arguments)
         with lock(options.out):
             counts, unread = evaluate(**vars(options))
-    except KeyboardInterrupt:
-        sys.exit("Stopped. What is finished is saved, and the same command goes on.")
-    except Timeout:
-        sys.exit(f"Stopped: another python -m lab.evaluate is writing {options.out}")
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        sys.exit(f"Stopped: {error}")
     summary = f"{counts['finished']} finished, {counts['skipped']} skipped that could not be read"
     summary += f", {counts['failed']} failed"
     if unread:
@@ -255,11 +245,6 @@ def _options(arguments):
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
     options.methods = list(dict.fromkeys(options.methods.split(",")))
-    return options
-
-
-def _check(options):
-    """Refuse what cannot work."""
     for name, least, most in (("budget", 1, math.inf), ("seed", 0, 2**32 - 1)):
         if not least <= getattr(options, name) <= most:
             value = getattr(options, name)
@@ -269,6 +254,7 @@ def _check(options):
     for method in options.methods:
         if method not in METHOD_NAMES:
             raise ValueError(f"--methods must be of {', '.join(METHOD_NAMES)}, got {method!r}")
+    return options
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder of the project."""
@@ -20,13 +20,21 @@ def pack(arrays):
     return file.getvalue()
 
 
+@contextlib.contextmanager
 def lock(path):
-    """A lock for the process that writes a file or folder; a killed one releases it.
+    """Let one process at a time write a file or folder; a killed one releases it.
 
-    Entered by a second process, it raises `filelock.Timeout`.
+    Raises
+    ------
+    BlockingIOError
+        If another process is writing it.
     """
-    path = Path(os.path.realpath(path))
-    return FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
+    real = Path(os.path.realpath(path))
+    try:
+        with FileLock(real.with_name(f".{real.name}.lock"), blocking=False):
+            yield
+    except Timeout:
+        raise BlockingIOError(f"another command is writing {path}: wait until it ends") from None
 
 
 def write_whole(path, content):

@@ -29,7 +29,7 @@ import distributed
 import numpy as np
 from dask.system import CPU_COUNT
 from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
-from distributed.comm import CommClosedError, connect
+from distributed.comm import connect
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
@@ -241,7 +241,7 @@ def run(tasks, scheduler=None, root=None):
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
             try:
                 yield from _run(missing, client, root)
-            except CommClosedError:
+            except OSError:  # of the connection, however the client comes to know of it
                 raise ConnectionError(
                     "the scheduler is gone. Start it and its workers again; the same command "
                     "then goes on"
@@ -266,20 +266,20 @@ def _run(tasks, client, root):
             while waiting and len(running) < threads:
                 key = waiting.pop()
                 try:
-                    inputs = _inputs(tasks[key], root)
+                    of = inputs(tasks[key], root)
                 except Exception as error:  # whatever a reader of damaged files raises
                     say(f"skipped {tasks[key].image.name}: {error}")
                     bar.update(tasks[key].calls)
                     yield key, "skipped", None
                     continue
-                future = client.submit(_perform, key, tasks[key], *inputs, pure=False)
+                future = client.submit(_perform, key, tasks[key], *of, pure=False)
                 running[future] = key
                 futures.add(future)
             if not running:
                 continue
             future = next(futures)
             if future.cancelled():
-                raise CommClosedError
+                raise ConnectionError
             key, error = running.pop(future), future.exception()
             bar.update(tasks[key].calls - seen[key])  # the declared number is an estimate
             if error:
@@ -294,7 +294,8 @@ def _run(tasks, client, root):
                 yield key, "finished", result
 
 
-def _inputs(task, root):
+def inputs(task, root=None):
+    """The fingerprint of a task's network, and image and mask in its size, or None."""
     if task.network is None:
         return None, None, None
     loaded = network(task.network)
@@ -320,6 +321,17 @@ def say(line):
 
 
 _say_once = functools.cache(say)
+
+
+@contextlib.contextmanager
+def stopping():
+    """End a command in one sentence where it is interrupted or cannot go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("Stopped. What is finished is saved, and the same command goes on.")
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        sys.exit(f"Stopped: {error}")
 
 
 @contextlib.contextmanager

@@ -1,14 +1,13 @@
 """Images, black boxes and results for tests, small and cheap."""
 
 import numpy as np
-import pandas as pd
 from counting import Counting
 from PIL import Image
 
 from lab.images import load_image, load_mask
 from lab.model_calls import predict
 from lab.networks.classes import class_name
-from lab.study.results import Results
+from lab.study.results import Results, write_table
 
 
 def tiles(rows=4, columns=5, side=16, seed=0):
@@ -116,6 +115,5 @@ def measured(tasks, networks, folder):
             {f"{key}/{name}": array for name, array in own.items()}
         )
     for table, rows in tables.items():
-        pd.DataFrame(rows).to_csv(folder / f"{table}.csv", index=False)
-        np.savez(folder / f"{table}.npz", **arrays[table])
+        write_table(folder, table, rows, arrays[table])
     return Results(folder)

@@ -8,7 +8,6 @@ import pytest
 from cheap import Places, tiles
 
 from benchmarks import quality, rise_calls
-from rise import generate_masks
 
 # Calls of the methods that cannot make any number of them, for 96 x 96 pixels.
 FEWER = {
@@ -58,55 +57,33 @@ def test_options_of_xplique_use_most_of_the_budget(side, budget):
 def test_methods_are_compared_on_the_same_images():
     gains = {quality.FIRST: [0.1, 0.9, 0.5, 0.7], "LIME": [0.0, 0.8, 0.4, 0.6]}
     rows = [
-        {
-            "network": "cheap",
-            "object": str(number),
-            "seed": 0,
-            "method": method,
-            "budget": budget,
-            "calls": budget - (method == "LIME"),
-            "gain": gain,
-        }
+        ("cheap", str(number), 0, method, budget, budget - (method == "LIME"), gain)
         for method, values in gains.items()
         for number, gain in enumerate(values)
         for budget in (50, 1000)
         if (method, budget) != ("LIME", 50)
     ]
-    found = quality.means(pd.DataFrame(rows)).set_index(["method", "budget"])
+    columns = ["network", "object", "seed", "method", "budget", "calls", "gain"]
+    found = quality.means(pd.DataFrame(rows, columns=columns)).set_index(["method", "budget"])
     assert len(found) == 3
     lime = found.loc["LIME", 1000]
-    np.testing.assert_allclose(
-        lime[["calls", "gain", "difference", "difference low", "difference high"]].tolist(),
-        [999, 0.45, -0.1, -0.1, -0.1],
-    )
+    of = ["calls", "gain", "difference", "difference low", "difference high"]
+    np.testing.assert_allclose(lime[of].tolist(), [999, 0.45, -0.1, -0.1, -0.1])
     assert lime["gain low"] < 0.2 < 0.7 < lime["gain high"]  # objects differ more than methods
     table = quality.markdown(found.reset_index())
     assert "| LIME |  |  |  |  | 0.450 | −0.100 (−0.100 to −0.100) |" in table
 
 
-def test_every_other_mask_of_the_regression_is_one_of_the_average():
-    """`rise_calls` reuses the outputs of these masks."""
-    pairs = generate_masks(0, 20, (96, 96, 3), seed=3, antithetic=True)
-    np.testing.assert_array_equal(pairs[::2], generate_masks(0, 10, (96, 96, 3), seed=3))
-
-
 def test_calls_needed_are_interpolated_and_extrapolated():
     """Correlations are ``1 / sqrt(1 + constant / calls)``; only some are measured."""
     constants = {rise_calls.REGRESSION: 20, rise_calls.AVERAGE: 400}
-    table = pd.DataFrame(
-        [
-            {
-                "network": "cheap",
-                "picture": "one",
-                "method": method,
-                "calls": calls,
-                "correlation": 1 / math.sqrt(1 + constant / calls),
-                "halves": 1.0,
-            }
-            for method, constant in constants.items()
-            for calls in rise_calls.CALLS
-        ]
-    )
+    rows = [
+        ("cheap", "one", method, calls, 1 / math.sqrt(1 + constant / calls), 1.0)
+        for method, constant in constants.items()
+        for calls in rise_calls.CALLS
+    ]
+    columns = ["network", "picture", "method", "calls", "correlation", "halves"]
+    table = pd.DataFrame(rows, columns=columns)
     needed = rise_calls.calls_needed(table).set_index("method")
     for method, constant in constants.items():
         for level in rise_calls.LEVELS:

@@ -1,20 +1,21 @@
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from commands import ended, saved, start
 from PIL import Image
 
 from lab import evaluate, runner
 from lab.files import ROOT, lock
-from lab.images import load_mask
+from lab.images import DATA, load_mask
 
 METHODS = ["lime", "rise"]
 LOG = "EVALUATE_TEST_LOG"
@@ -26,9 +27,8 @@ class Network:
     name, fingerprint, source, stands_in_for, input_size = "Cheap", "w", "code", None, 40
     runtime = "Python"
 
-
-def network(model):
-    return Network()
+    def __init__(self, model):
+        pass
 
 
 @runner.version(1)
@@ -44,20 +44,17 @@ def gains_task(network, image, mask, label, methods, budget, seed):
     return [{"method": method, "area": area} | about for method in methods], {}
 
 
-def perform(*arguments):
-    """On a worker of a command that is killed."""
-    runner.network = network
-    return real_perform(*arguments)
+def perform(*arguments, real=runner._perform):
+    """On a worker of a command that is ended."""
+    runner.network = Network
+    return real(*arguments)
 
 
-real_perform = runner._perform
-
-
-if __name__ == "__main__":  # the command with two processes of its own, to be killed
+if __name__ == "__main__":  # the command with two processes of its own, to be ended
     import test_evaluate
 
     runner._perform, runner.MEMO = test_evaluate.perform, Path(os.environ[LOG]).with_name("memo")
-    runner.network = evaluate.network = test_evaluate.network
+    runner.network = evaluate.network = test_evaluate.Network
     sys.modules["lab.study.evaluation"] = test_evaluate
     runner.CPU_COUNT = 2
     evaluate.main(sys.argv[1:])
@@ -72,19 +69,18 @@ def command(tmp_path, monkeypatch, scheduler, capsys):
     monkeypatch.setattr(runner, "MEMO", tmp_path / "memo")
     monkeypatch.setitem(sys.modules, "lab.study.evaluation", sys.modules[__name__])
     for module in (runner, evaluate):
-        monkeypatch.setattr(module, "network", network)
+        monkeypatch.setattr(module, "network", Network)
 
     def run(folder, **changed):
         options = {"model": "squeezenet", "methods": ",".join(METHODS), "scheduler": scheduler}
         options |= {"out": tmp_path / "results.csv"} | changed
         log.unlink(missing_ok=True)
         named = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        code = None
         try:
             evaluate.main([str(folder), *named])
-        except SystemExit as ended:
-            code = ended.code
-        else:
-            code = None
+        except SystemExit as stopped:
+            code = stopped.code
         printed = capsys.readouterr()
         lines = log.read_text().splitlines() if log.exists() else []
         return sorted(map(int, lines)), code or printed.out, printed.err
@@ -125,39 +121,17 @@ def assert_complete(out, brightness):
     assert set(table.budget) == {1000} and set(table.seed) == {0}
 
 
-def test_an_interrupted_or_killed_run_goes_on_and_repeats_nothing(command, images, tmp_path):
+def test_an_ended_run_goes_on_and_repeats_nothing(command, images, tmp_path):
     folder, brightness = images
-    out, log = tmp_path / "results.csv", tmp_path / "log"
-    arguments = [str(folder), "--model", "squeezenet", "--methods", "lime,rise", "--out", str(out)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-
-    def saved():
-        found = [runner._saved(path.stem) for path in (tmp_path / "memo").glob("*.npz")]
-        return {result.rows[0]["brightness"] for result in found if result}
-
-    def ended(number):
-        before = saved()
-        running = subprocess.Popen(
-            [sys.executable, __file__, *arguments], env=environment, stderr=subprocess.PIPE
-        )
-        deadline = time.monotonic() + 60
-        while len(saved() - before) < 3:
-            assert time.monotonic() < deadline and running.poll() is None
-            time.sleep(0.02)
-        running.send_signal(number)
-        return running.communicate()[1].decode()
-
-    errors = ended(signal.SIGTERM)
-    first = saved()
+    out = tmp_path / "results.csv"
+    options = "--model", "squeezenet", "--methods", "lime,rise", "--out", out
+    errors = ended(signal.SIGTERM, __file__, folder, *options)
     assert "Traceback" not in errors and errors.endswith("the same command goes on.\n")
+    first = {row["brightness"] for row in saved()}
     # The file holds what is finished.
     assert set(pd.read_csv(out).brightness) == first and 3 <= len(first) < 9
-    ended(signal.SIGKILL)
-    calls = Counter(int(line) for line in log.read_text().splitlines())
-    assert all(calls[number] == 1 for number in first) and set(pd.read_csv(out).brightness) == first
-    second = saved()
     measured, printed, errors = command(folder)
-    assert measured == sorted(set(brightness.values()) - second)
+    assert measured == sorted(set(brightness.values()) - first)
     assert "12 finished, 1 skipped that could not be read, 0 failed; 1 explained for" in printed
     assert re.findall(r"skipped (\S+):", errors) == ["broken.jpg"]
     assert_complete(out, brightness)
@@ -180,15 +154,9 @@ def test_results_of_another_run_are_refused_and_left(command, images, tmp_path, 
     refused("budget 1000, not 10,", budget=10)
     refused("seed 0, not 1,", seed=1)
     refused("methods lime, rise, not lime,", methods="lime")
-    refused("methods lime, rise, not lime, rise, shap,", methods="lime,rise,shap")
-    for name, value, message in [
-        ("name", "Other", "network Cheap, not Other"),
-        ("stands_in_for", "Xception", "stands_in_for none, not Xception"),
-        ("fingerprint", "v", "weights w, not v"),
-    ]:
-        with monkeypatch.context() as patch:
-            patch.setattr(Network, name, value)
-            refused(message)
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "fingerprint", "v")
+        refused("weights w, not v")
     for content in (b"name,score\nsomebody,3\n", b"\xff\xd8\xff", before.replace(b"area", b"size")):
         out.write_bytes(content)
         refused("")
@@ -233,66 +201,55 @@ def test_the_class_is_the_predicted_one_where_the_folder_names_none(command, tmp
 
 
 def test_what_is_not_read_is_named_and_counted(command, tmp_path):
-    folder, out = tmp_path / "set" / "black_bear", tmp_path / "results.csv"
-    (tmp_path / "set" / "masks" / "black_bear").mkdir(parents=True)
-    folder.mkdir()
-    names = "good.png", "masked.png", "broken.png", "pipe.png", "mask.png", "link.png"
-    for name in names[:2]:
-        Image.new("RGB", (30, 20), "white").save(folder / name)
+    folder, masks = tmp_path / "black_bear", tmp_path / "masks" / "black_bear"
+    for path in (folder, masks):
+        path.mkdir(parents=True)
+    for name in ("good.png", "masked.png", "mask.png"):
+        Image.new("RGB", (30, 20), "white" if name == "good.png" else "red").save(folder / name)
     (folder / "broken.png").write_bytes(b"\x89PNG")
-    Image.new("RGB", (30, 20), "red").save(folder / "mask.png")
-    os.mkfifo(folder / "pipe.png")
-    os.mkfifo(tmp_path / "set" / "masks" / "black_bear" / "mask.png")
+    (masks / "masked.png").write_bytes(b"no image")
+    for path in (folder / "pipe.png", masks / "mask.png"):
+        os.mkfifo(path)
     (folder / "link.png").symlink_to(tmp_path / "nowhere.png")
-    (tmp_path / "set" / "masks" / "black_bear" / "masked.png").write_bytes(b"no image")
     for name in ("a.HEIC", "b.heic", "c.dng", "notes.txt", ".d.heic"):
         (folder / name).touch()
-    _, printed, errors = command(tmp_path / "set")
+    _, printed, errors = command(folder)
     assert "1 finished, 5 skipped that could not be read, 0 failed" in printed
     assert "; not read: 1 .dng, 2 .heic" in printed
-    for name in names[2:]:
-        assert f"skipped {name}: " in errors
-    assert "set/masks/black_bear/mask.png is not a regular file" in errors
-    for path in (folder / "good.png", folder / "masked.png", out):
+    for name in ("masked", "broken", "pipe", "mask", "link"):
+        assert f"skipped {name}.png: " in errors
+    assert "masks/black_bear/mask.png is not a regular file" in errors
+    for path in (folder / "good.png", tmp_path / "results.csv"):
         path.unlink()
-    _, printed, _ = command(tmp_path / "set")
-    assert "No image could be measured: 0 finished, 4 skipped" in printed and not out.exists()
+    printed = command(folder)[1]
+    assert "No image could be measured: 0 finished, 5 skipped" in printed
+    assert not (tmp_path / "results.csv").exists()
 
 
 def test_file_names_of_any_bytes_make_a_file_that_is_read_again(command, tmp_path):
-    names = [
-        "a\rb.png",
-        "line\nbreak.png",
-        'a "b", c.png',
-        "ä\u202f.png",
-        "\\x0d.png",
-        "\udcff.png",
-    ]
-    (tmp_path / "black_bear").mkdir()
-    for number, name in enumerate(names):
-        image = Image.new("RGB", (30, 20), (10 * number,) * 3)
-        image.save(tmp_path / "black_bear" / "new.png")
-        (tmp_path / "black_bear" / "new.png").rename(tmp_path / "black_bear" / name)
-    assert len(command(tmp_path / "black_bear")[0]) == 6
-    out = tmp_path / "results.csv"
-    before = out.read_bytes()
-    table = pd.read_csv(out, encoding="utf-8")
-    assert {*zip(table.picture, table.brightness)} == {
-        (r"a\x0db.png", 0),
-        (r"line\x0abreak.png", 10),
-        ('a "b", c.png', 20),
-        ("ä\u202f.png", 30),
-        (r"\\x0d.png", 40),
-        (r"\udcff.png", 50),
+    folder, out = tmp_path / "black_bear", tmp_path / "results.csv"
+    folder.mkdir()
+    names = {
+        "a\rb.png": r"a\x0db.png",
+        "line\nbreak.png": r"line\x0abreak.png",
+        'a "b", c.png': 'a "b", c.png',
+        "ä\u202f.png": "ä\u202f.png",
+        r"\x0d.png": r"\\x0d.png",
+        "\udcff.png": r"\udcff.png",
     }
-    assert command(tmp_path / "black_bear")[0] == [] and out.read_bytes() == before
+    for number, name in enumerate(names):
+        Image.new("RGB", (30, 20), (10 * number,) * 3).save(folder / "new.png")
+        (folder / "new.png").rename(folder / name)
+    assert len(command(folder)[0]) == 6
+    before, table = out.read_bytes(), pd.read_csv(out, encoding="utf-8")
+    written = dict(zip(table.picture, table.brightness))
+    assert written == {name: 10 * number for number, name in enumerate(names.values())}
+    assert command(folder)[0] == [] and out.read_bytes() == before
 
 
 def test_images_are_found_in_all_folders_but_masks_and_hidden_ones(tmp_path):
-    names = (
-        "b/1.JPG b/2.txt a/deep/3.webp 4.png masks/b/1.png .hidden/5.png b/._1.jpg b/masks/6.jpeg"
-    )
-    for path in (tmp_path / name for name in names.split()):
+    names = "b/1.JPG b/2.txt a/deep/3.webp 4.png masks/b/1.png .hidden/5.png b/._1.jpg"
+    for path in (tmp_path / name for name in f"{names} b/masks/6.jpeg c/masks/d/7.png".split()):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
@@ -333,37 +290,24 @@ def test_bad_arguments_are_refused_before_anything_is_started(
 def test_a_second_command_for_the_same_file_is_refused(command, images, tmp_path):
     with lock(tmp_path / "results.csv"):
         measured, printed, _ = command(images[0])
-    assert measured == [] and "another python -m lab.evaluate is writing" in printed
-    assert len(command(images[0])[0]) == 12
+    assert measured == [] and "results.csv: wait until it ends" in printed
 
 
 def test_the_command_line_on_this_machines_cores(tmp_path):
     """The whole command, with a folder of one class, whose masks are beside it."""
-    out = tmp_path / "results.csv"
-    folder = tmp_path / "African_elephant"
-    folder.mkdir()
-    source = ROOT / "data" / "African_elephant" / "elephant_1_dune.jpg"
-    (folder / source.name).write_bytes(source.read_bytes())
-    (tmp_path / "masks" / folder.name).mkdir(parents=True)
-    mask = ROOT / "data" / "masks" / folder.name / f"{source.stem}.png"
-    (tmp_path / "masks" / folder.name / mask.name).write_bytes(mask.read_bytes())
-    options = {"--model": "resnet50", "--methods": "centre", "--out": str(out)}
-    arguments = [str(folder), *(text for option in options.items() for text in option)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "lab.evaluate", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=240,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert "1 finished" in ended.stdout
-    assert "Traceback" not in ended.stderr and "WARNING" not in ended.stderr
+    out, source = tmp_path / "results.csv", DATA / "African_elephant" / "elephant_1_dune.jpg"
+    for name in (f"African_elephant/{source.name}", f"masks/African_elephant/{source.stem}.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(DATA / name, tmp_path / name)
+    options = "--model", "resnet50", "--methods", "centre", "--out", out
+    command = "-m", "lab.evaluate", tmp_path / "African_elephant", *options
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with start(*command, cwd=ROOT, **pipes) as process:
+        printed, errors = (text.decode() for text in process.communicate(timeout=240))
+    assert "1 finished" in printed, errors
+    assert "Traceback" not in errors and "WARNING" not in errors
     (row,) = pd.read_csv(out).to_dict("records")
     assert row["class"] == "African_elephant" and row["class_from"] == "folder"
     assert row["network"] == "SqueezeNet 1.1" and row["stands_in_for"] == "ResNet50"
-    announced = ended.stdout + ended.stderr
-    assert announced.count("SqueezeNet 1.1 stands in for ResNet50") == 1
-    truth = load_mask(source, 227)
-    assert row["pointing_game"] == truth[113, 113] and row["iou_mask"] > 0
+    assert (printed + errors).count("SqueezeNet 1.1 stands in for ResNet50") == 1
+    assert row["pointing_game"] == load_mask(source, 227)[113, 113] and row["iou_mask"] > 0

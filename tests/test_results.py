@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab import runner
 from lab.files import ROOT
-from lab.images import load_image, load_mask
+from lab.runner import inputs, network
 from lab.study import __main__ as command
 from lab.study.profile import PROFILES
 from lab.study.results import Results
@@ -104,7 +103,7 @@ def plans(facts):
 def same_networks(facts):
     """The models that are here what they were when the results were measured."""
     weights = {fact for name, fact in facts.items() if name.endswith("_weights")}
-    return {name for name in command.NETWORKS if runner.network(name).fingerprint in weights}
+    return {name for name in command.NETWORKS if network(name).fingerprint in weights}
 
 
 def test_every_task_of_the_plan_is_in_the_results_and_no_other(results, facts, plans):
@@ -112,13 +111,12 @@ def test_every_task_of_the_plan_is_in_the_results_and_no_other(results, facts, p
     for name, plan in plans.items():
         records = results.text(f"{name}_tasks")
         assert len(records) == len(plan)
-        whole = command._committed(results, name, plan)
+        committed = command._committed(results, name, plan)
         for key, task in plan.items():
             if task.network is None or task.network in there:
-                assert key in whole[task.table], f"make study measures {task}"
-        for table in whole:
-            keys = records["key"][records["table"] == table]
-            assert set(results.table(table)["key"]) == set(keys)
+                assert key in committed, f"make study measures {task}"
+        for table, own in records.groupby("table"):
+            assert set(results.table(table)["key"]) == set(own["key"])
 
 
 @pytest.mark.parametrize("study", command.STUDIES)
@@ -151,11 +149,8 @@ def test_a_part_of_a_task_measured_again(results, facts, plans, table):
         pytest.skip("this machine cannot load the networks of the results")
     slow = [tasks[key].arguments.get("method") != "centre" for key in some]  # of ROAR
     _, _, key = min(zip([tasks[key].calls for key in some], slow, some))
-    task, called, image, mask = tasks[key], None, None, None
-    if task.network is not None:
-        called = runner.network(task.network)
-        image = load_image(task.image, called.input_size)
-        mask = load_mask(task.image, called.input_size)
+    task = tasks[key]
+    called, (_, image, mask) = task.network and network(task.network), inputs(task)
     arguments = task.arguments | PARTS[table](task.arguments)
     rows, arrays = task.function(called, image, mask, **arguments)
     committed, places = results.table(table), []

@@ -9,17 +9,17 @@ import time
 import dask
 import numpy as np
 import pytest
+from commands import start, wait_for
 from counting import Counting
 from PIL import Image
 
 from lab import runner
 from lab.files import ROOT
-from lab.runner import OtherNetwork, Result, Task, image_digest, run, version
+from lab.runner import OtherNetwork, Result, Task, run
 
 # Workers import what follows from this file.
 
 
-@version(1)
 def echo(network, image, mask, number, nap=0):
     time.sleep(nap)
     variables = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"
@@ -28,9 +28,8 @@ def echo(network, image, mask, number, nap=0):
 
 
 def raising(network, image, mask, kind):
-    raise {"zero": ZeroDivisionError, "import": ModuleNotFoundError, "network": OtherNetwork}[kind](
-        "No module named 'lime'"
-    )
+    error = {"zero": ZeroDivisionError, "import": ModuleNotFoundError}[kind]
+    raise error("No module named 'lime'")
 
 
 def killing(network, image, mask):
@@ -48,7 +47,6 @@ def returning(network, image, mask, rows, objects=False):
     return rows, {"shown": np.array([{}]) if objects else [1, 2]}
 
 
-@version(1)
 def numbers(network, image, mask):
     values = np.float32(0.1), np.int64(3), np.bool_(True), "ä", None, np.array(2.5), math.nan, 1 / 3
     return [dict(zip("abcdefgh", values))], {"map": np.eye(2, dtype=np.float16)}
@@ -57,7 +55,7 @@ def numbers(network, image, mask):
 def calling(network, image, mask, batches):
     called = [network(image[None].repeat(batch, axis=0)).mean() for batch in batches]
     time.sleep(0.5)  # events of model calls take another way than the result
-    return [{"mean": called[0], "size": len(image), "mask": mask is not None}], {}
+    return [{"mean": called[0]}], {}
 
 
 class Brightness(Counting):
@@ -88,9 +86,9 @@ def memo(tmp_path, monkeypatch):
     return tmp_path / "memo"
 
 
-def test_processes_of_one_thread_finish_tasks_and_a_killed_one_is_replaced(tmp_path, capsys):
-    tasks = {str(n): task(echo, number=n, nap=0.7) for n in range(6)}
-    tasks["killed"] = task(killed_once, calls=20, flag=str(tmp_path / "flag"))
+def test_processes_of_one_thread_finish_tasks_and_a_killed_one_is_replaced(tmp_path):
+    tasks = {str(n): task(echo, number=n, nap=0.3) for n in range(6)}
+    tasks["killed"] = task(killed_once, calls=1, flag=str(tmp_path / "flag"))
     states, results = outcomes(tasks)
     assert states == dict.fromkeys(tasks, "finished")
     rows = [results[str(n)].rows[0] for n in range(6)]
@@ -122,26 +120,16 @@ def test_what_fails_is_named_and_the_rest_is_done_and_not_done_again(capsys, mon
     assert [again[key].rows for key in "af"] == [results[key].rows for key in "af"]
 
 
-@pytest.mark.parametrize(
-    "kind, error, message",
-    [
-        ("import", RuntimeError, "a worker cannot import what it needs .*'lime'.*requirements"),
-        ("network", OtherNetwork, "lime"),
-    ],
-)
-def test_what_no_worker_can_do_ends_the_run(scheduler, kind, error, message):
-    with pytest.raises(error, match=message):
-        outcomes({"x": task(raising, kind=kind)}, scheduler=scheduler)
+def test_what_no_worker_can_do_ends_the_run(scheduler):
+    with pytest.raises(RuntimeError, match="a worker cannot import .*'lime'.*requirements"):
+        outcomes({"x": task(raising, kind="import")}, scheduler=scheduler)
 
 
 def test_saved_results_are_exact_and_damaged_ones_are_measured_again(scheduler, memo):
     states, results = outcomes({"n": task(numbers)}, scheduler=scheduler)
     [row] = results["n"].rows
-    expected = [float(np.float32(0.1)), 3, True, "ä", None, 2.5]
-    assert [(type(value), value) for value in row.values()][:6] == [
-        (type(value), value) for value in expected
-    ]
-    assert math.isnan(row["g"]) and row["h"] == 1 / 3
+    expected = [float(np.float32(0.1)), 3, True, "ä", None, 2.5, math.nan, 1 / 3]
+    assert repr([*row.values()]) == repr(expected)
     assert results["n"].about["numpy"] == np.__version__
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", results["n"].about["date"])
     saved = runner._saved("n")
@@ -172,82 +160,23 @@ def cheap(monkeypatch):
     monkeypatch.setattr(runner, "network", lambda model: Brightness())
 
 
-def test_images_come_as_arrays_and_unreadable_ones_are_skipped(scheduler, cheap, tmp_path, capsys):
-    images = [tmp_path / "bear" / f"{n}.png" for n in range(4)]
-    images[0].parent.mkdir()
-    for image, brightness in zip(images, (10, 200)):
-        Image.new("RGB", (30, 40), (brightness,) * 3).save(image)
-    images[2].write_bytes(b"\x89PNG")
-    (tmp_path / "masks" / "bear").mkdir(parents=True)
-    half = Image.fromarray(np.eye(40, 30, dtype=np.uint8) * 255)
-    half.save(tmp_path / "masks" / "bear" / "1.png")
-    tasks = {image.stem: task(calling, image=image, batches=[2]) for image in images}
-    states, results = outcomes(tasks, scheduler=scheduler)
-    assert states == dict(zip("0123", ["finished"] * 2 + ["skipped"] * 2))
-    assert results["0"].rows == [{"mean": 10, "size": 20, "mask": False}]
-    assert results["1"].rows == [{"mean": 200, "size": 20, "mask": True}]
-    errors = capsys.readouterr().err
-    assert f"skipped 2.png: {images[2]}" in errors and "skipped 3.png: " in errors
-
-
 def test_another_network_on_a_worker_is_refused(scheduler, cheap, tmp_path, monkeypatch):
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
-    inputs = runner._inputs
-    monkeypatch.setattr(runner, "_inputs", lambda *args: ("other", *inputs(*args)[1:]))
+    inputs = runner.inputs
+    monkeypatch.setattr(runner, "inputs", lambda *args: ("other", *inputs(*args)[1:]))
     with pytest.raises(OtherNetwork, match="loads Cheap.*LAB_BLACKBOX and LAB_WEIGHTS"):
         outcomes({"x": task(calling, image=tmp_path / "a.png", batches=[1])}, scheduler=scheduler)
 
 
 def test_the_bar_moves_with_model_calls(scheduler, cheap, tmp_path, monkeypatch):
-    class Bar(runner.tqdm):
-        steps = []
-
-        def update(self, n=1):
-            self.steps.append(n)
-
-    monkeypatch.setattr(runner, "tqdm", Bar)
+    steps = []
+    monkeypatch.setattr(runner.tqdm, "update", lambda bar, n: steps.append(n))
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
-    fewer = task(calling, 100, tmp_path / "a.png", batches=[30, 20])
-    more = task(calling, 90, tmp_path / "a.png", batches=[70, 40])
-    for one, expected in ((fewer, [30, 20, 50]), (more, [70, 40, -20])):
-        Bar.steps = []
-        outcomes({str(expected): one}, scheduler=scheduler)
-        assert Bar.steps == expected
-
-
-def test_a_key_is_what_is_measured(tmp_path):
-    whole = task(echo, image=tmp_path / "a.png", seed=0, classes=(1, 2))
-    key = whole.key("w", "d")
-    assert re.fullmatch("[0-9a-f]{16}", key)
-    same = [
-        whole._replace(function=numbers, calls=7, image=tmp_path / "b.png", network="resnet50"),
-        whole._replace(arguments={"classes": [1, 2], "seed": 0}),
-    ]
-    others = [
-        (whole._replace(table="others"), "w", "d"),
-        (whole._replace(function=version(2)(lambda: None)), "w", "d"),
-        (whole._replace(arguments={"seed": 1, "classes": (1, 2)}), "w", "d"),
-        (whole, "v", "d"),
-        (whole, "w", "e"),
-        (whole, None, None),
-    ]
-    assert {other.key("w", "d") for other in same} == {key}
-    assert len({key, *(other.key(*about) for other, *about in others)}) == 7
-
-
-def test_an_image_or_mask_that_changed_has_another_digest(tmp_path):
-    image, mask = tmp_path / "bear" / "0.png", tmp_path / "masks" / "bear" / "0.png"
-    digests = []
-    for path, content in [(image, b"a"), (mask, b"b"), (mask, b"c"), (image, b"d")]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        digests.append(image_digest(image))
-    assert len(set(digests)) == 4 and digests[-1] == image_digest(image, tmp_path)
-    for path in (mask, image):
-        path.unlink()
-        os.mkfifo(path)
-        with pytest.raises(OSError, match=f"{path} is not a regular file"):
-            image_digest(image)
+    for batches, expected in (([30, 20], [30, 20, 50]), ([70, 40], [70, 40, -10])):
+        steps.clear()
+        one = task(calling, 100, tmp_path / "a.png", batches=batches)
+        outcomes({str(batches): one}, scheduler=scheduler)
+        assert steps == expected
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tls://127.0.0.1:9"])
@@ -260,31 +189,21 @@ def test_a_scheduler_that_is_not_there_is_named_soon(monkeypatch, address):
 
 
 def test_a_scheduler_without_a_worker_or_that_ends_is_named(monkeypatch, tmp_path):
-    known = tmp_path / "scheduler.json"
-    options = ["--no-dashboard", "--scheduler-file", str(known)]
-    command = [sys.executable, "-m", "dask"]
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    started = []
+    known, started = tmp_path / "scheduler.json", []
 
-    def start(*arguments):
-        environment = os.environ | {"PYTHONPATH": path}
-        process = subprocess.Popen(
-            [*command, *arguments, *options], env=environment, stderr=subprocess.DEVNULL
-        )
-        started.append(process)
+    def begin(*arguments):
+        options = "--no-dashboard", "--scheduler-file", known
+        started.append(start("-m", "dask", *arguments, *options, stderr=subprocess.DEVNULL))
 
     try:
-        start("scheduler", "--host", "127.0.0.1", "--port", "0")
-        deadline = time.monotonic() + 60
-        while not known.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        begin("scheduler", "--host", "127.0.0.1", "--port", "0")
+        wait_for(known.exists)
         address = re.search(r"tcp://[\d.:]+", known.read_text())[0]
         monkeypatch.setattr(runner, "WORKER_PATIENCE", 1)
         with pytest.raises(ConnectionError, match=f"{address} has had no worker for 1 seconds"):
             outcomes({"x": task(echo, number=1)}, scheduler=address)
         monkeypatch.setattr(runner, "WORKER_PATIENCE", 60)
-        start("worker", "--nthreads", "1", "--no-nanny")
+        begin("worker", "--nthreads", "1", "--no-nanny")
         done = []
         with pytest.raises(ConnectionError, match="Start it and its workers again"):
             tasks = {str(n): task(echo, number=n, nap=0.2) for n in range(50)}

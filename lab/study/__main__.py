@@ -4,14 +4,11 @@ import argparse
 import filecmp
 import importlib
 import os
-import sys
 from collections import Counter
-
-from filelock import Timeout
 
 from lab.files import lock, replacing, restore
 from lab.images import list_images, load_image, load_mask
-from lab.runner import Result, image_digest, network, run, say
+from lab.runner import Result, image_digest, network, run, say, stopping
 from lab.study.profile import PROFILES, read_profile
 from lab.study.results import MissingResult, Results, results_folder, write_table
 from lab.study.settings import NETWORKS
@@ -71,29 +68,27 @@ def study(names, profile, scheduler=None, at_least=False, photographs=None):
         restore(folder)
         folder.mkdir(exist_ok=True)
         old = Results(folder)
-        needed = [table for module in modules.values() for table in getattr(module, "NEEDS", ())]
-        for table in needed:
-            if table.split("_")[0] not in names:
-                old.table(table)
+        for module in modules.values():
+            for table in getattr(module, "NEEDS", ()):
+                if table.split("_")[0] not in names:
+                    old.table(table)
         profile = _no_fewer(profile, old, names, at_least)
         images = images_of(profile) if photographs is None else photographs
         plans = {name: _keyed(module.tasks(images, profile)) for name, module in modules.items()}
-        committed = {name: _committed(old, name, plan) for name, plan in plans.items()}
-        missing = {
-            key: task
-            for name, plan in plans.items()
-            for key, task in plan.items()
-            if key not in committed[name][task.table]
-        }
+        committed, missing = {}, {}
+        for name, plan in plans.items():
+            committed |= _committed(old, name, plan)
+            missing |= {key: task for key, task in plan.items() if key not in committed}
         found = {key: result for key, _, result in run(missing, scheduler)}
-        if failed := sum(result is None for result in found.values()):
+        if failed := [*found.values()].count(None):
             raise RuntimeError(
                 f"{failed} of {len(missing)} tasks failed, and {folder} is unchanged: the same "
                 "command tries them again"
             )
+        found = {key: _described(key, missing[key], result) for key, result in found.items()}
         with replacing(folder) as new:
             for name, plan in plans.items():
-                _write(new, name, plan, committed[name], found)
+                _write(new, name, plan, committed, committed | found)
                 write_table(new, f"{name}_provenance", _provenance(profile, plan))
                 for table, frame in modules[name].derive(Results(new)).items():
                     frame.to_csv(new / f"{table}.csv", index=False, lineterminator="\n")
@@ -104,15 +99,14 @@ def study(names, profile, scheduler=None, at_least=False, photographs=None):
 
 def _no_fewer(profile, results, names, at_least):
     """The profile to measure: results of the same networks must not become fewer."""
-    for name in names:
+    for name in names if profile.name == "full" else ():
         try:
             facts = dict(results.text(f"{name}_provenance").itertuples(index=False))
         except MissingResult:
             continue
-        if facts.get("profile") != "study" or profile.name != "full":
-            continue
         weights = {fact for name, fact in facts.items() if name.endswith("_weights")}
-        if weights <= {network(model).fingerprint for model in NETWORKS}:
+        here = {network(model).fingerprint for model in NETWORKS}
+        if facts.get("profile") == "study" and weights <= here:
             there = f"{results.folder} has {name} at LAB_PROFILE=study"
             if not at_least:
                 raise ValueError(
@@ -135,9 +129,9 @@ def _keyed(tasks):
 
 
 def _committed(results, name, plan):
-    """What the results hold in full: by table and key the rows, as text, and arrays."""
-    found = {task.table: {} for task in plan.values()}
-    for table, whole in found.items():
+    """The tasks that the results hold in full: by key the rows, as text, and arrays."""
+    found = {}
+    for table in _tables(plan):
         try:
             tasks = results.text(f"{name}_tasks").set_index("key", drop=False).to_dict("index")
             arrays = {}
@@ -148,25 +142,30 @@ def _committed(results, name, plan):
             for key, rows in results.text(table).groupby("key", sort=False):
                 about, own = tasks.get(key), arrays.get(key, {})
                 if about and (about["rows"], about["arrays"]) == (str(len(rows)), str(len(own))):
-                    whole[key] = Result(rows.to_dict("records"), own, about)
+                    found[key] = Result(rows.to_dict("records"), own, about)
         except (MissingResult, KeyError, ValueError):  # missing, damaged, or of something else
-            whole.clear()
+            continue
     return found
 
 
-def _write(folder, name, plan, committed, found):
-    """Write a study's tables: what was committed, and what was found now."""
+def _tables(plan):
+    return dict.fromkeys(task.table for task in plan.values())
+
+
+def _write(folder, name, plan, committed, results):
+    """Write a study's tables from results by key, those that are not `committed` so."""
     records = []
-    for table, whole in committed.items():
-        rows, arrays, keys = [], {}, [key for key in plan if plan[key].table == table]
-        for key in keys:
-            result = whole.get(key)
-            if result is None:
-                result = _described(key, plan[key], found[key])
-            records.append(result.about)
-            rows += result.rows
-            arrays |= {f"{key}/{part}": array for part, array in result.arrays.items()}
-        if keys != list(whole):  # another zlib packs the same arrays into other bytes
+    for table in _tables(plan):
+        some = {key: results[key] for key in plan if plan[key].table == table}
+        records += [result.about for result in some.values()]
+        before = [key for key, result in committed.items() if result.about["table"] == table]
+        if [*some] != before:  # another zlib packs the same arrays into other bytes
+            rows = [row for result in some.values() for row in result.rows]
+            arrays = {
+                f"{key}/{part}": array
+                for key, result in some.items()
+                for part, array in result.arrays.items()
+            }
             write_table(folder, table, rows, arrays)
     write_table(folder, f"{name}_tasks", records)
 
@@ -227,21 +226,9 @@ def main(arguments=None):
             f"{PHOTOGRAPHS} do not come with the lab: name their folder with --folder, and no "
             "folder for another study"
         )
-    try:
-        profile = read_profile()
-        written, measured = study(
-            names,
-            profile,
-            options.scheduler,
-            at_least="LAB_PROFILE" not in os.environ,
-            photographs=options.folder,
-        )
-    except KeyboardInterrupt:
-        sys.exit("Stopped. What is finished is saved, and the same command goes on.")
-    except Timeout:
-        sys.exit("Stopped: another python -m lab.study is measuring. Wait until it has ended")
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        sys.exit(f"Stopped: {error}")
+    with stopping():
+        profile, at_least = read_profile(), "LAB_PROFILE" not in os.environ
+        written, measured = study(names, profile, options.scheduler, at_least, options.folder)
     new = ", ".join(f"{number} of {table}" for table, number in measured.items())
     print(f"Tasks measured anew: {new or 'none, nothing has changed'}")
     print(f"Written to {results_folder(profile)}: {', '.join(written) or 'nothing has changed'}")

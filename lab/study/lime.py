@@ -202,15 +202,10 @@ def tasks(images, profile):
             plan += [explained("lime_stability", network, image, SAMPLED, sampled, seed)]
     changes = [("num_lime_features", n) for n in (100, 500, 1000, 2000)]
     changes += [("top_labels", n) for n in (2, 3)]
-    unchanged = {"base": asdict(default), "changes": changes}
-    perturbed = {"base": asdict(base), "count": profile.samples(200)}
-    for name, function, of in (
-        ("no_effect", no_effect_task, unchanged),
-        ("perturbed", perturbed_task, perturbed),
-    ):
-        calls = of["base"]["num_samples"]
-        plan += [Task(f"lime_{name}", function, network, first[0], of, calls)]
-    return plan
+    of, where = {"base": asdict(default), "changes": changes}, (network, first[0])
+    plan += [Task("lime_no_effect", no_effect_task, *where, of, default.num_samples)]
+    of = {"base": asdict(base), "count": profile.samples(200)}
+    return [*plan, Task("lime_perturbed", perturbed_task, *where, of, base.num_samples)]
 
 
 def derive(results):

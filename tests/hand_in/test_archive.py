@@ -69,38 +69,26 @@ def test_holds_what_is_handed_in_and_says_where_the_rest_is(ready, capsys):
     assert (ready / "dist" / "doe_jane_LIME_RISE.zip").read_bytes() == first
 
 
-@pytest.mark.parametrize("name", ["जेन_डो", "เจน", unicodedata.normalize("NFD", "Müller-Groß")])
-def test_letters_of_all_scripts_are_letters(ready, name):
-    archive.main([name])
-    composed = unicodedata.normalize("NFC", name)
-    assert [path.name for path in (ready / "dist").iterdir()] == [f"{composed}_LIME_RISE.zip"]
+def test_a_name_has_letters_of_any_script_and_nothing_that_no_file_can_have(ready):
+    for name in "../up", "a b", ".x", "-x", "a\n", "nul\0", "x" * 201, "\u202ea", "":
+        assert "NAME" in refused(name) and not (ready / "dist").exists()
+    for name in "जेन_डो", "เจน", unicodedata.normalize("NFD", "Müller-Groß"):
+        archive.main([name])
+        composed = unicodedata.normalize("NFC", name)
+        assert (ready / "dist" / f"{composed}_LIME_RISE.zip").is_file()
 
 
-@pytest.mark.parametrize(
-    "name", ["", "../up", "a b", "a/b", ".x", "-x", "a\n", "nul\0", "x" * 201, "a.b", "\u202ea"]
-)
-def test_names_that_no_file_can_have_are_refused(ready, name):
-    assert "NAME" in refused(name)
-    assert not (ready / "dist").exists()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
+def test_what_is_no_notebook_or_was_not_run_or_failed_is_refused(ready):
+    for content in (
         *(b"", b"[]", b'<<<<<<< HEAD\n{"cells": []}\n=======\n', codecs.BOM_UTF8 + EMPTY),
         EMPTY.replace(b"{}", b'{"author": "M\xfcller"}'),  # Latin-1
         EMPTY.replace(b"cells", b"worksheets").replace(b"4", b"3"),
         EMPTY.replace(b"[]", b'[{"cell_type": "code", "source": "1", "metadata": {}}]'),
-    ],
-)
-def test_what_is_no_notebook_is_named_with_what_to_do(ready, content):
-    (ready / "LIME.ipynb").write_bytes(content)
-    message = refused("a")
-    assert message.startswith("LIME.ipynb is no notebook that can be handed in (")
-    assert "save it" in message and "()" not in message
-
-
-def test_a_notebook_that_was_not_run_or_failed_is_refused(ready):
+    ):
+        (ready / "LIME.ipynb").write_bytes(content)
+        message = refused("a")
+        assert message.startswith("LIME.ipynb is no notebook that can be handed in (")
+        assert "save it" in message and "()" not in message
     write(ready, new_code_cell("1"))
     assert refused("a") == "LIME.ipynb: cell 1 was not run: make lab runs it"
     error = new_output("error", ename="ValueError", evalue="bad", traceback=[])

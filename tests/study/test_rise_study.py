@@ -1,39 +1,16 @@
 import numpy as np
 import pytest
-from cheap import NETWORKS, Network, data_folder, measured, tiles
+from cheap import Network, tiles
 
 from lab.measure.agreement import rank_correlation
 from lab.networks.classes import class_name
 from lab.study import rise as study
-from lab.study.profile import PROFILES
 from lab.study.results import small
-from lab.study.rise import derive, estimate, tasks
 from rise import Rise, generate_masks, perturb
 
 IMAGE = tiles(4, 4)
 MASK = np.zeros((64, 64), bool)
 MASK[10:40, :30] = True
-
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory):
-    return tasks(data_folder(tmp_path_factory.mktemp("data")), PROFILES["quick"])
-
-
-@pytest.fixture(scope="module")
-def results(plan, tmp_path_factory):
-    """All that the quick profile measures, on two cheap networks, read from files."""
-    return measured(plan, NETWORKS, tmp_path_factory.mktemp("results"))
-
-
-@pytest.mark.parametrize(
-    "parameters", [{"estimator": "average", "grid_size": 4}, {"estimator": "regression"}]
-)
-def test_estimates_are_those_of_rise(parameters):
-    got = estimate(Network(), IMAGE, [386, 3], nb_samples=40, **parameters)
-    expected = Rise(Network(), nb_samples=40, **parameters).estimate(IMAGE, [386, 3])
-    np.testing.assert_allclose(got.saliency, expected.saliency, rtol=1e-5)
-    np.testing.assert_allclose(got.standard_error, expected.standard_error, rtol=1e-4)
 
 
 @pytest.mark.parametrize("n, p", [(64, 0.5), (51, 0.3), (2, 0.5)])
@@ -103,33 +80,8 @@ def test_a_tighter_tolerance_stops_later():
 # The study
 
 
-def test_estimated_calls_are_about_those_made(plan):
-    for task in plan:
-        network = Network(cached=True)
-        task.function(network, IMAGE, None, **task.arguments)
-        assert task.calls / 2 <= network.calls <= task.calls, task
-
-
-def test_both_networks_explain_both_animals(plan, results):
-    runs = results.table("rise_runs")
-    most = runs[runs["nb_samples"] == runs["nb_samples"].max()]
-    assert most.groupby(["network", "class"], sort=False)["label"].agg(list).to_dict() == {
-        (network, kind): classes
-        for network in ("First", "Second")
-        for kind, classes in (("elephant", [386, 101, 385]), ("bear", [295, 294]))
-    }
-    one = runs[(runs["network"] == "First") & (runs["label"] == 386)]
-    varied = one[one["nb_samples"] == PROFILES["quick"].samples(2000)]
-    assert set(varied["grid_size"]) == {4, 7, 8, 16}
-    assert set(varied["preservation_probability"]) == {0.1, 0.3, 0.5, 0.7, 0.9}
-    tables = {"rise_runs", "rise_steps", "rise_estimators", "rise_stopping"}
-    assert {task.table for task in plan} == tables
-    for key, rows in runs.groupby("key"):
-        assert results.array("rise_runs", key, "maps").shape == (len(rows), 112, 112)
-
-
 def test_the_agreement_of_maps(results):
-    [(name, table)] = derive(results).items()
+    [(name, table)] = study.derive(results).items()
     runs = results.table("rise_runs")
     longest = runs[(runs["nb_samples"] == runs["nb_samples"].max()) & (runs["class"] == "elephant")]
 

@@ -1,26 +1,25 @@
 import json
 import os
-import subprocess
+import signal
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from commands import ended, saved, wait_for
 from PIL import Image
 
 from lab import runner
-from lab.files import ROOT, lock
+from lab.files import lock
 from lab.runner import Task, image_digest
 from lab.study import __main__ as command
 from lab.study import results
 from lab.study.results import Results
 
 LOG = "STUDY_TEST_LOG"
-NAP = "STUDY_TEST_NAP"
 
 
 # A study without a network, in place of that of RISE. A file holds its tasks' numbers.
@@ -32,7 +31,7 @@ def work(network, image, mask, number):
         log.write(f"{number} {os.getpid()}\n")
     if number == -1:
         raise ZeroDivisionError("one")
-    time.sleep(float(os.environ.get(NAP, 0)))
+    time.sleep(0.2 if number > 3 else 0)  # a command that is killed is not at its end
     brightness = np.float32(0 if image is None else image.mean())
     about = {"number": np.int64(number), "tenth": number / 10, "bright": brightness}
     rows = [about | {"n": n, "mask": mask is not None} for n in range(3)]
@@ -83,19 +82,15 @@ class Study:
 
     def __call__(self):
         """Run it: the numbers that were measured, and what it printed last."""
-        self.log.unlink(missing_ok=True)
+        self.log.write_text("")
+        code = None
         try:
             command.main(self.arguments)
-        except SystemExit as ended:
-            code = ended.code
-        else:
-            code = 0
+        except SystemExit as stopped:
+            code = stopped.code
         printed, self.errors = self.capsys.readouterr()
-        return self.measured(), code or printed
-
-    def measured(self):
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return sorted(int(line.split()[0]) for line in lines)
+        measured = [int(line.split()[0]) for line in self.log.read_text().splitlines()]
+        return sorted(measured), code or printed
 
     def files(self):
         return {path.name: path.read_bytes() for path in self.folder.iterdir()}
@@ -146,16 +141,6 @@ def test_everything_is_measured_once_and_written_as_a_whole(study):
     assert set(records.date) == {pd.Timestamp.today().date().isoformat()}
 
 
-def test_where_nothing_is_missing_no_process_starts_and_no_file_changes(study, monkeypatch):
-    study()
-    before = study.files()
-    study.forget()
-    monkeypatch.setattr(runner, "_cluster", lambda *_: pytest.fail("a process was started"))
-    measured, printed = study()
-    assert measured == [] and study.files() == before
-    assert "none, nothing has changed" in printed and "quick/results: nothing has" in printed
-
-
 def test_only_what_changed_is_measured_and_each_task_has_its_date_and_version(study, monkeypatch):
     study()
     study.forget()
@@ -177,7 +162,7 @@ def test_only_what_changed_is_measured_and_each_task_has_its_date_and_version(st
     assert Results(study.folder).table("rise_tasks").version.tolist() == [2, 2, 2]
 
 
-def test_a_failed_task_replaces_nothing_and_is_tried_again(study):
+def test_what_fails_replaces_nothing_and_is_tried_again(study, monkeypatch):
     study()
     before = study.files()
     study.plan(1, -1, 4)
@@ -185,22 +170,13 @@ def test_a_failed_task_replaces_nothing_and_is_tried_again(study):
     assert measured == [-1, 4] and "Stopped: 1 of 2 tasks failed" in printed
     assert "results is unchanged" in printed and "\n" not in printed
     assert "failed squares, -1: ZeroDivisionError('one')\n" in study.errors
-    assert study.files() == before
     assert study()[0] == [-1] and study.files() == before  # 4 is saved
     study.plan(1, 4)
-    assert study()[0] == []
-    assert Results(study.folder).table("squares").number.tolist() == [1] * 3 + [4] * 3
-
-
-def test_a_derivation_that_fails_replaces_nothing(study, monkeypatch):
-    study()
-    before = study.files()
-    study.plan(7)
     with monkeypatch.context() as patch:
         patch.setattr(sys.modules[__name__], "derive", lambda found: found.table("nowhere"))
-        measured, printed = study()
-    assert measured == [7] and "nowhere.csv" in printed and study.files() == before
-    assert study()[0] == [] and Results(study.folder).table("squares").number.tolist() == [7] * 3
+        assert "nowhere.csv" in study()[1] and study.files() == before
+    assert study()[0] == []
+    assert Results(study.folder).table("squares").number.tolist() == [1] * 3 + [4] * 3
 
 
 def test_what_the_results_lack_is_measured(study):
@@ -223,12 +199,15 @@ def test_what_the_results_lack_is_measured(study):
         assert study.files() == before
 
 
-def test_results_that_a_kill_left_between_two_renames_are_found_again(study):
+def test_where_nothing_is_missing_no_process_starts_and_no_file_changes(study, monkeypatch):
     study()
     before = study.files()
     study.forget()
-    study.folder.rename(study.folder.with_name(".results.old"))
-    assert study()[0] == [] and study.files() == before
+    study.folder.rename(study.folder.with_name(".results.old"))  # killed between two renames
+    monkeypatch.setattr(runner, "_cluster", lambda *_: pytest.fail("a process was started"))
+    measured, printed = study()
+    assert measured == [] and study.files() == before
+    assert "none, nothing has changed" in printed and "quick/results: nothing has" in printed
 
 
 @pytest.fixture
@@ -268,6 +247,8 @@ def test_networks_and_images_are_part_of_what_is_measured(study, paths, tmp_path
     assert study()[0] == [1, 3]
     masks = Results(study.folder).table("squares")["mask"].tolist()
     assert masks == ([False] * 3 + [True] * 3) * 2
+    Image.new("RGB", (9, 9)).save(paths["black_bear"][0])
+    assert study()[0] == [1, 3]
     mask.write_bytes(b"no image")
     assert "1.png" in study()[1]
 
@@ -292,15 +273,12 @@ def test_more_results_are_not_replaced_by_fewer_of_the_same_networks(study, path
     assert study()[0] == [0, 1, 2, 3] and study.provenance()["profile"] == "full"
 
 
-def test_a_study_finds_what_it_needs_of_another_or_names_it(study, monkeypatch):
+def test_what_a_study_needs_of_another_is_named_before_it_is_measured(study, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "NEEDS", ("others_sanity",), raising=False)
     measured, printed = study()
     assert measured == [] and "no file report/quick/results/others_sanity.csv" in printed
-    (study.folder / "others_sanity.csv").write_text("method,value\nrise,5\n")
-    derived = {"derive": lambda found: {"answers": found.table("others_sanity")}}
-    monkeypatch.setattr(sys.modules[__name__], "derive", derived["derive"])
-    study()
-    assert Results(study.folder).table("answers")["value"].tolist() == ["5"]
+    (study.folder / "others_sanity.csv").write_text("method\nrise\n")
+    assert study()[0] == [0, 1, 2, 3]
 
 
 def test_bad_arguments_are_refused_before_anything_is_started(study, monkeypatch):
@@ -320,7 +298,7 @@ def test_a_second_command_is_refused(study):
     study.folder.parent.mkdir(parents=True)
     with lock(study.folder):
         measured, printed = study()
-    assert measured == [] and printed.startswith("Stopped: another python -m lab.study is meas")
+    assert measured == [] and "quick/results: wait until it ends" in printed
     assert study()[0] == [0, 1, 2, 3]
 
 
@@ -330,43 +308,12 @@ def test_kill_9_costs_no_finished_task_and_leaves_no_process(study):
     study.forget()
     study.plan(*range(1, 13))
     study.log.unlink()
-    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-    environment = os.environ | {"PYTHONPATH": path, NAP: "0.2"}
-
-    def wait_for(condition):
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def alive(pid):
-        state = Path(f"/proc/{pid}/cmdline")
-        return state.exists() and state.read_bytes()
-
-    def saved():
-        found = [runner._saved(path.stem) for path in runner.MEMO.glob("*.npz")]
-        return {result.rows[0]["number"] for result in found if result}
-
-    def killed_run(finished):
-        command = [sys.executable, __file__, str(study.root)]
-        running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-        wait_for(lambda: len(saved() - finished) >= 2)
-        running.kill()
-        running.communicate()
-        lines = [line.split() for line in study.log.read_text().splitlines()]
-        workers = {int(process) for _, process in lines}
-        wait_for(lambda: not any(alive(pid) for pid in workers))
-        assert study.files() == before
-        return workers, Counter(int(number) for number, _ in lines)
-
-    first, once = killed_run(set())
-    finished = saved()
-    second, calls = killed_run(finished)
-    assert len(first) == 2 and len(second - first) == 2  # each run has two of its own
-    # The second run did not begin again what the first had finished.
-    assert all(calls[number] == once[number] for number in finished)
-    finished = saved()
-    last, _ = study()
-    assert len(finished) >= 4 and not finished & {*last} and not {1, 2, 3} & {*calls, *last}
-    numbers = Results(study.folder).table("squares").number.tolist()
-    assert numbers == [number for number in range(1, 13) for _ in range(3)]
+    ended(signal.SIGKILL, __file__, study.root)
+    workers = {line.split()[1] for line in study.log.read_text().splitlines()}
+    assert len(workers) == 2
+    cmdlines = [Path(f"/proc/{pid}/cmdline") for pid in workers]
+    wait_for(lambda: not any(path.exists() and path.read_bytes() for path in cmdlines))
+    assert study.files() == before
+    finished = {row["number"] for row in saved()}
+    assert study()[0] == sorted({*range(4, 13)} - finished)
+    assert Results(study.folder).table("squares").number.tolist()[::3] == [*range(1, 13)]

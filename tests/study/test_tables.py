@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lab.study import results
-from lab.study.profile import PROFILES, read_profile
+from lab.study.profile import PROFILES
 from lab.study.results import (
     MissingResult,
     Results,
@@ -80,18 +80,10 @@ def test_what_is_missing_or_damaged_is_named(folder, monkeypatch):
             Results(folder).array("runs", "k", "map")
 
 
-def test_the_quick_profile_has_folders_of_its_own(monkeypatch):
+def test_the_quick_profile_has_folders_of_its_own():
     for name, folder in [("quick", "report/quick"), ("full", "report"), ("study", "report")]:
-        monkeypatch.setenv("LAB_PROFILE", name)
-        profile = read_profile()
-        assert profile == PROFILES[name]
-        assert results_folder(profile) == results.ROOT / folder / "results"
-        assert figures_folder(profile) == results.ROOT / folder / "figures"
-    monkeypatch.delenv("LAB_PROFILE")
-    assert read_profile().name == "full"
-    monkeypatch.setenv("LAB_PROFILE", "fast")
-    with pytest.raises(ValueError, match="LAB_PROFILE must be one of quick, full, study, got 'f"):
-        read_profile()
+        assert results_folder(PROFILES[name]) == results.ROOT / folder / "results"
+        assert figures_folder(PROFILES[name]) == results.ROOT / folder / "figures"
 
 
 def test_counts_rise_under_every_profile():
