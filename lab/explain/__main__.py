@@ -154,8 +154,9 @@ def _label(name):
     label = class_index(name)
     if label is None:
         close = close_names(name)
-        expected = f"close names are {', '.join(close)}" if close else "or a number from 0 to 999"
-        raise ValueError(f"--class must be a class of ImageNet, got {name!r}; {expected}")
+        hint = f"; close names are {', '.join(close)}" if close else ""
+        expected = "--class must be a name of ImageNet's or a number from 0 to 999"
+        raise ValueError(f"{expected}, got {name!r}{hint}")
     return label
 
 

@@ -21,7 +21,7 @@ SIDE = 800  # pixels: the longer side of an image as it is shown
 class Explained(NamedTuple):
     """An image, and maps of some of its classes.
 
-    A class is (index, name, probability), as `BlackBox.top` has it.
+    A class is (index, name, probability), as of `BlackBox.top`.
     """
 
     name: str  # of the image's file
@@ -136,9 +136,9 @@ def _layer(values):
 
 
 def _place(values):
-    """Where in the image a map is highest, in words."""
-    at = np.unravel_index(np.argmax(values), values.shape)
-    down, across = (3 * place // length for place, length in zip(at, values.shape))
+    """Where in the image a map is highest, in words; superpixels have equal values."""
+    at = np.argwhere(values == values.max()).mean(axis=0)
+    down, across = (int(3 * place / length) for place, length in zip(at, values.shape))
     words = f"{('upper', 'middle', 'lower')[down]} {('left', 'centre', 'right')[across]}"
     return "in the centre" if (down, across) == (1, 1) else f"in the {words}"
 
