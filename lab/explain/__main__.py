@@ -18,7 +18,6 @@ from lab.networks.classes import class_index, class_name, close_names
 ENDINGS = ".png", ".svg", ".pdf", ".html", ".npz"
 GUESSES = 3
 MOST_ROWS = 100  # of a figure, whose height in pixels is limited
-DPI = 160
 
 
 class _Called(Exception):
@@ -143,7 +142,7 @@ def _content(out, explained, network, methods, budget):
         about = f"Colour marks what the class's probability depends on, by {calls} for each map."
         return show.page(explained, names, title, about)
     figure = show.figure(explained, names, title, f"saliency by {calls} for each map")
-    return encode(figure, kind, DPI)[1]
+    return encode(figure, kind)[1]
 
 
 def _taken(out):

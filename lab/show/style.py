@@ -70,7 +70,7 @@ def new(height, title, layout=None):
 
 
 @styled
-def encode(figure, kind=None, dpi=DPI):
+def encode(figure, kind=None):
     """The kind and the bytes of a figure's file: "png", "svg" or "pdf".
 
     By default it is "png" if the figure holds images, else "svg". The bytes are the
@@ -78,9 +78,9 @@ def encode(figure, kind=None, dpi=DPI):
     """
     kind = kind or ("png" if any(axes.images for axes in figure.axes) else "svg")
     if kind == "png":
-        return kind, _pixels(figure, dpi, kind)
+        return kind, _pixels(figure, DPI, kind)
     file, date = io.BytesIO(), {"svg": "Date", "pdf": "CreationDate"}[kind]
-    figure.savefig(file, format=kind, dpi=dpi, metadata={date: None, "Creator": None})
+    figure.savefig(file, format=kind, dpi=DPI, metadata={date: None, "Creator": None})
     return kind, file.getvalue()
 
 

@@ -102,7 +102,7 @@ def test_without_out_no_file_is_replaced(network, images, capsys):
         assert capsys.readouterr().out == f"Wrote {name}\n"
     assert sorted(os.listdir()) == ["explanation.png", "explanation_2.png"]
     with Image.open("explanation.png") as figure:
-        assert figure.format == "PNG" and figure.width == pytest.approx(160 * 6.85, abs=1)
+        assert figure.format == "PNG" and figure.width == pytest.approx(120 * 6.85, abs=1)
 
 
 @pytest.mark.parametrize(
