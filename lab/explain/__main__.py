@@ -135,13 +135,13 @@ def _content(out, explained, network, methods, budget):
                 "budget": budget,
             }
         )
-    title, calls = f"Explanations of {network.name}", f"{budget:,} model calls"
+    title, calls = f"Explanations of {network.name}", f"up to {budget:,} model calls for each map"
     if network.stands_in_for:
         title += f", in place of {network.stands_in_for}"
     if kind == "html":
-        about = f"Colour marks what the class's probability depends on, by {calls} for each map."
+        about = f"Colour marks what a method finds important for the class, with {calls}."
         return show.page(explained, names, title, about)
-    figure = show.figure(explained, names, title, f"saliency by {calls} for each map")
+    figure = show.figure(explained, names, title, f"saliency with {calls}")
     return encode(figure, kind)[1]
 
 

@@ -65,7 +65,7 @@ def figure(explained, methods, title, label):
         guesses = "\n".join(_words(guess) for guess in one.guesses)
         panels = [maps.photograph(one.image, "Image", guesses)]
         panels += [maps.saliency(one.image, *pair) for pair in zip(values, methods)]
-        length = min(len(panels), COLUMNS)
+        length = math.ceil(len(panels) / rows_per_image(methods))
         panels += [None] * (-len(panels) % length)
         heads += [textwrap.fill(_spaced(name), 15)] * (len(panels) // length)
         rows += maps.wrapped(panels, length)
@@ -123,7 +123,8 @@ def _spaced(name):
 
 
 def _words(about):
-    return f"{_spaced(about[1])} {about[2]:.1%}"
+    _, name, probability = about
+    return f"{_spaced(name)} " + (f"{probability:.1%}" if probability >= 5e-4 else "<0.1%")
 
 
 def _layer(values):
