@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lab.explain.names import METHOD_NAMES
-from lab.files import lock, write_whole
+from lab.files import lock, pack, write_whole
 from lab.images import SUFFIXES, UNREADABLE
 from lab.networks.classes import class_index, class_name
 from lab.runner import MODELS, Task, image_digest, network, run, say, stopping
@@ -18,6 +18,7 @@ from lab.runner import MODELS, Task, image_digest, network, run, say, stopping
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
 ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\\"): r"\\"}
 CURVES = 153 + 70  # model calls for the measurements of a map, about
+ABOUT_MAPS = "class", "class_index", "probability", "network", "stands_in_for", "budget", "seed"
 UNLIKELY = 0.01  # a class less probable than that is not what the network sees
 
 
@@ -116,7 +117,7 @@ def earlier_rows(out, identity, methods, about):
     return rows
 
 
-def evaluate(folder, model, methods, out, budget, seed, scheduler):
+def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     """Measure every image of a folder, and write the results.
 
     Parameters
@@ -136,6 +137,8 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler):
     seed : int
     scheduler : str or None
         As in `lab.runner.run`.
+    maps : path-like or None
+        A folder for the maps: ``<image>.npz`` for each, with "maps" (n_methods, H, W).
 
     Returns
     -------
@@ -174,6 +177,7 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler):
             continue
         label = labels[path.parent]
         of = {"label": label, "methods": methods, "budget": budget, "seed": seed}
+        of |= {} if maps is None else {"maps": True}
         calls = (budget + CURVES) * len(methods)
         task = Task("evaluate", gains_task, model, path, of, calls)
         key = task.key(black_box.fingerprint, digest)
@@ -191,6 +195,10 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler):
                 if columns - {tuple(done[0])}:
                     raise ValueError(f"{out} holds results with other columns, {REFUSAL}")
                 rows[name] = done
+                if maps is not None:
+                    about_maps = {key: done[0][key] for key in ABOUT_MAPS} | {"methods": methods}
+                    about_maps["stands_in_for"] = about_maps["stands_in_for"] or ""
+                    write_whole(Path(maps, f"{name}.npz"), pack(result.arrays | about_maps))
                 counts["unlikely"] += done[0]["probability"] < UNLIKELY
     finally:
         if rows:
@@ -242,6 +250,7 @@ def _options(arguments):
     add("--out", required=True, type=Path, metavar="FILE.csv", help="file of the results")
     add("--budget", type=int, default=1000, help="model calls per explanation (%(default)s)")
     add("--seed", type=int, default=0, help="of the random numbers (%(default)s)")
+    add("--maps", type=Path, metavar="FOLDER", help="write each image's maps there, as .npz")
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
     options.methods = list(dict.fromkeys(options.methods.split(",")))
@@ -251,6 +260,8 @@ def _options(arguments):
             raise ValueError(f"--{name} must be from {least} to {most}, got {value}")
     if options.out.exists() and not options.out.is_file():
         raise ValueError(f"--out must name a file, {options.out} is none")
+    if options.maps and options.maps.exists() and not options.maps.is_dir():
+        raise ValueError(f"--maps must name a folder, {options.maps} is none")
     for method in options.methods:
         if method not in METHOD_NAMES:
             raise ValueError(f"--methods must be of {', '.join(METHOD_NAMES)}, got {method!r}")

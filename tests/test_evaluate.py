@@ -32,7 +32,7 @@ class Network:
 
 
 @runner.version(1)
-def gains_task(network, image, mask, label, methods, budget, seed):
+def gains_task(network, image, mask, label, methods, budget, seed, maps=False):
     """In place of that of the study: each call leaves a line in a file."""
     brightness = int(image.mean())
     with open(os.environ[LOG], "a") as log:
@@ -41,7 +41,8 @@ def gains_task(network, image, mask, label, methods, budget, seed):
     about = {"label": label or 0, "predicted": "unused", "calls": 7, "seconds": 0.0}
     about |= {"probability": 0.5 if brightness else 0.00008, "brightness": brightness}
     area = np.nan if mask is None else mask.mean()
-    return [{"method": method, "area": area} | about for method in methods], {}
+    arrays = {"maps": np.stack([image[..., 0] / 1] * len(methods))} if maps else {}
+    return [{"method": method, "area": area} | about for method in methods], arrays
 
 
 def perform(*arguments, real=runner._perform):
@@ -137,6 +138,22 @@ def test_an_ended_run_goes_on_and_repeats_nothing(command, images, tmp_path):
     assert_complete(out, brightness)
     before = out.read_bytes()
     assert command(folder)[0] == [] and out.read_bytes() == before
+
+
+def test_maps_are_written_beside_and_again_after_they_were_lost(command, images, tmp_path):
+    folder, brightness = images
+    command(folder, maps=tmp_path / "maps")
+    lost = tmp_path / "maps" / "black_bear" / "3.png.npz"
+    before = lost.read_bytes()
+    lost.unlink()
+    assert command(folder, maps=tmp_path / "maps")[0] == [] and lost.read_bytes() == before
+    for name, level in brightness.items():
+        with np.load(tmp_path / "maps" / f"{name}.npz", allow_pickle=False) as saved:
+            assert saved["methods"].tolist() == METHODS and saved["maps"].shape == (2, 40, 40)
+            assert (saved["maps"] == level).all() and saved["network"] == "Cheap"
+            assert saved["seed"] == 0 and saved["budget"] == 1000 and saved["stands_in_for"] == ""
+            assert str(saved["class"]) in name.replace("black", "American_black")
+    assert "--maps must name a folder" in command(folder, maps=lost)[1]
 
 
 def test_results_of_another_run_are_refused_and_left(command, images, tmp_path, monkeypatch):

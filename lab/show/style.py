@@ -69,16 +69,18 @@ def new(height, title, layout=None):
 
 
 @styled
-def encode(figure):
-    """The kind and the bytes of a figure's file: "png" if it holds images, else "svg".
+def encode(figure, kind=None):
+    """The kind and the bytes of a figure's file: "png", "svg" or "pdf".
 
-    The bytes are the same for the same figure and the same versions of the libraries.
+    By default it is "png" if the figure holds images, else "svg". The bytes are the
+    same for the same figure and the same versions of the libraries.
     """
-    if any(axes.images for axes in figure.axes):
-        return "png", _pixels(figure, "png")
-    file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return "svg", file.getvalue()
+    kind = kind or ("png" if any(axes.images for axes in figure.axes) else "svg")
+    if kind == "png":
+        return kind, _pixels(figure, kind)
+    file, date = io.BytesIO(), {"svg": "Date", "pdf": "CreationDate"}[kind]
+    figure.savefig(file, format=kind, dpi=DPI, metadata={date: None, "Creator": None})
+    return kind, file.getvalue()
 
 
 @styled

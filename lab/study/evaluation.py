@@ -93,18 +93,19 @@ def _measured(network, image, mask, label, methods, budget, seed):
 
 
 @version(1)
-def gains_task(network, image, mask, label, methods, budget, seed):
+def gains_task(network, image, mask, label, methods, budget, seed, maps=False):
     """Explain an image with some methods; measure the maps, their gains and the time.
 
     The class is the predicted one where `label` is None. Methods are those of
     `lab.explain.names`, and each has `budget` model calls. A row is about a method;
-    "seconds" is the time that explaining took.
+    "seconds" is the time that explaining took. With `maps`, these are kept, too.
     """
-    measured = _measured(network, image, mask, label, methods, budget, seed)
-    return [
+    measured = list(_measured(network, image, mask, label, methods, budget, seed))
+    rows = [
         row | gains(network, image, row["label"], saliency, curves) | {"seconds": seconds}
         for row, saliency, curves, seconds in measured
-    ], {}
+    ]
+    return rows, {"maps": np.stack([saliency for _, saliency, *_ in measured])} if maps else {}
 
 
 @version(1)

@@ -97,10 +97,12 @@ def test_bad_input_costs_no_call(change, message):
 
 def test_gains_of_methods():
     methods = ["lime", "occlusion", "random"]
-    rows, arrays = study.gains_task(Network(), IMAGE, MASK, 101, methods, 120, 3)
-    assert arrays == {} and [row["method"] for row in rows] == methods
-    for row in rows:
+    rows, arrays = study.gains_task(Network(), IMAGE, MASK, 101, methods, 120, 3, maps=True)
+    assert study.gains_task(Network(), IMAGE, MASK, 101, ["centre"], 1, 3)[1] == {}
+    assert [row["method"] for row in rows] == methods
+    for row, kept in zip(rows, arrays["maps"]):
         saliency = explain(row["method"], Network(), IMAGE, 101, 120, 3)
+        np.testing.assert_array_equal(kept, saliency)
         expected = measure_map(Network(), IMAGE, 101, saliency, MASK)[0]
         expected |= gains(Network(), IMAGE, 101, saliency)
         assert {key: row[key] for key in expected} == pytest.approx(expected)
