@@ -3,6 +3,7 @@
 # make figures draws report/figures from report/results and data, without any model call
 # make report  draws the figures and builds report/report.pdf
 # make archive NAME=lastname_firstname   builds figures and report, writes dist/<NAME>_LIME_RISE.zip
+# make html    writes the executed notebooks as pages that need nothing else, into dist/html
 # make test    runs linters and tests, and the notebooks with small counts
 # make bench   compares explanations with those of other software, by model calls: a quarter of an hour
 # make bench-long   the same for two networks, all objects and three seeds, and the costs of rise.py: many hours
@@ -23,7 +24,7 @@ EXECUTE := --to notebook --execute --ExecutePreprocessor.record_timing=False \
     --ClearMetadataPreprocessor.clear_cell_metadata=False \
     --ClearMetadataPreprocessor.preserve_nb_metadata_mask="{'kernelspec', 'widgets', ('language_info', 'name')}"
 
-.PHONY: lab study figures report archive test bench bench-long $(NOTEBOOKS:%=lab-%) $(TESTS)
+.PHONY: lab study figures report archive html test bench bench-long $(NOTEBOOKS:%=lab-%) $(TESTS)
 
 lab: $(NOTEBOOKS:%=lab-%)
 
@@ -44,6 +45,9 @@ report: figures
 
 archive: .venv/installed
 	$(BIN)/python -m lab.hand_in.archive "$(NAME)"
+
+html: .venv/installed
+	$(BIN)/python -m lab.hand_in.html
 
 # Two at a time, of one thread each: on two cores faster than one after the other. Output appears at the end of each.
 test: .venv/installed
