@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from lab.files import ROOT
 from lab.hand_in import html
 
-NOTEBOOKS = ["EVALUATION", "LIME", "RISE"]
+NOTEBOOKS = ["LIME", "RISE", "EVALUATION"]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,11 @@ def test_formulas_are_mathml():
     assert page.code.text == "$code$" and page.text.count("$") == 2
 
 
+def test_answers_are_folded():
+    page = of(new_markdown_cell("<details><summary>Answer</summary>\n\nIt *is*.\n\n</details>"))
+    assert page.details.em.text == "is"
+
+
 def test_a_widget_says_in_html_that_it_needs_python_or_nothing():
     view = {html.WIDGET: {"model_id": "1"}, "text/plain": "IntSlider(value=1)"}
     silent = new_code_cell("a", outputs=[new_output("display_data", view)])
@@ -81,10 +86,10 @@ def test_the_alternative_text_of_a_figure_is_escaped():
 
 
 def test_a_notebook_that_did_not_run_is_refused_and_nothing_written(tmp_path, monkeypatch):
-    (tmp_path / "A.ipynb").write_text('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}')
+    (tmp_path / "LIME.ipynb").write_text('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}')
     monkeypatch.setattr(html, "ROOT", tmp_path)
     monkeypatch.setattr(html, "FOLDER", tmp_path / "dist")
-    with pytest.raises(SystemExit, match="A.ipynb is no notebook"):
+    with pytest.raises(SystemExit, match="LIME.ipynb is no notebook"):
         html.main()
     assert not (tmp_path / "dist").exists()
     assert (ROOT / "LIME.ipynb").is_file()
