@@ -3,11 +3,14 @@
 # make figures draws report/figures from report/results and data, without any model call
 # make report  draws the figures and builds report/report.pdf
 # make archive NAME=lastname_firstname   builds figures and report, writes dist/<NAME>_LIME_RISE.zip
+# make html    writes the executed notebooks as pages that need nothing else, into dist/html
+# make exercise   writes LIME and RISE with the solutions cut out, for a course, into dist/exercise
 # make test    runs linters and tests, and the notebooks with small counts
 # make bench   compares explanations with those of other software, by model calls: a quarter of an hour
 # make bench-long   the same for two networks, all objects and three seeds, and the costs of rise.py: many hours
 #
-# Each first makes .venv and installs LIME_requirements.txt, once; the benchmarks .venv-bench and benchmarks/requirements.txt.
+# Each first makes .venv and installs LIME_requirements.txt, once; the benchmarks .venv-bench and benchmarks/requirements.txt,
+# the exercise .venv-exercise and exercise/requirements.txt.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,7 +26,7 @@ EXECUTE := --to notebook --execute --ExecutePreprocessor.record_timing=False \
     --ClearMetadataPreprocessor.clear_cell_metadata=False \
     --ClearMetadataPreprocessor.preserve_nb_metadata_mask="{'kernelspec', 'widgets', ('language_info', 'name')}"
 
-.PHONY: lab study figures report archive test bench bench-long $(NOTEBOOKS:%=lab-%) $(TESTS)
+.PHONY: lab study figures report archive html exercise test bench bench-long $(NOTEBOOKS:%=lab-%) $(TESTS)
 
 lab: $(NOTEBOOKS:%=lab-%)
 
@@ -44,6 +47,23 @@ report: figures
 
 archive: .venv/installed
 	$(BIN)/python -m lab.hand_in.archive "$(NAME)"
+
+html: .venv/installed
+	$(BIN)/python -m lab.hand_in.html
+
+# What nbgrader does for `nbgrader generate_assignment`, without its database. The report has the answers and stays out.
+CUT := --to notebook --log-level=WARN --ClearMetadataPreprocessor.enabled=True \
+    --ClearMetadataPreprocessor.clear_cell_metadata=False \
+    --ClearMetadataPreprocessor.preserve_nb_metadata_mask="{'kernelspec', ('language_info', 'name')}" \
+    $(foreach step,CheckCellMetadata LockCells ClearSolutions ClearOutput,--Exporter.preprocessors=nbgrader.preprocessors.$(step))
+
+exercise: .venv-exercise/installed
+	@rm -rf dist/exercise
+	@.venv-exercise/bin/jupyter nbconvert $(CUT) --output-dir=dist/exercise LIME.ipynb RISE.ipynb
+	@mkdir dist/exercise/report
+	@cp -R rise.py lab data LIME_requirements.txt LICENSE dist/exercise
+	@cp -R report/figures report/results dist/exercise/report
+	@echo "Wrote dist/exercise: docs/marking.md is for who marks it"
 
 # Two at a time, of one thread each: on two cores faster than one after the other. Output appears at the end of each.
 test: .venv/installed
@@ -82,6 +102,11 @@ bench-long: .venv-bench/installed
 .venv-bench/installed: benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	$(BENCH) -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+.venv-exercise/installed: exercise/requirements.txt
+	$(PYTHON) -m venv .venv-exercise
+	.venv-exercise/bin/python -m pip install --quiet --disable-pip-version-check -r exercise/requirements.txt
 	@touch $@
 
 .venv/installed: LIME_requirements.txt

@@ -54,7 +54,7 @@ def _checked(name):
     return name
 
 
-def _profile(path):
+def profile_of(path):
     """Return the profile that a notebook ran at; refuse one that did not run."""
     try:
         notebook = nbformat.read(path, nbformat.NO_CONVERT)
@@ -118,7 +118,7 @@ def main(arguments):
         notes = [
             f"{path.name} ran at LAB_PROFILE=quick, with small counts: make lab runs it again"
             for path in sorted(ROOT.glob("*.ipynb"))
-            if _profile(path) == "quick"
+            if profile_of(path) == "quick"
         ]
         if not metadata().get("author"):
             notes.append("report/metadata.toml names no author")

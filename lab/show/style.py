@@ -87,14 +87,26 @@ def encode(figure, kind=None):
 def inline(figure):
     """A figure as a notebook shows it, an `IPython.display.Image`.
 
-    Figures with images are JPEG files there, a third of the size.
+    Figures with images are JPEG files there, a third of the size. The alternative text
+    is the figure's own words, which name its panels and their numbers.
     """
     from IPython.display import Image  # only notebooks need it
 
     if any(axes.images for axes in figure.axes):
         data = _pixels(figure, "jpeg", quality=90, subsampling=0)
-        return Image(data=data, format="jpeg")
-    return Image(data=_pixels(figure, "png"), format="png")
+        return Image(data=data, format="jpeg", alt=_words(figure))
+    return Image(data=_pixels(figure, "png"), format="png", alt=_words(figure))
+
+
+def _words(figure):
+    """The title of a figure, then its labels and notes in the order they were drawn."""
+    words = []
+    for axes in figure.axes:
+        words += [text.get_text() for text in axes.texts]
+        words += [axes.get_title(), axes.get_xlabel(), axes.get_ylabel()]
+    said = "; ".join(" ".join(text.split()) for text in words if text)
+    title = figure.get_suptitle()
+    return f"{title}: {said}" if said else title
 
 
 def _pixels(figure, kind, **options):

@@ -61,3 +61,11 @@ def test_colours_of_maps_read_in_grey():
     assert (np.diff(style.SIGNED(np.linspace(0.5, 1, 32))[:, :3] @ light) < 0).all()
     assert (np.diff(style.SIGNED(np.linspace(0, 0.5, 32))[:, :3] @ light) > 0).all()
     np.testing.assert_allclose(style.SIGNED(0.5)[:3], 1, atol=0.01)
+
+
+def test_the_alternative_text_of_a_figure_is_its_own_words():
+    assert style.inline(sheet()).alt == "A: image; 60; 1.6e+02; saliency (line: top fifth)"
+    chart = style.new(2, "A chart")
+    chart.add_subplot(xlabel="right", ylabel="up", title="head")
+    assert style.inline(chart).alt == "A chart: head; right; up"
+    assert style.inline(style.new(2, "Empty")).alt == "Empty"

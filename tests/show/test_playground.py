@@ -1,0 +1,113 @@
+"""The playground, driven as by hand: choose, press the button, look."""
+
+import io
+from datetime import datetime
+
+import numpy as np
+import PIL.Image
+import pytest
+from counting import Counting
+
+from lab.networks.classes import class_index
+from lab.show.playground import Playground
+
+ZEBRA, ELEPHANT = class_index("zebra"), class_index("African_elephant")
+
+
+class Brightness(Counting):
+    """The left half's brightness speaks for an elephant, the right's for a zebra."""
+
+    input_size = 48
+
+    def answer(self, images):
+        images = images.astype(float)
+        probabilities = np.full((len(images), 1000), 1e-4)
+        probabilities[:, ELEPHANT] = 0.3 + images[:, :, :24].mean(axis=(1, 2, 3)) / 400
+        probabilities[:, ZEBRA] = images[:, :, 24:].mean(axis=(1, 2, 3)) / 1000
+        return probabilities
+
+
+@pytest.fixture(params=["LIME", "RISE"])
+def playground(request):
+    made = Playground(Brightness(), request.param)
+    next(iter(made.parameters[request.param].values())).value = 128
+    return made
+
+
+def explained(playground):
+    calls = playground.network.calls
+    playground.button.click()
+    assert playground.message.value == "" and playground.network.calls > calls
+    return playground.panels[-1]
+
+
+def test_nothing_is_predicted_before_the_button_is_pressed(playground):
+    playground.image.value = playground.image.options[-1][1]
+    playground.search.value = "zebra"
+    first = playground.method.value
+    for method in ({"LIME", "RISE"} - {first}).pop(), first:
+        playground.method.value = method
+        assert playground.chosen.children == tuple(playground.parameters[method].values())
+    playground._repr_mimebundle_()
+    assert playground.network.calls == 0
+    explained(playground)
+    assert 128 <= playground.network.calls <= 130  # and two to know the probabilities
+    assert playground.bar.value == playground.bar.max == 128
+    assert playground.bar.layout.visibility == "hidden" and not playground.button.disabled
+
+
+def test_a_class_is_chosen_among_the_guesses_or_by_name(playground):
+    assert "African_elephant" in explained(playground).head
+    assert [label for label, _ in playground.guess.options][1].startswith("African_elephant 0.")
+    playground.guess.value = ZEBRA
+    assert "zebra" in explained(playground).head
+    playground.search.value = "295"
+    assert "American_black_bear" in explained(playground).head
+    assert playground.result.value.count("<img") == 1
+    for panel in playground.panels:  # the newest stands beside the ones before
+        assert panel.head in playground.result.value
+    playground.image.value = playground.image.options[1][1]
+    assert len(playground.guess.options) == 1  # guesses are of one image
+
+
+def test_maps_show_where_the_class_is(playground):
+    playground.search.value = "zebra"
+    colours = np.ptp(explained(playground).pixels.astype(float), axis=-1) > 30
+    third = colours.shape[1] // 3
+    assert colours[:, -third:].mean() > 1.5 * colours[:, :third].mean()
+
+
+def upload(playground, name, content):
+    file = {"name": name, "type": "", "size": len(content), "content": memoryview(content)}
+    playground.upload.value = ({**file, "last_modified": datetime(2026, 1, 1)},)
+
+
+def test_an_image_of_ones_own_and_a_file_that_is_none(playground):
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.full((60, 90, 3), 200, np.uint8)).save(file, "png")
+    upload(playground, "../own.png", file.getvalue())
+    assert playground.image.label == "own.png" and playground.network.calls == 0
+    assert explained(playground).pixels.shape == (60, 90, 3)
+    calls = playground.network.calls
+    upload(playground, "broken.png", b"no image")
+    playground.button.click()
+    assert playground.message.value.startswith("broken.png cannot be read as an image")
+    assert playground.network.calls == calls and len(playground.panels) == 1
+
+
+@pytest.mark.parametrize("search, expected", [("unicorn", "unicorn"), ("crane", "134 and 517")])
+def test_errors_are_one_sentence_in_the_cell(playground, search, expected):
+    playground.search.value = search
+    playground.button.click()
+    assert expected in playground.message.value and not playground.panels
+    playground.search.value = ""
+    next(iter(playground.parameters[playground.method.value].values())).value = 0
+    playground.button.click()
+    assert "at least" in playground.message.value and "got 0" in playground.message.value
+    assert not playground.button.disabled
+
+
+def test_without_python_a_sentence_stands_in_its_place(playground):
+    data = playground._repr_mimebundle_()
+    assert "needs Python" in data["text/plain"] and "needs Python" in data["text/html"]
+    assert "application/vnd.jupyter.widget-view+json" in data
