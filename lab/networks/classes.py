@@ -72,12 +72,13 @@ def class_index(name):
 
 
 def close_names(name):
-    """At most five names of classes that hold a word or are spelt like it."""
+    """At most five names of classes that hold a word, or else are spelt like it."""
     spaced, known = name.replace("_", " ").casefold(), _class_names()[1]
-    holding = [other for other in known if spaced in other] if spaced.strip() else []
+    if holding := [other for other in known if spaced.strip() and spaced in other]:
+        return holding[:5]
     words = {word: other for other in known for word in (other.split()[-1], other)}
     like = [words[word] for word in difflib.get_close_matches(spaced, words, n=5)]
-    return list(dict.fromkeys([*holding, *like]))[:5]
+    return list(dict.fromkeys(like))
 
 
 @functools.cache

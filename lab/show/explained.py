@@ -62,7 +62,7 @@ def figure(explained, methods, title, label):
     rows, heads = [], []
     for one in explained:
         [_, name, _], values = one.classes[0], one.maps[0]
-        guesses = "\n".join(_words(guess) for guess in one.guesses)
+        guesses = "\n".join(map(_words, _listed(one)))
         panels = [maps.photograph(one.image, "Image", guesses)]
         panels += [maps.saliency(one.image, *pair) for pair in zip(values, methods)]
         length = math.ceil(len(panels) / rows_per_image(methods))
@@ -90,13 +90,11 @@ def page(explained, methods, title, about):
     """
     cards = []
     for one in explained:
-        # A class that was asked for need not be among the guesses.
-        explained_too = [about for about in one.classes if about not in one.guesses]
         labels = [label for label, _, _ in one.classes]
         classes = [
             {"words": _words(about), "share": f"{about[2]:.1%}", "explained": about[0] in labels}
             | {"label": about[0]}
-            for about in [*one.guesses, *explained_too]
+            for about in _listed(one)
         ]
         shown = [
             {"label": label, "method": number, "file": _layer(values), "alt": alt}
@@ -116,6 +114,12 @@ def page(explained, methods, title, about):
         title=title, about=about, methods=methods, cards=cards, scale=scale, opacity=opacity
     )
     return text.encode(errors="backslashreplace")  # a file's name may hold any bytes
+
+
+def _listed(one):
+    """The guesses, and the explained classes that are not among them."""
+    guessed = {label for label, _, _ in one.guesses}
+    return [*one.guesses, *(about for about in one.classes if about[0] not in guessed)]
 
 
 def _spaced(name):

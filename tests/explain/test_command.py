@@ -108,7 +108,7 @@ def test_without_out_no_file_is_replaced(network, images, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--class", "elephant"], "'elephant'; close names are .*african elephant"),
+        (["--class", "elephant"], "'elephant'; close names are indian elephant, african elephant$"),
         (["--class", "zebr"], "'zebr'; close names are zebra"),
         (["--class", "1000"], "a number from 0 to 999, got '1000'$"),
         (["--class", "crane"], "names the classes 134 and 517"),

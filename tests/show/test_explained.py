@@ -65,8 +65,11 @@ def test_a_page_needs_nothing_else_and_shows_every_map_in_words_too():
     ]
 
 
-def test_only_explained_classes_of_a_page_can_be_chosen():
-    text = explained.page([one(classes=[(340, "zebra", 0.0001)])], METHODS, "T", "A.").decode()
+def test_a_class_that_is_no_guess_is_listed_and_alone_can_be_chosen():
+    zebra = one(classes=[(340, "zebra", 0.0001)])
+    figure = explained.figure([zebra], METHODS, "T", "saliency")
+    assert any(text.get_text().endswith("\nzebra <0.1%") for text in figure.axes[0].texts)
+    text = explained.page([zebra], METHODS, "T", "A.").decode()
     assert re.findall(r'name="label" value="(\d+)"', text) == ["340"]
     assert "African elephant 70.0%" in text and "zebra &lt;0.1%" in text
 
