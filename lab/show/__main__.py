@@ -12,7 +12,7 @@ from lab.study.results import Results, figures_folder, results_folder
 
 
 def draw(results, folder):
-    """Draw every figure, then write the files and remove those of no figure.
+    """Draw every figure, write the files, remove those of no figure; return how many.
 
     The folder stays as it is if a figure cannot be drawn.
 
@@ -23,6 +23,9 @@ def draw(results, folder):
     """
     files = {}
     for name, function in FIGURES.items():
+        # Photographs do not come with the lab, so that most users cannot measure them.
+        if name.startswith("photographs_") and not results.has("photographs_means"):
+            continue
         kind, content = encode(function(results))
         files[f"{name}.{kind}"] = content
     for name, content in files.items():
@@ -30,6 +33,7 @@ def draw(results, folder):
     for path in folder.glob("[!.]*"):
         if path.is_file() and path.name not in files:
             path.unlink()
+    return len(files)
 
 
 def main():
@@ -41,11 +45,11 @@ def main():
         sys.exit(str(error))
     folder = figures_folder(profile)
     try:
-        draw(Results(results_folder(profile)), folder)
+        drawn = draw(Results(results_folder(profile)), folder)
     except OSError as error:  # a missing result, a disk that is full
         sys.exit(str(error))
     seconds = time.monotonic() - started
-    print(f"{len(FIGURES)} figures in {os.path.relpath(folder)}, drawn in {seconds:.1f} s")
+    print(f"{drawn} figures in {os.path.relpath(folder)}, drawn in {seconds:.1f} s")
 
 
 if __name__ == "__main__":

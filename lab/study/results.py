@@ -62,6 +62,10 @@ class Results:
         self.folder = Path(folder)
         self._archives = {}
 
+    def has(self, name):
+        """Whether the table has been measured."""
+        return (self.folder / f"{name}.csv").is_file()
+
     def table(self, name):
         """The table of ``name.csv``, with every number as it was measured.
 
