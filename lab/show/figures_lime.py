@@ -85,8 +85,9 @@ def lime_stability(results):
 
 
 def lime_parameters(results):
-    """How far each parameter moves each measurement."""
+    """How far each parameter moves each measurement, if it moves any."""
     table = results.table("lime_effects")
+    table = table[table.groupby("parameter")["effect"].transform("max") > 0]
     # Infinite where there is no noise, as in the number of calls.
     ratio = (table["effect"] / table["noise"]).clip(upper=_CLEAR).where(table["significant"])
     table = table.assign(ratio=ratio, text=[_effect(row) for row in table.itertuples()])
