@@ -19,7 +19,8 @@ from lab.show.style import inline
 from rise import Rise
 
 WITHOUT_PYTHON = "The playground needs Python: open this notebook in JupyterLab and run this cell."
-BEST = ("the most probable class", None)
+BEST = ("the most probable class", -1)
+COLORS = {"black": (0, 0, 0), "own mean colour": None, "blurred image": "blur"}
 _WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "17em"}}
 _LINE = {"layout": {"flex_flow": "row wrap"}}
 
@@ -52,11 +53,10 @@ class Playground(widgets.VBox):
             options=names, placeholder="or type: zebra, 340, …", description="other", **_WIDE
         )
         self.method = widgets.ToggleButtons(options=["LIME", "RISE"], value=method)
-        colors = {"black": (0, 0, 0), "own mean colour": None, "blurred image": "blur"}
         self.parameters = {
             "LIME": {
                 "num_samples": widgets.IntText(1000),
-                "hide_color": widgets.Dropdown(options=colors),
+                "hide_color": widgets.Dropdown(options=list(COLORS)),
                 "num_superpixels": widgets.IntText(5),
             },
             "RISE": {
@@ -118,12 +118,12 @@ class Playground(widgets.VBox):
         """The class that is wanted; the dropdown then offers the network's guesses."""
         best = np.argsort(-probabilities, kind="stable")[:3].tolist()
         wanted, name = self.guess.value, self.search.value.strip()
-        label = class_index(name) if name else best[0] if wanted is None else wanted
+        label = class_index(name) if name else best[0] if wanted == BEST[1] else wanted
         if label is None:
             raise ValueError(f"ImageNet has no class {name!r}: type a few letters and choose one")
         named = [(f"{class_name(one)} {probabilities[one]:.2f}", one) for one in best]
         self.guess.options = [BEST, *named]
-        self.guess.value = wanted if wanted in best else None
+        self.guess.value = wanted if wanted in best else BEST[1]
         return label
 
     def _panel(self):
@@ -146,11 +146,12 @@ class Playground(widgets.VBox):
         predict.batch_size = getattr(self.network, "batch_size", BATCH)
         head = f"{len(self.panels) + 1}. {self.method.value}: {class_name(label)}"
         note = [f"probability {probabilities[label]:.2f}"]
-        note += [f"{name} {getattr(field, 'label', field.value)}" for name, field in fields.items()]
+        note += [f"{name} {value}" for name, value in values.items()]
         if self.method.value == "RISE":
             explainer = Rise(predict, predict.batch_size, **values)
             found = explainer.explain_classes(image, label)[0]
             return maps.saliency(photograph, found, head, textwrap.fill(", ".join(note), 48))
+        values["hide_color"] = COLORS[values["hide_color"]]
         found = lime_explanation(predict, image, Setting(**values), label)
         note.append(f"R² {found.package.score:.2f}")
         panel = maps.weights(photograph, found.saliency, head, textwrap.fill(", ".join(note), 48))

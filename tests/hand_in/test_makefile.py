@@ -54,6 +54,7 @@ def test_each_command_runs_its_modules(make):
     shown, packed = ["lab.show"], ["lab.hand_in.archive doe_jane"]
     commands = {"study": ["lab.study"], "figures": shown, "archive": packed}
     commands["report"] = [*shown, "lab.hand_in.report"]
+    commands["html"] = ["lab.hand_in.html"]
     for target, called in commands.items():
         assert make(target, "NAME=doe_jane") == (0, [f"  python -m {module}" for module in called])
 
@@ -71,6 +72,30 @@ def test_linters_tests_and_notebooks_all_run_and_no_failure_is_hidden(make, fail
     [rest] = [call.split() for call in calls if "tests" in call.split()]
     assert rest[rest.index("tests") + 1 :] == [f"--ignore={folder}" for folder in some]
     assert all((ROOT / path).is_dir() for path in some)
+
+
+def test_the_exercise_is_cut_by_nbgrader_and_has_no_answers(folder):
+    needed = "rise.py", "LICENSE", "lab/a.py", "data/a.jpg", "exercise/requirements.txt"
+    for name in (*needed, "report/report.pdf"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    for name in ("report/figures", "report/results", ".venv-exercise/bin"):
+        (folder / name).mkdir(parents=True)
+    (folder / ".venv-exercise" / "installed").touch()
+    command = folder / ".venv-exercise" / "bin" / "jupyter"
+    command.write_text('#!/bin/sh\necho "$*" > calls\nmkdir -p dist/exercise\n')
+    command.chmod(0o755)
+    (folder / "dist" / "exercise").mkdir(parents=True)
+    (folder / "dist" / "exercise" / "old").touch()
+    process = start(folder, "exercise")
+    assert "dist/exercise" in process.communicate()[0] and process.returncode == 0
+    called = (folder / "calls").read_text()
+    assert "nbgrader.preprocessors.ClearSolutions" in called
+    assert called.split()[-2:] == ["LIME.ipynb", "RISE.ipynb"]
+    made = sorted(path.name for path in (folder / "dist" / "exercise").iterdir())
+    assert made == ["LICENSE", "LIME_requirements.txt", "data", "lab", "report", "rise.py"]
+    inside = (folder / "dist" / "exercise" / "report").iterdir()
+    assert sorted(path.name for path in inside) == ["figures", "results"]
 
 
 def write(folder, name, *sources):

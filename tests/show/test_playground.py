@@ -68,6 +68,7 @@ def test_a_class_is_chosen_among_the_guesses_or_by_name(playground):
         assert panel.head in playground.result.value
     playground.image.value = playground.image.options[1][1]
     assert len(playground.guess.options) == 1  # guesses are of one image
+    assert playground.guess.index == 0  # and a dropdown is never empty
 
 
 def test_maps_show_where_the_class_is(playground):
@@ -75,6 +76,18 @@ def test_maps_show_where_the_class_is(playground):
     colours = np.ptp(explained(playground).pixels.astype(float), axis=-1) > 30
     third = colours.shape[1] // 3
     assert colours[:, -third:].mean() > 1.5 * colours[:, :third].mean()
+
+
+def test_parameters_are_those_of_the_method(playground):
+    fields = playground.parameters[playground.method.value]
+    for number, field in enumerate(fields.values()):
+        if hasattr(field, "options"):
+            field.index = 1
+        elif number:
+            field.value *= 1.5 if isinstance(field.value, float) else 2
+    note = " ".join(explained(playground).note.split())
+    assert all(f"{name} {field.value}" in note for name, field in fields.items())
+    assert len(note) < 150 and ("own mean colour" in note) == (playground.method.value == "LIME")
 
 
 def upload(playground, name, content):
