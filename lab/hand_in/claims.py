@@ -11,7 +11,7 @@ import itertools
 
 import numpy as np
 
-from lab.explain.names import REFERENCES
+from lab.explain.names import BASELINES, REFERENCES
 from lab.measure.paired import GAINS, better
 
 _MEAN_COLOUR = ["1", "2", "5"]  # the settings that hide with it; the others hide with black
@@ -137,17 +137,6 @@ def looking_inside_is_no_advantage(results):
     return set(itertools.product(("lime_blurred", "shap", "occlusion"), REFERENCES)) <= order
 
 
-def occlusion_is_enough_for_a_hundred_calls(results):
-    """With 100 calls occlusion keeps 90% of its gain; LIME and RISE are not better."""
-    table = results.table("verdict_calls").query("method == 'occlusion_blurred'")
-    gain = table.pivot(index="network", columns="calls", values="mean")
-    others = {(other, "occlusion_blurred") for other in ("lime_blurred", "rise")}
-    halves = results.table("verdict_few_pairs").groupby("half")
-    return (gain[100] > 0.9 * gain[1000]).all() and not any(
-        better(pairs) & others for _, pairs in halves
-    )
-
-
 def blurred_lime_is_recognised_best_alone(results):
     """Shown alone, the regions of blurred LIME are recognised best by both networks."""
     rows = results.table("verdict_alone").query("region != 'object'")
@@ -155,20 +144,54 @@ def blurred_lime_is_recognised_best_alone(results):
     return (means.idxmax(axis=1) == "lime_blurred").all()
 
 
-def nested_occlusion_is_above_rise(results):
-    """Nested occlusion with 250 calls gains 15% more than RISE's average with 4,000."""
-    gain = results.table("verdict_small_means").query("measure == 'gain'")
-    gain = gain.set_index(["method", "calls", "network"])["mean"].sort_index()
-    more = gain["nested", 250] >= 1.15 * gain["rise_average", 4000]
-    pairs = results.table("verdict_small_pairs").query("measure == 'gain' and low > 0")
-    surely = pairs.query("first == 'nested 250' and second == 'rise_average 4000'")
-    return more.all() and len(surely) == len(more)
+def _on_photographs(results):
+    """The pairs of methods of which one is better, with 250 calls on photographs."""
+    pairs = results.table("photographs_pairs")
+    return better(pairs.query("calls == 250 and measure == 'gain'"))
 
 
-def nested_occlusion_occlusion_and_lime_are_equal(results):
-    """With 250 calls nested occlusion is neither better nor worse than both others."""
-    pairs = results.table("verdict_small_pairs")
-    order = better(pairs[pairs["measure"].isin(GAINS)])
-    methods = "lime", "lime_blurred", "occlusion", "occlusion_black", "occlusion_blurred"
-    pairs = {("nested 250", f"{method} 250") for method in methods}
-    return not order & (pairs | {pair[::-1] for pair in pairs})
+def owen_values_and_nested_occlusion_lead(results):
+    """On photographs they are better than RISE, occlusion and every baseline."""
+    others = "rise", "rise_average", "soft", "occlusion", "occlusion_black", "occlusion_blurred"
+    pairs = itertools.product(("owen", "nested"), (*others, *BASELINES))
+    return set(pairs) <= _on_photographs(results)
+
+
+def the_leaders_are_equal(results):
+    """Owen values, nested occlusion and their sum with RISE's map are equal."""
+    leaders = "owen", "nested", "combined"
+    pairs = results.table("photographs_pairs").query("calls == 250 and measure == 'gain'")
+    pairs = pairs[pairs["first"].isin(leaders) & pairs["second"].isin(leaders)]
+    return len(pairs) > 0 and (pairs["low"] <= 0).all()
+
+
+def the_fill_decides_between_the_leaders(results):
+    """With blur as fill Owen values are above nested occlusion, with black below."""
+    pairs = results.table("photographs_pairs").query("calls == 250").set_index("measure")
+    above = pairs.query("first == 'owen' and second == 'nested'").loc["gain_blurred", "low"]
+    below = pairs.query("first == 'nested' and second == 'owen'").loc["gain_black", "low"]
+    return (above > 0).all() and (below > 0).all()
+
+
+def blurred_lime_is_better_on_photographs(results):
+    """LIME with the blur is better there than with mean colours and with black."""
+    return {("lime_blurred", "lime"), ("lime_blurred", "lime_black")} <= _on_photographs(results)
+
+
+def the_regression_is_better_on_photographs(results):
+    """RISE's regression is better there than its average."""
+    return ("rise", "rise_average") in _on_photographs(results)
+
+
+def three_in_four_differences_hold(results):
+    """Of 30 differences on montages 22 hold on photographs, and one is reversed."""
+    photographs, montages = (
+        results.table(name).query("measure == 'gain'")
+        for name in ("photographs_pairs", "verdict_small_pairs")
+    )
+    montages = montages.replace(r" 250$", "", regex=True)  # from the names of methods
+    pairs = photographs.query("calls == 250").merge(
+        montages.query("low > 0"), on=["network", "first", "second"], suffixes=("", "_montages")
+    )
+    hold, reversed_ = (pairs["low"] > 0).sum(), (pairs["high"] < 0).sum()
+    return (len(pairs), hold, reversed_) == (30, 22, 1)

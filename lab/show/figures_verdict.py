@@ -67,16 +67,6 @@ def verdict_pairs(results):
     return charts.heat(wins, "Which methods differ significantly?", label, "{:.0f}")
 
 
-def verdict_few(results):
-    """Each method's gain with a hundred and with a thousand calls."""
-    table = results.table("verdict_calls")
-    names, calls = table["method"].map(METHOD_NAMES), table["calls"].map("{:,} calls".format)
-    table = table.assign(name=names, calls=calls)
-    title = "What do a thousand calls bring over a hundred?"
-    label = f"{_GAIN}, mean over baselines, with 95% interval over objects ↑"
-    return charts.intervals(table, "name", "mean", title, label, by="calls", panel="network")
-
-
 def verdict_small(results):
     """Each method's gain with few calls, of some with another number of calls, too."""
     table = reading.rows(results, "verdict_small_means", measure="gain")

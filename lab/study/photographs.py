@@ -26,11 +26,10 @@ METHODS = *CALLING, *BASELINES
 FEWEST = 80  # model calls of any profile: LIME needs one for each superpixel
 # Model calls, photographs and methods of all that is measured, the foremost first.
 PLAN = (
-    (250, 150, METHODS),
-    (100, 60, ("lime_blurred", "rise", "occlusion_blurred", "nested", "owen", "combined")),
-    (1000, 30, ("rise", "nested", "owen", "combined")),
+    (250, 107, METHODS),
+    (100, 40, ("lime_blurred", "rise", "occlusion_blurred", "nested", "owen", "combined")),
 )
-SANITY, RANDOM = 5, (1, 16)  # photographs, and layers that are random there
+SANITY, RANDOM = 3, (1, 16)  # photographs, and layers that are random there
 
 
 def photographs(folder, half=HALF):

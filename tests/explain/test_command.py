@@ -1,6 +1,5 @@
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -163,7 +162,7 @@ def test_close_names_are_classes():
 
 def test_an_interruption_leaves_one_line_and_no_file(network, images, capsys, monkeypatch):
     def interrupted(images):
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(network, "answer", interrupted)
     with pytest.raises(SystemExit) as ended:
