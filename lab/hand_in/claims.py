@@ -157,6 +157,12 @@ def owen_values_and_nested_occlusion_lead(results):
     return set(pairs) <= _on_photographs(results)
 
 
+def a_hundred_calls_separate_no_methods(results):
+    """With 100 calls, on fewer photographs, no method is better than another."""
+    pairs = results.table("photographs_pairs")
+    return not better(pairs.query("calls == 100 and measure == 'gain'"))
+
+
 def the_leaders_are_equal(results):
     """Owen values, nested occlusion and their sum with RISE's map are equal."""
     leaders = "owen", "nested", "combined"
