@@ -89,12 +89,16 @@ def photographs_gains(results):
     order = usual.groupby("method")["mean"].mean().sort_values(ascending=False).index
     table = table.set_index("method").loc[order].reset_index()
     names = table["method"].map(METHOD_NAMES)
-    calls = pd.Categorical(table["calls"], sorted(set(table["calls"])))
-    panel = calls.rename_categories("{:,} calls".format)
+    most = table.groupby("calls")["n"].max()
+    heads = {calls: f"{calls:,} calls, {n} photographs" for calls, n in most.items()}
+    panel = pd.Categorical(table["calls"].map(heads), heads.values())
     table = table.assign(name=names, panel=panel)
     title = "Which explanation of a photograph gains most?"
     label = f"{_GAIN}, mean over baselines, with 95% interval over photographs ↑"
-    return charts.intervals(table, "name", "mean", title, label, by="network", panel="panel")
+    figure = charts.intervals(table, "name", "mean", title, label, by="network", panel="panel")
+    for axes in figure.axes:
+        axes.set_xlim(table["low"].min() - 0.02, table["high"].max() + 0.02)
+    return figure
 
 
 def verdict_alone(results):
