@@ -21,6 +21,7 @@ METHOD_NAMES = {
     "integrated_gradients": "Integrated gradients",
     "expected_gradients": "Expected gradients",
 }
+OCCLUSIONS = "occlusion", "occlusion_black", "occlusion_blurred"
 BASELINES = "random", "centre", "edges"  # without a model call
 REFERENCES = "grad_cam", "integrated_gradients", "expected_gradients"  # with gradients
 # Methods whose maps are drawn and studied one by one.

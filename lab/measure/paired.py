@@ -13,6 +13,37 @@ SANITY_BELOW = 0.5
 """Agreement with maps of random networks below which `judge` trusts a method."""
 
 
+def with_gain(table):
+    """A table with "gain", the mean of `GAINS`."""
+    return table.assign(gain=table[list(GAINS)].mean(axis=1))
+
+
+def means(table, measures, by):
+    """Means of measurements, with their intervals over objects.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row a map: "object", and the columns of `measures` and `by`.
+    measures, by : list of str
+        The measurements, and what a group of rows has in common.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `by`, "measure", "mean", "low" and "high" (`mean_interval`).
+    """
+    rows = []
+    for group, part in table.groupby(by, sort=False):
+        for measure in measures:
+            known = part.dropna(subset=[measure])  # a constant map has no faithfulness
+            low, high = mean_interval(known[measure], known["object"])
+            mean = known[measure].mean()
+            about = dict(zip(by, group)) | {"measure": measure}
+            rows.append(about | {"mean": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
 def pairs(table, measures=GAINS):
     """Every method against every other, on the same images.
 

@@ -15,6 +15,7 @@ from lab.images import list_images, load_image
 from lab.model_calls import BATCH
 from lab.networks.classes import class_index, class_name
 from lab.show import maps
+from lab.show.explained import shrunk
 from lab.show.style import inline
 from rise import Rise
 
@@ -128,9 +129,7 @@ class Playground(widgets.VBox):
 
     def _panel(self):
         image = load_image(self.image.value, self.network.input_size)
-        photograph = load_image(self.image.value)
-        step = max(1, max(photograph.shape) // 1000)  # more pixels than that nobody sees
-        photograph = photograph[::step, ::step]
+        photograph = shrunk(load_image(self.image.value))
         probabilities = self.network(image[None])[0]
         label = self._label(probabilities)
         fields = self.parameters[self.method.value]

@@ -6,11 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from lab.explain.methods import explain
-from lab.explain.names import BASELINES
+from lab.explain.names import BASELINES, OCCLUSIONS
 from lab.images import image_files
 from lab.measure.curves import gains
-from lab.measure.intervals import mean_interval
-from lab.measure.paired import GAINS, pairs
+from lab.measure.paired import GAINS, means, pairs, with_gain
 from lab.runner import Task, version
 from lab.study.evaluation import sanity_task
 from lab.study.settings import NETWORKS
@@ -20,7 +19,6 @@ STEPS = 10  # portions of pixels of a curve
 CURVES = 6 * (STEPS + 1)  # model calls for the curves of a map
 LIKELY = 0.1  # probability of the first guess from which it is explained
 LIME = "lime", "lime_black", "lime_blurred"
-OCCLUSIONS = "occlusion", "occlusion_black", "occlusion_blurred"
 CALLING = *LIME, "rise_average", "rise", *OCCLUSIONS, "nested", "owen", "soft", "combined"
 METHODS = *CALLING, *BASELINES
 FEWEST = 80  # model calls of any profile: LIME needs one for each superpixel
@@ -32,15 +30,15 @@ PLAN = (
 SANITY, RANDOM = 3, (1, 16)  # photographs, and layers that are random there
 
 
-def photographs(folder, half=HALF):
-    """The photographs of a half, in the order of a hash of their names.
+def photographs(folder):
+    """The photographs of the measured half, in the order of a hash of their names.
 
     Raises
     ------
     ValueError
         If there is no such folder, or no image in it.
     """
-    half = Path(folder) / half
+    half = Path(folder) / HALF
     folders = [path for path in sorted(half.glob("*")) if path.is_dir()]
     images = [path for folder in folders for path in image_files(folder)[0]]
     if not images:
@@ -92,15 +90,13 @@ def runs_task(network, image, mask, methods, budget):
 def derive(results):
     """Means by network, budget and method, and methods' differences, with intervals."""
     runs = results.table("photographs_runs")
-    runs = runs.dropna(subset="method").assign(object=runs["picture"])
-    runs["gain"] = runs[list(GAINS)].mean(axis=1)
-    means, differences = [], []
-    for calls, part in runs.groupby("calls"):
-        differences.append(pairs(part, ["gain", *GAINS]).assign(calls=calls))
-        for (network, method), rows in part.groupby(["network", "method"], sort=False):
-            about = {"network": network, "calls": calls, "method": method, "n": len(rows)}
-            for measure in ("gain", *GAINS):
-                low, high = mean_interval(rows[measure])
-                mean = rows[measure].mean()
-                means.append(about | {"measure": measure, "mean": mean, "low": low, "high": high})
-    return {"photographs_means": pd.DataFrame(means), "photographs_pairs": pd.concat(differences)}
+    runs = with_gain(runs.dropna(subset="method").assign(object=runs["picture"]))
+    measures, by = ["gain", *GAINS], ["network", "calls", "method"]
+    sizes = runs.groupby(by).size().rename("n").reset_index()
+    differences = [
+        pairs(part, measures).assign(calls=calls) for calls, part in runs.groupby("calls")
+    ]
+    return {
+        "photographs_means": means(runs, measures, by).merge(sizes, on=by),
+        "photographs_pairs": pd.concat(differences),
+    }

@@ -9,12 +9,11 @@ import pandas as pd
 
 from lab.explain.masked_model import blurred_away
 from lab.explain.methods import explain
-from lab.explain.names import BASELINES, REFERENCES
+from lab.explain.names import BASELINES, OCCLUSIONS, REFERENCES
 from lab.images import DATA, SUFFIXES, load_image, load_mask
 from lab.measure.agreement import rank_correlation
 from lab.measure.curves import gains, portions
-from lab.measure.intervals import mean_interval
-from lab.measure.paired import GAINS, judge, pairs
+from lab.measure.paired import GAINS, judge, means, pairs, with_gain
 from lab.model_calls import predict
 from lab.networks.classes import class_index, class_name
 from lab.runner import Task, image_digest, version
@@ -24,7 +23,6 @@ from lab.study.settings import NETWORKS
 SET = DATA / "evaluation"
 NEEDS = ("evaluation_sanity",)
 """Tables of other studies that `derive` reads."""
-OCCLUSIONS = "occlusion", "occlusion_black", "occlusion_blurred"
 CANDIDATES = "lime", "lime_blurred", "rise_average", "rise", "shap", *OCCLUSIONS
 METHODS = *CANDIDATES, *BASELINES, *REFERENCES
 BUDGET, FEWEST = 1000, 320  # model calls for each candidate, and those of any profile:
@@ -176,30 +174,25 @@ def derive(results):
         for name in ("verdict_runs", "verdict_few", "verdict_small", "evaluation_sanity")
     )
     agreement = checked["rank_correlation"].fillna(0).abs().groupby(checked["method"]).mean()
-    compared, small = pairs(runs), _with_gain(small)
+    compared, small = pairs(runs), with_gain(small)
     budgets = small.assign(method=small["method"] + " " + small["calls"].astype(str))
     halves = [pairs(part).assign(half=which) for which, part in few.groupby("half")]
     few = few[few["half"] == "verdict"]
     pictures = few[["network", "picture"]].drop_duplicates()
     same = runs[runs["method"].isin(FEW_METHODS)].merge(pictures)
-    calls = _with_gain(pd.concat([few, same]))
+    calls = with_gain(pd.concat([few, same]))
     by_calls = ["network", "method", "calls"]
     reported = [*GAINS, "faithfulness", "iou_mask", "pointing_game"]
     return {
         "verdict_pairs": compared,
         "verdict": judge(compared, agreement, CANDIDATES, BASELINES),
-        "verdict_means": _means(runs, reported, ["network", "method"]),
+        "verdict_means": means(runs, reported, ["network", "method"]),
         "verdict_few_pairs": pd.concat(halves),
-        "verdict_calls": _means(calls, ["gain"], by_calls),
+        "verdict_calls": means(calls, ["gain"], by_calls),
         "verdict_example": _example(results.table("verdict_alone")),
-        "verdict_small_means": _means(small, ["gain", *GAINS], by_calls),
+        "verdict_small_means": means(small, ["gain", *GAINS], by_calls),
         "verdict_small_pairs": pairs(budgets, ["gain", *GAINS]),
     }
-
-
-def _with_gain(table):
-    """A table with "gain", the mean over the three fills."""
-    return table.assign(gain=table[list(GAINS)].mean(axis=1))
 
 
 def _example(alone):
@@ -210,16 +203,3 @@ def _example(alone):
     rows = alone[alone["key"] == key].set_index("region")
     about = {name: rows[name].iloc[0] for name in ("network", "class", "picture", "hosts", "key")}
     return pd.DataFrame([about | {"good": rows["alone"].idxmax(), "bad": rows["alone"].idxmin()}])
-
-
-def _means(table, measures, by):
-    """Means of measurements with their intervals over objects."""
-    rows = []
-    for group, part in table.groupby(by, sort=False):
-        for measure in measures:
-            known = part.dropna(subset=[measure])  # a constant map has no faithfulness
-            low, high = mean_interval(known[measure], known["object"])
-            mean = known[measure].mean()
-            about = dict(zip(by, group)) | {"measure": measure}
-            rows.append(about | {"mean": mean, "low": low, "high": high})
-    return pd.DataFrame(rows)
