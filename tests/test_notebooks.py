@@ -36,6 +36,13 @@ def test_it_prints_the_profile_that_it_ran_at(name):
     assert [match[1] for match in PROFILE.finditer(printed)] == ["full"]
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_what_is_compared_does_not_tell_which_network_ran(name):
+    compared = [c for c in _cells(name) if "nbval-check-output" in c.metadata.get("tags", [])]
+    printed = [output.get("text", "") for cell in compared for output in cell.outputs]
+    assert compared and not any("stands in" in text for text in printed)
+
+
 GRADED = {
     name: {
         cell.metadata.nbgrader.grade_id: cell
