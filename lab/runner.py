@@ -41,6 +41,8 @@ MODELS = {
     "xception": "load_or_stand_in",
     "resnet50": "load_or_stand_in",
     "efficientnet_lite0": "load",
+    "efficientnet_lite1": "load",
+    "efficientnet_lite2": "load",
     "squeezenet": "load",
 }
 """The function of `lab.networks.loading` that loads each network."""

@@ -12,6 +12,9 @@ References
        Black-box Models", BMVC 2018.
 """
 
+import copy
+import functools
+
 import numpy as np
 from scipy.ndimage import uniform_filter
 from skimage.filters import gaussian
@@ -52,11 +55,20 @@ def owen(black_box, image, label, budget, seed=0):
 
     # The same as the masker "blur(64,64)", which needs OpenCV.
     baseline = np.round(uniform_filter(image.astype(float), (BLUR, BLUR, 1), mode="mirror"))
-    masker = shap.maskers.Image(baseline.astype(np.uint8), image.shape)
+    masker = copy.copy(_halvings(image.shape))
+    masker.mask_value = baseline.astype(np.uint8).ravel()
     explainer = shap.PartitionExplainer(score, masker)
     most = budget - budget % 2  # of an odd number the package makes one call more
     values = explainer(image[None], max_evals=most, batch_size=BATCH, silent=True).values
     return values[0, ..., 0].sum(axis=-1).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _halvings(shape):
+    # It depends on the shape alone, and takes as long as hundreds of model calls.
+    import shap
+
+    return shap.maskers.Image(np.zeros(shape, np.uint8), shape)
 
 
 def soft_superpixels(black_box, image, label, budget, seed=0):

@@ -83,10 +83,18 @@ def recommend(candidates, runs):
     together = pd.concat([table[on_first(table)] for table in (candidates, runs)])
     order = ranks_by_image(together, CHOSEN_BY, "setting").mean()
     candidate = order[candidates["setting"].unique()].idxmin()
-    chosen = candidates[candidates["setting"] == candidate].assign(setting="recommended")
-    others = pd.concat([table[~on_first(table)] for table in (chosen, runs)])
+    chosen = candidates[candidates["setting"] == candidate]
+    others = (table[~on_first(table)] for table in (chosen, runs))
+    compared = compare(*others, runs["setting"].unique())
+    compared.insert(0, "candidate", candidate)
+    return compared
+
+
+def compare(chosen, runs, settings):
+    """The chosen setting's lead in ranks over `settings`: the table of `recommend`."""
+    others = pd.concat([chosen.assign(setting="recommended"), runs])
     means = others.groupby("setting")[list(CHOSEN_BY)].mean().assign(all=np.nan)
-    settings, rows = runs["setting"].unique(), []
+    rows = []
     for measure in ("all", *CHOSEN_BY):
         measures = CHOSEN_BY if measure == "all" else [measure]
         of_measure = means[measure].reindex(["recommended", *settings])
@@ -94,6 +102,6 @@ def recommend(candidates, runs):
         for setting in settings:
             gain = ranks[setting] - ranks["recommended"]
             numbers = gain.mean(), *mean_interval(gain), *of_measure[["recommended", setting]]
-            rows.append((candidate, setting, measure, *numbers, len(gain)))
-    names = ["candidate", "setting", "measure", "gain", "low", "high"]
+            rows.append((setting, measure, *numbers, len(gain)))
+    names = ["setting", "measure", "gain", "low", "high"]
     return pd.DataFrame(rows, columns=[*names, "candidate_mean", "setting_mean", "pictures"])

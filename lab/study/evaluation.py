@@ -73,6 +73,15 @@ def measure_map(black_box, image, label, saliency, mask=None):
     return areas | {"faithfulness": faithfulness(masked_model, saliency)} | overlap, curves
 
 
+def saliency_map(method, network, image, label, budget, seed=0):
+    """The map of any method of `lab.explain.names`, also of those with gradients."""
+    if method in REFERENCES:
+        from lab.networks import gradients  # imports TensorFlow, which others do without
+
+        return gradients.REFERENCES[method](network, image, label)
+    return explain(method, network, image, label, budget, seed)
+
+
 def _measured(network, image, mask, label, methods, budget, seed):
     """For each method its row, its map, the map's curves, and the seconds it took."""
     label = network.top(image, 1)[0][0] if label is None else label
@@ -80,12 +89,7 @@ def _measured(network, image, mask, label, methods, budget, seed):
     about = {"label": int(label), "predicted": class_name(label), "probability": probability}
     for method in methods:
         started = time.perf_counter()
-        if method in REFERENCES:
-            from lab.networks import gradients  # imports TensorFlow, which others do without
-
-            saliency = gradients.REFERENCES[method](network, image, label)
-        else:
-            saliency = explain(method, network, image, label, budget, seed)
+        saliency = saliency_map(method, network, image, label, budget, seed)
         seconds = round(time.perf_counter() - started, 2)
         measured, curves = measure_map(network, image, label, saliency, mask)
         row = {"method": method} | about | {"calls": budget} | measured

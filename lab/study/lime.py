@@ -10,7 +10,7 @@ from lab.explain.lime import lime_explanations, locality, perturbations
 from lab.explain.masked_model import blurred, mean_colour
 from lab.explain.setting import Setting
 from lab.measure.agreement import jaccard, rank_correlation, stability, weighted_r2
-from lab.measure.curves import auc, deletion_curve, insertion_curve
+from lab.measure.curves import STEPS, auc, deletion_curve, insertion_curve
 from lab.measure.effects import effects, recommend
 from lab.measure.measurements import MEASUREMENTS
 from lab.measure.overlap import iou, pointing_game
@@ -30,7 +30,6 @@ from lab.study.settings import (
 )
 
 FRESH = 500  # perturbed samples for the fidelity on fresh ones
-CURVES = 2 * 51  # model calls for the curves of a map
 TOP = 3  # leading classes in the table of predictions
 SIZES = 250, 500, 1000, 2000, 3000, 5000, 7000  # samples in the study of stability
 COUNTS = 250, 1000, 2000, 7000  # samples as one of the parameters
@@ -54,7 +53,7 @@ def fidelity(explanation, fresh=FRESH):
     return weighted_r2(probability, linear, locality(new[1:], setting))
 
 
-def measure_lime(black_box, explanation, mask=None, fresh=FRESH):
+def measure_lime(black_box, explanation, mask=None, fresh=FRESH, steps=STEPS):
     """All measurements of one `lab.explain.lime.Lime`.
 
     Parameters
@@ -66,6 +65,8 @@ def measure_lime(black_box, explanation, mask=None, fresh=FRESH):
         Where the object is. Without it, IoU and pointing game are NaN.
     fresh : int, optional
         Perturbed samples for the `fidelity`.
+    steps : int, optional
+        Number of equal portions of pixels in the curves.
 
     Returns
     -------
@@ -83,8 +84,8 @@ def measure_lime(black_box, explanation, mask=None, fresh=FRESH):
     return {
         "r2_fit": weighted_r2(explanation.probability, linear, locality(coalitions, setting)),
         "r2_fresh": fidelity(explanation, fresh),
-        "deletion_mean": auc(*deletion_curve(*of, mean_colour(image))),
-        "insertion": auc(*insertion_curve(*of, blurred(image))),
+        "deletion_mean": auc(*deletion_curve(*of, mean_colour(image), steps)),
+        "insertion": auc(*insertion_curve(*of, blurred(image), steps)),
         **overlap,
         "shown": float(explanation.shown.mean()),
         "model_calls": setting.num_samples,
@@ -101,7 +102,7 @@ def predictions_task(network, image, mask):
 
 
 @version(1)
-def settings_task(network, image, mask, settings, fresh, arrays):
+def settings_task(network, image, mask, settings, fresh, arrays, steps=STEPS):
     """Explain an image under several settings and measure the explanations.
 
     Each of `settings` has two dicts: the first columns of its row, and the parameters
@@ -112,7 +113,7 @@ def settings_task(network, image, mask, settings, fresh, arrays):
     rows = [
         columns
         | {"label": explanation.label, "superpixels": explanation.masked_model.n}
-        | measure_lime(network, explanation, mask, fresh)
+        | measure_lime(network, explanation, mask, fresh, steps)
         for (columns, _), explanation in zip(settings, explanations)
     ]
     return rows, {name: _array(name, explanations) for name in arrays}
@@ -159,14 +160,14 @@ def _array(name, explanations):
     return np.stack(rows).astype(np.float32 if name == "weights" else bool)
 
 
-def _calls(settings, fresh):
+def model_calls(settings, fresh, steps=STEPS):
     """About how many model calls settings take; equal samples and maps cost once."""
     longest, maps = {}, set()
     for s in settings:
         samples = s.hide_color, s.superpixel_size, s.sampling
         longest[samples] = max(s.num_samples, longest.get(samples, 0))
         maps.add((samples, s.num_samples, s.num_lime_features, s.kernel_width))
-    return sum(longest.values()) + fresh * len(longest) + CURVES * len(maps)
+    return sum(longest.values()) + fresh * len(longest) + 2 * (steps + 1) * len(maps)
 
 
 def tasks(images, profile):
@@ -186,7 +187,7 @@ def tasks(images, profile):
             for values, setting in settings.items()
         ]
         arguments = {"settings": listed, "fresh": fresh, "arrays": arrays}
-        calls = _calls(settings.values(), fresh)
+        calls = model_calls(settings.values(), fresh)
         return Task(table, settings_task, network, image, arguments, calls)
 
     plan, network = [], NETWORKS[0]

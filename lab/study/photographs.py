@@ -1,33 +1,59 @@
-"""The study of photographs: the second part of ``report/protocol.md``."""
+"""The study of photographs: second and third part of ``report/protocol.md``."""
 
 import hashlib
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 
 from lab.explain.methods import explain
-from lab.explain.names import BASELINES, OCCLUSIONS
+from lab.explain.names import BASELINES, OCCLUSIONS, REFERENCES
+from lab.explain.setting import Setting
 from lab.images import image_files
+from lab.measure.agreement import rank_correlation
 from lab.measure.curves import gains
+from lab.measure.effects import compare, effects
 from lab.measure.paired import GAINS, means, pairs, with_gain
 from lab.runner import Task, version
-from lab.study.evaluation import sanity_task
-from lab.study.settings import NETWORKS
+from lab.study.evaluation import saliency_map, sanity_task
+from lab.study.lime import AGREEMENT, BY_SETTING, COUNTS, FRESH, VARIED, model_calls, settings_task
+from lab.study.settings import COMBINED, LAB_SETTINGS, NETWORKS, around
 
 HALF = "verdict"  # the sub-folder that is measured; parameters were chosen on the other
 STEPS = 10  # portions of pixels of a curve
 CURVES = 6 * (STEPS + 1)  # model calls for the curves of a map
 LIKELY = 0.1  # probability of the first guess from which it is explained
+CALLS = 250  # model calls of most comparisons
 LIME = "lime", "lime_black", "lime_blurred"
 CALLING = *LIME, "rise_average", "rise", *OCCLUSIONS, "nested", "owen", "soft", "combined"
 METHODS = *CALLING, *BASELINES
+DRAWING = *LIME, "rise_average", "rise", "soft", "combined"  # whose maps depend on the seed
 FEWEST = 80  # model calls of any profile: LIME needs one for each superpixel
-# Model calls, photographs and methods of all that is measured, the foremost first.
+SHAP_FEWEST = 320  # KernelSHAP needs four
+MORE_NETWORKS = "efficientnet_lite1", "efficientnet_lite2"
+# Model calls, photographs, methods and networks of all that is measured with gains.
 PLAN = (
-    (250, 107, METHODS),
-    (100, 40, ("lime_blurred", "rise", "occlusion_blurred", "nested", "owen", "combined")),
+    (CALLS, 150, METHODS, NETWORKS),
+    (1000, 30, ("lime_blurred", "rise", "shap", "nested", "owen", "combined"), NETWORKS),
+    (
+        100,
+        60,
+        ("lime_blurred", "rise", "occlusion_blurred", "nested", "owen", "combined"),
+        NETWORKS,
+    ),
+    (CALLS, 60, REFERENCES, NETWORKS),
+    (
+        CALLS,
+        20,
+        ("lime", "lime_blurred", "rise", "occlusion_blurred", "nested", "owen", "centre"),
+        MORE_NETWORKS,
+    ),
 )
 SANITY, RANDOM = 3, (1, 16)  # photographs, and layers that are random there
+REPEATED = 6  # photographs whose maps of two seeds are compared
+LIME_PHOTOGRAPHS, LIME_SEEDS = 12, 2
+SHARE, LIME_FEWEST = 4, 100  # LIME's settings have a quarter of their samples, at least 100
+SETTING = "setting"  # in the place of a parameter: a whole setting
 
 
 def photographs(folder):
@@ -49,27 +75,64 @@ def photographs(folder):
 
 
 def tasks(folder, profile):
-    """Gains of all methods on the photographs of a folder, see `lab.study`."""
-    paths = photographs(folder)
-    found = []
-    for budget, n, methods in PLAN:
-        budget = profile.samples(budget, FEWEST)
+    """All that is measured on the photographs of a folder, see `lab.study`."""
+    paths, found = photographs(folder), []
+
+    def add(table, function, n, networks, calls, **arguments):
+        found.extend(
+            Task(f"photographs_{table}", function, network, path, arguments, calls)
+            for path in paths[: profile.objects or n]
+            for network in networks
+        )
+
+    for budget, n, methods, networks in PLAN:
+        budget = profile.samples(budget, SHAP_FEWEST if "shap" in methods else FEWEST)
         calls = sum(CURVES + budget * (method in CALLING) for method in methods)
-        arguments = {"methods": list(methods), "budget": budget}
-        for path in paths[: profile.objects or n]:
-            found += [
-                Task("photographs_runs", runs_task, network, path, arguments, calls)
-                for network in NETWORKS
-            ]
-    methods, budget = [m for m in CALLING if m != "rise_average"], profile.samples(250, FEWEST)
-    arguments = {"methods": methods, "budget": budget, "layers": list(RANDOM)}
+        add("runs", runs_task, n, networks, calls, methods=list(methods), budget=budget)
+    budget = profile.samples(CALLS, FEWEST)
+    methods = [method for method in CALLING if method != "rise_average"]
     calls = len(RANDOM) * len(methods) * budget
-    for path in paths[: profile.objects or SANITY]:
-        found += [
-            Task("photographs_sanity", sanity_task, network, path, arguments, calls)
-            for network in NETWORKS
-        ]
+    layers = list(RANDOM)
+    add(
+        "sanity",
+        sanity_task,
+        SANITY,
+        NETWORKS,
+        calls,
+        methods=methods,
+        budget=budget,
+        layers=layers,
+    )
+    methods, calls = list(DRAWING), 2 * len(DRAWING) * budget
+    add("seeds", seeds_task, REPEATED, NETWORKS, calls, methods=methods, budget=budget)
+    settings, fresh = lime_settings(profile), profile.samples(FRESH) // SHARE
+    listed = [
+        (dict(zip(VARIED, name), seed=seed), asdict(replace(setting, seed=seed)))
+        for seed in range(LIME_SEEDS)
+        for name, setting in settings.items()
+    ]
+    calls = LIME_SEEDS * model_calls(settings.values(), fresh, STEPS)
+    add("lime", lime_task, LIME_PHOTOGRAPHS, NETWORKS, calls, settings=listed, fresh=fresh)
     return found
+
+
+def lime_settings(profile):
+    """LIME's settings on photographs, by parameter and value, with fewer samples.
+
+    Each of the lab's parameters varies alone. Under `SETTING` are the lab's seven
+    settings, and the one that the study of LIME recommends.
+    """
+
+    def samples(full):
+        return max(LIME_FEWEST, profile.samples(full) // SHARE)
+
+    base = Setting(num_samples=samples(2000))
+    alone = around(base, [samples(count) for count in COUNTS])
+    settings = {name: setting for name, setting in alone.items() if name[0] != COMBINED}
+    for name, setting in LAB_SETTINGS.items():
+        settings[SETTING, name] = replace(setting, num_samples=samples(setting.num_samples))
+    settings[SETTING, "recommended"] = replace(base, hide_color="blur", num_superpixels=5)
+    return settings
 
 
 @version(1)
@@ -81,22 +144,63 @@ def runs_task(network, image, mask, methods, budget):
         return [about | {"method": ""}], {}
     rows = []
     for method in methods:
-        saliency = explain(method, network, image, label, budget)
+        saliency = saliency_map(method, network, image, label, budget)
         measured = gains(network, image, label, saliency, steps=STEPS)
         rows.append(about | {"method": method} | measured)
     return rows, {}
 
 
+@version(1)
+def seeds_task(network, image, mask, methods, budget):
+    """Rank correlation of the maps of two seeds, for the first guess."""
+    label, _, probability = network.top(image, 1)[0]
+    if probability < LIKELY:
+        return [{"calls": budget, "method": ""}], {}
+    rows = []
+    for method in methods:
+        maps = [explain(method, network, image, label, budget, seed) for seed in (0, 1)]
+        row = {"calls": budget, "method": method, "rank_correlation": rank_correlation(*maps)}
+        rows.append(row)
+    return rows, {}
+
+
+@version(1)
+def lime_task(network, image, mask, settings, fresh):
+    """Measure LIME's settings, of which the second half repeats the first's seed.
+
+    "jaccard" and "rank_correlation" are those of the two seeds.
+    """
+    if network.top(image, 1)[0][2] < LIKELY:
+        return [{"parameter": ""}], {}
+    rows, arrays = settings_task(network, image, None, settings, fresh, BY_SETTING, STEPS)
+    half = len(rows) // 2
+    for place, row in enumerate(rows):
+        for column, (array, measure) in AGREEMENT.items():
+            values = arrays[array]
+            row[column] = float(measure(values[place], values[(place + half) % len(rows)]))
+    return rows, {}
+
+
 def derive(results):
-    """Means by network, budget and method, and methods' differences, with intervals."""
-    runs = results.table("photographs_runs")
-    runs = with_gain(runs.dropna(subset="method").assign(object=runs["picture"]))
+    """Means by network, budget and method, and methods' differences, with intervals.
+
+    Also how far LIME's parameters move its measurements, and the recommended setting's
+    lead over the lab's seven.
+    """
+    runs = results.table("photographs_runs").dropna(subset="method")
+    runs = with_gain(runs.assign(object=runs["picture"]))
     measures, by = ["gain", *GAINS], ["network", "calls", "method"]
     sizes = runs.groupby(by).size().rename("n").reset_index()
     differences = [
         pairs(part, measures).assign(calls=calls) for calls, part in runs.groupby("calls")
     ]
+    lime = results.table("photographs_lime").dropna(subset="parameter")
+    whole = lime["parameter"] == SETTING
+    named = lime[whole].rename(columns={"value": "setting"})
+    chosen, named = (part for _, part in named.groupby(named["setting"] != "recommended"))
     return {
         "photographs_means": means(runs, measures, by).merge(sizes, on=by),
         "photographs_pairs": pd.concat(differences),
+        "photographs_effects": effects(lime[~whole]),
+        "photographs_recommended": compare(chosen, named, named["setting"].unique()),
     }

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from lab.measure.intervals import mean_interval
-from lab.measure.paired import GAINS, better, judge, pairs
+from lab.measure.paired import GAINS, better, pairs
 
 
 def table(levels, noise=0.0):
@@ -47,12 +47,10 @@ def test_better_means_by_every_baseline_and_for_every_network():
     assert found == {("best", "black"), ("best", "one"), ("best", "low")}
 
 
-def test_the_rule():
-    levels = {"good": 1.0, "good_black": 0.8, "blind": 0.9, "same": 0.0, "noise": 0, "centre": 0.1}
-    agreement = pd.Series({"good": 0.2, "blind": 0.7, "same": 0.1})
-    candidates, baselines = ["good", "good_black", "blind", "same"], ["noise", "centre"]
-    found = judge(pairs(table(levels, noise=0.01)), agreement, candidates, baselines)
-    assert found["trusted"].tolist() == [True, True, False, False]
-    assert found["beats"].tolist() == ["noise,centre"] * 3 + [""]
-    assert found.loc[0, "better_than"] == "good_black,blind,same"
-    assert found.loc[1, "sanity"] == 0.2
+def test_methods_are_compared_on_the_images_that_both_explained():
+    data = table({"a": 0.5, "b": 0.2, "c": 0.3}, noise=0.1)
+    few = (data["method"] != "c") | ((data["network"] == "n") & (data["object"] < "o4"))
+    found = pairs(data[few]).query("measure == 'gain_mean'")
+    assert set(found.query("network == 'm'")["first"]) == {"a", "b"}
+    found = found.set_index(["network", "first", "second"])["objects"]
+    assert found["n", "a", "c"] == found["n", "c", "b"] == 4 and found["n", "a", "b"] == 6

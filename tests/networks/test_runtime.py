@@ -18,7 +18,9 @@ from lab.networks.tensorflow_setup import keras, tf
 PREPROCESS = {
     "xception": keras.applications.xception.preprocess_input,
     "resnet50": keras.applications.resnet.preprocess_input,
-    "efficientnet_lite0": lambda images: (images - 127) / 128,
+    **dict.fromkeys(
+        [f"efficientnet_lite{n}" for n in (0, 1, 2)], lambda images: (images - 127) / 128
+    ),
     "squeezenet": keras.applications.resnet.preprocess_input,
 }
 
@@ -30,6 +32,7 @@ def photographs(size, n=6):
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("xception", "resnet50")]
 STAND_INS = ["efficientnet_lite0", "squeezenet"]
+OTHERS = ["efficientnet_lite1", "efficientnet_lite2"]
 
 
 write_once = functools.cache(write_real_graphs)
@@ -39,13 +42,13 @@ write_once = functools.cache(write_real_graphs)
 def black_box(name, monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LAB_BLACKBOX", "auto")
     monkeypatch.setenv("LAB_WEIGHTS", str(tmp_path_factory.getbasetemp()))
-    if name in STAND_INS:
+    if name in STAND_INS + OTHERS:
         return load(name, cache=False)
     write_once(tmp_path_factory.getbasetemp())
     return load_or_stand_in(name)
 
 
-@pytest.mark.parametrize("name", [*SLOW, *STAND_INS])
+@pytest.mark.parametrize("name", [*SLOW, *STAND_INS, *OTHERS])
 def test_the_runtime_agrees_with_keras(name, black_box):
     images = photographs(black_box.input_size)
     inputs = PREPROCESS[name](images.astype(np.float32))
