@@ -189,7 +189,7 @@ def measure(job):
 def measured(networks, n_objects, seeds):
     """The rows of all jobs, done by a process of one thread on each core."""
     # Seeds vary slowest: what they have in common is then predicted once and cached.
-    first = [paths[0] for paths in objects("verdict").values()][:n_objects]
+    first = [paths[0] for paths in objects().values()][:n_objects]
     jobs = list(itertools.product(range(seeds), first, networks, METHODS))
     threads = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
     os.environ |= dict.fromkeys(threads, "1")  # inherited by the processes

@@ -36,11 +36,6 @@ def few_methods(arguments):
     return {"methods": [method for method in arguments["methods"] if method in FEW]}
 
 
-def small_budgets(arguments):
-    few = [one for one in arguments["budgets"] if "lime" not in one[0] and one[1] < 250]
-    return {"budgets": few[:2]}
-
-
 def base_of(n):
     return lambda arguments: {"base": arguments["base"] | {"num_samples": n}}
 
@@ -62,9 +57,6 @@ PARTS = {
     "evaluation_roar": whole,
     "evaluation_axioms": whole,
     "verdict_runs": few_methods,
-    "verdict_alone": few_methods,
-    "verdict_few": small_budgets,
-    "verdict_small": small_budgets,
 }
 """For each table the changed arguments with which a task is a cheap part of itself."""
 

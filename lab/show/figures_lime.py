@@ -134,18 +134,27 @@ def lime_stability(results):
 
 def lime_parameters(results):
     """How far each parameter moves each measurement, of those that move one."""
-    table = results.table("lime_effects")
+    return _effects(results, "lime_effects", "What does each parameter change?")
+
+
+def photographs_parameters(results):
+    """The same on photographs."""
+    return _effects(results, "photographs_effects", "The parameters on photographs")
+
+
+def _effects(results, table, title):
+    table = results.table(table)
     table = table[table.groupby("parameter")["effect"].transform("max") > 0]
     # Infinite where there is no noise, as in the number of calls.
     ratio = (table["effect"] / table["noise"]).clip(upper=_CLEAR).where(table["significant"])
     table = table.assign(ratio=ratio, text=[_effect(row) for row in table.itertuples()])
+    measured = set(table.dropna(subset="effect")["measure"])  # IoU needs masks
     ratios, texts = (
         table.pivot(index="parameter", columns="measure", values=values)
-        .loc[list(dict.fromkeys(table["parameter"])), list(EFFECTS_ON)]
+        .loc[list(dict.fromkeys(table["parameter"])), [m for m in EFFECTS_ON if m in measured]]
         .rename(columns=_LABELS)
         for values in ("ratio", "text")
     )
-    title = "What does each parameter change?"
     label = "from the worst value to the best; dark green: far above the noise between seeds"
     return charts.heat(ratios, title, label, "", (-_CLEAR, _CLEAR), texts)
 

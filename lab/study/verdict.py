@@ -41,12 +41,13 @@ def half(name):
     return ("choosing", "verdict")[int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2]
 
 
-def last_images():
-    """The last image of each object of the verdict's half, in alphabetical order."""
-    images = [path for path in SET.glob("*/*") if path.suffix in SUFFIXES]
-    images = sorted(images, key=lambda path: path.stem)
-    by_object = {object_of(path): path for path in images}
-    return [path for name, path in by_object.items() if half(name) == "verdict"]
+def objects():
+    """Objects of the verdict's half with their images' paths, in alphabetical order."""
+    by_object = {}
+    for path in sorted(SET.glob("*/*"), key=lambda path: path.stem):
+        if path.suffix in SUFFIXES and half(object_of(path)) == "verdict":
+            by_object.setdefault(object_of(path), []).append(path)
+    return by_object
 
 
 def tasks(_, profile):
@@ -54,7 +55,7 @@ def tasks(_, profile):
     methods, budget = [*METHODS, *REFERENCES], profile.samples(CALLS, FEWEST)
     calls = sum(CURVES + budget * (method in CALLING) for method in methods)
     plan = []
-    for path in last_images()[: profile.objects]:
+    for path in [paths[-1] for paths in objects().values()][: profile.objects]:
         about = {"object": object_of(path), "label": class_index(path.parent.name)}
         about |= {"methods": methods, "budget": budget, "hosts": _hosts(path)}
         plan += [Task("verdict_runs", runs_task, model, path, about, calls) for model in NETWORKS]
@@ -117,7 +118,12 @@ def derive(results):
 
 
 def _example(runs):
-    """The case in which two methods' regions alone differ most in probability."""
+    """The case in which two methods' regions alone differ most in probability.
+
+    It is one of those in which the network is more sure of the class than not, if any.
+    """
+    sure = runs["probability"] > 0.5
+    runs = runs[sure] if sure.any() else runs
     cases = runs.groupby("key")["alone"]
     key = (cases.max() - cases.min()).idxmax()
     rows = runs[runs["key"] == key].set_index("method")
