@@ -11,14 +11,14 @@ import itertools
 
 import numpy as np
 
-from lab.explain.names import BASELINES, REFERENCES
-from lab.measure.paired import GAINS, better
+from lab.explain.names import BASELINES
+from lab.measure.paired import better
 
 _MEAN_COLOUR = ["1", "2", "5"]  # the settings that hide with it; the others hide with black
 
 
-def _effects(results, measure):
-    table = results.table("lime_effects")
+def _effects(results, measure, table="lime_effects"):
+    table = results.table(table)
     return table[table["measure"] == measure].set_index("parameter")
 
 
@@ -73,6 +73,35 @@ def recommended_is_better_than_black(results):
     return above and set(ranks["candidate"]) == {"blurred picture, 5"}
 
 
+def hide_color_decides_on_photographs(results):
+    """There too it has the largest significant effect, also on deletion."""
+    for measure in "r2_fresh", "insertion", "deletion_mean":
+        effects = _effects(results, measure, "photographs_effects")
+        if effects.loc[effects["significant"], "effect"].idxmax() != "hide_color":
+            return False
+        if measure == "r2_fresh" and effects.loc["hide_color", "worst"] != "black":
+            return False
+    return True
+
+
+def samples_raise_stability_on_photographs(results):
+    """There too more samples raise the agreement of seeds most, insertion as well."""
+    stability, insertion = (
+        _effects(results, measure, "photographs_effects") for measure in ("jaccard", "insertion")
+    )
+    most = stability["effect"].idxmax() == "num_samples"
+    return most and all(each.loc["num_samples", "significant"] for each in (stability, insertion))
+
+
+def recommended_is_as_good_as_mean_colours_on_photographs(results):
+    """There too it ranks significantly above black, and no other than mean colours."""
+    ranks = results.table("photographs_recommended").query("measure == 'all'")
+    ranks = ranks.set_index(ranks["setting"].astype(str))
+    mean = ranks.loc[_MEAN_COLOUR]
+    equal = (mean["low"] <= 0).all() and (mean["high"] >= 0).all()
+    return equal and (ranks["low"].drop(_MEAN_COLOUR) > 0).all()
+
+
 def effects_carry_over(results):
     """By fidelity, settings have one order on other images, classes and networks."""
     agreement = results.table("lime_agreement").query("measure == 'r2_fresh'")
@@ -107,44 +136,23 @@ def regression_needs_a_quarter_of_the_calls(results):
     return runs["regression", 250] >= runs["average", 1000]
 
 
-def _trusted(results):
-    verdict = results.table("verdict")
-    return set(verdict.loc[verdict["trusted"], "method"])
+def _on_montages(results, measure):
+    """The pairs of methods of which one is better by a measure on montages."""
+    return better(results.table("verdict_pairs").query(f"measure == {measure!r}"))
 
 
-def occlusion_rise_and_blurred_lime_are_trusted(results):
-    """Occlusion, RISE and blurred LIME are trusted, with any fill and estimator."""
-    occlusion = {"occlusion", "occlusion_black", "occlusion_blurred"}
-    return _trusted(results) == occlusion | {"rise", "rise_average", "lime_blurred"}
+def nested_occlusion_finds_what_is_recognised(results):
+    """Alone, its regions are recognised as the object is, and better than RISE's."""
+    found = set(itertools.product(("nested", "combined"), ("rise", "rise_average", "soft", "owen")))
+    order = _on_montages(results, "alone")
+    equal = ("object", "nested") not in order and ("object", "combined") not in order
+    return equal and found <= order
 
 
-def the_fill_decides_who_leads(results):
-    """Superpixels lead with mean colour and blur as fills, and occlusion with black."""
-    means = results.table("verdict_means")
-    means = means[means["measure"].isin(GAINS)]
-    best = means.loc[means.groupby(["network", "measure"])["mean"].idxmax()]
-    black, method = best["measure"] == "gain_black", best["method"]
-    superpixels = method[~black].isin(["lime", "lime_blurred", "shap"]).all()
-    return superpixels and method[black].str.startswith("occlusion").all()
-
-
-def no_trusted_method_is_better(results):
-    """None of the trusted methods is better than another by the protocol's rule."""
-    order = better(results.table("verdict_pairs"))
-    return not order & set(itertools.permutations(_trusted(results), 2))
-
-
-def looking_inside_is_no_advantage(results):
-    """Blurred LIME, KernelSHAP and occlusion are better than methods with gradients."""
-    order = better(results.table("verdict_pairs"))
-    return set(itertools.product(("lime_blurred", "shap", "occlusion"), REFERENCES)) <= order
-
-
-def blurred_lime_is_recognised_best_alone(results):
-    """Shown alone, the regions of blurred LIME are recognised best by both networks."""
-    rows = results.table("verdict_alone").query("region != 'object'")
-    means = rows.groupby(["network", "region"])["alone"].mean().unstack()
-    return (means.idxmax(axis=1) == "lime_blurred").all()
+def rise_covers_the_object_best(results):
+    """RISE's IoU is above that of LIME with any colour, and of Owen values."""
+    others = "lime", "lime_black", "lime_blurred", "owen"
+    return set(itertools.product(["rise"], others)) <= _on_montages(results, "iou_mask")
 
 
 def _on_photographs(results):

@@ -42,7 +42,7 @@ def effects(table):
             means = values.mean().round(9)  # the last digits depend on the order of a sum
             best, worst = means.idxmax(), means.idxmin()
             row |= {"worst": worst, "best": best}
-            row |= {"worst_mean": abs(means[worst]), "best_mean": abs(means[best])}
+            row |= {"worst_mean": sign * means[worst], "best_mean": sign * means[best]}
             difference = (values[best] - values[worst]).groupby(["class", "picture"]).mean()
             low, high = mean_interval(difference)
             row |= {"effect": means[best] - means[worst], "low": low, "high": high}

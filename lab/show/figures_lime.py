@@ -164,7 +164,7 @@ def _effect(row):
         return "=" if row.effect == 0 else "not significant"
     digits = 3 if max(row.worst_mean, row.best_mean) < 0.2 else 2
     form = "{:,.0f}" if row.measure == "model_calls" else f"{{:.{digits}f}}"
-    values = f"{form.format(row.worst_mean)} → {form.format(row.best_mean)}"
+    values = f"{form.format(row.worst_mean)} → {form.format(row.best_mean)}".replace("-", "−")
     return f"{values}\n{_SHORT.get(row.worst, row.worst)} → {_SHORT.get(row.best, row.best)}"
 
 

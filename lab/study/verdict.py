@@ -109,11 +109,10 @@ def derive(results):
     """Means and differences of methods, and the case in which two differ most alone."""
     runs = with_gain(results.table("verdict_runs"))
     measures = "gain", *GAINS, "iou_mask", "pointing_game", "alone"
-    methods = runs[runs["method"] != OBJECT]
     return {
         "verdict_means": means(runs, measures, ["network", "method"]),
-        "verdict_pairs": pairs(methods, ("gain", "iou_mask", "pointing_game", "alone")),
-        "verdict_example": _example(methods[methods["method"].isin(CALLING)]),
+        "verdict_pairs": pairs(runs, ("gain", "iou_mask", "pointing_game", "alone")),
+        "verdict_example": _example(runs[runs["method"].isin(CALLING)]),
     }
 
 

@@ -40,6 +40,13 @@ def test_effects_name_the_values_the_size_and_the_noise():
     assert not found.loc["q", "significant"].any() and (found.loc["q", "effect"] == 0).all()
 
 
+def test_means_below_0_keep_their_sign():
+    # R² of a model that is worse than the mean is below 0.
+    found = effects(pd.concat([of("p", "low", r2_fresh=-0.5), of("p", "high", r2_fresh=0.2)]))
+    found = found.set_index("measure").loc["r2_fresh"]
+    assert found[["worst_mean", "best_mean"]].tolist() == pytest.approx([-0.5, 0.2])
+
+
 def test_an_effect_that_changes_its_sign_or_was_not_measured_is_not_significant():
     table = pd.concat([of("p", "x"), of("p", "y")], ignore_index=True)
     sign = np.where(table["value"] == "x", 1.0, -1.0) * np.where(table["picture"] == "2", -1, 1)
