@@ -11,7 +11,7 @@ import itertools
 
 import numpy as np
 
-from lab.explain.names import BASELINES
+from lab.explain.names import BASELINES, REFERENCES
 from lab.measure.paired import better
 
 _MEAN_COLOUR = ["1", "2", "5"]  # the settings that hide with it; the others hide with black
@@ -155,60 +155,84 @@ def rise_covers_the_object_best(results):
     return set(itertools.product(["rise"], others)) <= _on_montages(results, "iou_mask")
 
 
-def _on_photographs(results):
-    """The pairs of methods of which one is better, with 250 calls on photographs."""
-    pairs = results.table("photographs_pairs")
-    return better(pairs.query("calls == 250 and measure == 'gain'"))
+def _on_photographs(results, calls=250, measure="gain"):
+    """Differences on photographs: with the lab's two networks, and with the others."""
+    pairs = results.table("photographs_pairs").query("calls == @calls and measure == @measure")
+    both = pairs["network"].isin(pairs["network"].unique()[:2])
+    return pairs[both], pairs[~both]
 
 
 def owen_values_and_nested_occlusion_lead(results):
-    """On photographs they are better than RISE, occlusion and every baseline."""
+    """On photographs they are better than RISE, occlusion, LIME and every baseline."""
     others = "rise", "rise_average", "soft", "occlusion", "occlusion_black", "occlusion_blurred"
+    others += "lime", "lime_black"
     pairs = itertools.product(("owen", "nested"), (*others, *BASELINES))
-    return set(pairs) <= _on_photographs(results)
+    return set(pairs) <= better(_on_photographs(results)[0])
 
 
-def a_hundred_calls_separate_no_methods(results):
-    """With 100 calls, on fewer photographs, no method is better than another."""
-    pairs = results.table("photographs_pairs")
-    return not better(pairs.query("calls == 100 and measure == 'gain'"))
+def _equal(pairs, methods):
+    among = pairs[pairs["first"].isin(methods) & pairs["second"].isin(methods)]
+    return len(among) > 0 and not better(among)
 
 
 def the_leaders_are_equal(results):
     """Owen values, nested occlusion and their sum with RISE's map are equal."""
-    leaders = "owen", "nested", "combined"
-    pairs = results.table("photographs_pairs").query("calls == 250 and measure == 'gain'")
-    pairs = pairs[pairs["first"].isin(leaders) & pairs["second"].isin(leaders)]
-    return len(pairs) > 0 and (pairs["low"] <= 0).all()
+    return _equal(_on_photographs(results)[0], ["owen", "nested", "combined"])
 
 
 def the_fill_decides_between_the_leaders(results):
     """With blur as fill Owen values are above nested occlusion, with black below."""
-    pairs = results.table("photographs_pairs").query("calls == 250").set_index("measure")
-    above = pairs.query("first == 'owen' and second == 'nested'").loc["gain_blurred", "low"]
-    below = pairs.query("first == 'nested' and second == 'owen'").loc["gain_black", "low"]
-    return (above > 0).all() and (below > 0).all()
+    blurred, black = (
+        better(_on_photographs(results, measure=measure)[0])
+        for measure in ("gain_blurred", "gain_black")
+    )
+    return ("owen", "nested") in blurred and ("nested", "owen") in black
+
+
+def a_thousand_calls_leave_the_leaders_equal(results):
+    """Owen values and the sum are better than RISE, not than nested occlusion."""
+    pairs, _ = _on_photographs(results, calls=1000)
+    order, leaders = better(pairs), ["owen", "combined", "nested", "lime_blurred"]
+    return {("owen", "rise"), ("combined", "rise")} <= order and _equal(pairs, leaders)
+
+
+def a_hundred_calls_are_better_spent_than_on_rise(results):
+    """With 100 calls Owen values and the sum are better than RISE, nothing else is."""
+    pairs, _ = _on_photographs(results, calls=100)
+    return better(pairs) == {("owen", "rise"), ("combined", "rise")}
 
 
 def blurred_lime_is_better_on_photographs(results):
     """LIME with the blur is better there than with mean colours and with black."""
-    return {("lime_blurred", "lime"), ("lime_blurred", "lime_black")} <= _on_photographs(results)
+    pairs = {("lime_blurred", "lime"), ("lime_blurred", "lime_black")}
+    return pairs <= better(_on_photographs(results)[0])
 
 
 def the_regression_is_better_on_photographs(results):
     """RISE's regression is better there than its average."""
-    return ("rise", "rise_average") in _on_photographs(results)
+    return ("rise", "rise_average") in better(_on_photographs(results)[0])
 
 
-def three_in_four_differences_hold(results):
-    """Of 30 differences on montages 22 hold on photographs, and one is reversed."""
-    photographs, montages = (
-        results.table(name).query("measure == 'gain'")
-        for name in ("photographs_pairs", "verdict_small_pairs")
-    )
-    montages = montages.replace(r" 250$", "", regex=True)  # from the names of methods
-    pairs = photographs.query("calls == 250").merge(
-        montages.query("low > 0"), on=["network", "first", "second"], suffixes=("", "_montages")
-    )
+def looking_inside_is_no_advantage(results):
+    """Blurred LIME, Owen values and nested occlusion are better than gradients."""
+    pairs = itertools.product(("lime_blurred", "owen", "nested"), REFERENCES)
+    return set(pairs) <= better(_on_photographs(results)[0])
+
+
+def more_networks_do_not_contradict(results):
+    """No method that is better is significantly worse for another network."""
+    both, others = _on_photographs(results)
+    order = better(both)
+    found = [pair in order for pair in zip(others["first"], others["second"])]
+    return any(found) and (others.loc[found, "high"] >= 0).all()
+
+
+def five_in_six_differences_hold(results):
+    """Of 66 differences on montages 56 hold on photographs, and one is reversed."""
+    pairs, _ = _on_photographs(results)
+    montages = results.table("verdict_pairs").query("measure == 'gain' and low > 0")
+    pairs = pairs.merge(montages, on=["network", "first", "second"], suffixes=("", "_montages"))
+    pairs = pairs[~pairs["second"].isin([*BASELINES, *REFERENCES])]
+    pairs = pairs[~pairs["first"].isin(REFERENCES)]
     hold, reversed_ = (pairs["low"] > 0).sum(), (pairs["high"] < 0).sum()
-    return (len(pairs), hold, reversed_) == (30, 22, 1)
+    return (len(pairs), hold, reversed_) == (66, 56, 1)

@@ -27,7 +27,14 @@ CALLS = 250  # model calls of most comparisons
 LIME = "lime", "lime_black", "lime_blurred"
 CALLING = *LIME, "rise_average", "rise", *OCCLUSIONS, "nested", "owen", "soft", "combined"
 METHODS = *CALLING, *BASELINES
-DRAWING = *LIME, "rise_average", "rise", "soft", "combined"  # whose maps depend on the seed
+DRAWING = (
+    *LIME,
+    "rise_average",
+    "rise",
+    "nested",
+    "soft",
+    "combined",
+)  # whose maps depend on the seed
 FEWEST = 80  # model calls of any profile: LIME needs one for each superpixel
 SHAP_FEWEST = 320  # KernelSHAP needs four
 MORE_NETWORKS = "efficientnet_lite1", "efficientnet_lite2"
