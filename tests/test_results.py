@@ -111,7 +111,7 @@ def test_every_task_of_the_plan_is_in_the_results_and_no_other(results, facts, p
             assert set(results.table(table)["key"]) == set(own["key"])
 
 
-@pytest.mark.parametrize("study", command.STUDIES)
+@pytest.mark.parametrize("study", [*command.STUDIES, command.PHOTOGRAPHS])
 def test_derived_tables_follow_from_the_measured_ones(results, study):
     for name, table in importlib.import_module(f"lab.study.{study}").derive(results).items():
         expected = pd.DataFrame(table).reset_index(drop=True).rename(columns=str)

@@ -22,6 +22,7 @@ METHOD_NAMES = {
     "expected_gradients": "Expected gradients",
 }
 OCCLUSIONS = "occlusion", "occlusion_black", "occlusion_blurred"
+OBJECT = "object"  # its mask, in the place of a method's map
 BASELINES = "random", "centre", "edges"  # without a model call
 REFERENCES = "grad_cam", "integrated_gradients", "expected_gradients"  # with gradients
 # Methods whose maps are drawn and studied one by one.

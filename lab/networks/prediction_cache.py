@@ -5,6 +5,7 @@ import sqlite3
 import threading
 
 import numpy as np
+from filelock import FileLock
 from xxhash import xxh3_128, xxh3_128_digest
 
 from lab.files import ROOT
@@ -111,13 +112,15 @@ _open = functools.cache(_File)  # one for each file, opened when first used
 def _connect(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=_TIMEOUT, check_same_thread=False)
-    # A write-ahead log: readers do not wait for writers, nor writers for the disk.
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS predictions "
-        "(number INTEGER PRIMARY KEY, key BLOB UNIQUE NOT NULL, entry BLOB NOT NULL)"
-    )
+    # Of processes that start a log together, SQLite would refuse all but one.
+    with FileLock(path.with_suffix(".lock")):
+        # A write-ahead log: readers do not wait for writers, nor writers for the disk.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS predictions "
+            "(number INTEGER PRIMARY KEY, key BLOB UNIQUE NOT NULL, entry BLOB NOT NULL)"
+        )
     return connection
 
 

@@ -66,7 +66,7 @@ def intervals(table, label, value, title, x_label, by=None, panel=None):
     labels = list(dict.fromkeys(table[label]))
     groups = list(dict.fromkeys(table[by])) if by else [""]
     parts = _parts(table, panel)
-    height = 0.5 + 0.13 * len(labels) * (len(groups) + 0.4) + 0.2 * bool(by)
+    height = 0.5 + 0.09 * len(labels) * (len(groups) + 0.4) + 0.2 * bool(by)
     figure, several = _axes(title, height, x_label, len(parts))
     offsets = 0.7 * ((np.arange(len(groups)) + 0.5) / len(groups) - 0.5)
     for axes, (name, part) in zip(several, parts.items()):

@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 
 from lab.explain.masked_model import blurred_away
-from lab.explain.names import BASELINES, METHOD_NAMES, REFERENCES
+from lab.explain.names import BASELINES, METHOD_NAMES, OBJECT, REFERENCES
 from lab.images import DATA, load_image, load_mask
 from lab.show import charts, maps, reading
-from lab.study.verdict import OBJECT
 
 _GAIN = "insertion minus deletion"
 _BY_MASKS = {
@@ -51,12 +50,17 @@ def _name(method):
 
 
 def photographs_gains(results):
-    """Each method's gain on photographs, by model calls and network."""
+    """Each method's gain on photographs, by model calls, for the lab's two networks."""
     table = reading.rows(results, "photographs_means", measure="gain")
+    table = table[table["network"].isin(table["network"].unique()[:2])]
     table = table.sort_values("calls", kind="stable")
     usual = table[table["calls"] == table["calls"].value_counts().idxmax()]
-    order = usual.groupby("method")["mean"].mean().sort_values(ascending=False).index
-    table = table.set_index("method").loc[order].reset_index()
+    order = usual.groupby("method")["mean"].mean()
+    for method, own in table[~table["method"].isin(order.index)].groupby("method"):
+        # Among those that it is compared with: after the last one that gains more.
+        others = table[(table["calls"] == own["calls"].iloc[0])].groupby("method")["mean"].mean()
+        order[method] = order[others.index[others > others[method]]].min() - 1e-6
+    table = table.set_index("method").loc[order.sort_values(ascending=False).index].reset_index()
     names = table["method"].map(_name)
     most = table.groupby("calls")["n"].max()
     heads = {calls: f"{calls:,} calls, {n} photographs" for calls, n in most.items()}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lab.explain.masked_model import blurred_away
-from lab.explain.names import REFERENCES
+from lab.explain.names import OBJECT, REFERENCES
 from lab.images import DATA, SUFFIXES, load_image, load_mask
 from lab.measure.curves import gains, portions
 from lab.measure.overlap import iou_over_thresholds, pointing_game
@@ -21,7 +21,6 @@ from lab.study.photographs import CALLING, CALLS, CURVES, FEWEST, METHODS, STEPS
 from lab.study.settings import NETWORKS
 
 SET = DATA / "evaluation"
-OBJECT = "object"  # the object's mask, in the place of a method's map
 HOSTS = (
     "goose/goose_3_meadow",
     "bullfrog/frog_3_gravel",

@@ -10,8 +10,9 @@ import pytest
 from real_graphs import write_real_graphs
 
 from lab.files import ROOT
-from lab.images import load_image
+from lab.images import list_images, load_image
 from lab.networks import converted, runtime
+from lab.networks.classes import BEARS, ELEPHANTS
 from lab.networks.loading import load, load_or_stand_in
 from lab.networks.tensorflow_setup import keras, tf
 
@@ -57,6 +58,14 @@ def test_the_runtime_agrees_with_keras(name, black_box):
     np.testing.assert_allclose(black_box(images), expected, rtol=0, atol=5e-6)
     assert "OpenVINO" in black_box.runtime and black_box.runtime in repr(black_box)
     np.testing.assert_allclose(black_box.preprocessed(images), inputs, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_weights_are_where_they_belong(name, black_box):
+    for kind, animals in (("African_elephant", ELEPHANTS), ("black_bear", BEARS)):
+        for path in list_images(kind):
+            image = load_image(path, black_box.input_size)
+            assert black_box.top(image, 1)[0][0] in animals, path
 
 
 @pytest.mark.parametrize("name", [*SLOW, *STAND_INS])
