@@ -7,6 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from lab.explain.names import METHOD_NAMES
 from lab.files import ROOT
 from lab.show import __main__ as show
 from lab.show import reading
@@ -77,6 +78,14 @@ def test_a_figure_can_be_read(drawn, name):
         assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text
         for other, its in read[:number]:
             assert not box.padded(-1).overlaps(its.padded(-1)), (text, other)
+
+
+def test_the_gains_on_photographs_leave_no_method_out(results, drawn):
+    figure, _ = drawn["photographs_gains"]
+    shown = {text.get_text().split("  (")[0] for text, _ in texts(figure)}
+    methods = set(results.table("photographs_means")["method"])
+    assert {"shap", "owen", "grad_cam"} < methods  # one of them has no row with 250 calls
+    assert {METHOD_NAMES[method] for method in methods} <= shown
 
 
 def test_all_figures_together_are_small(drawn):
