@@ -94,7 +94,7 @@ def tasks(folder, profile):
 
     for budget, n, methods, networks in PLAN:
         budget = profile.samples(budget, SHAP_FEWEST if "shap" in methods else FEWEST)
-        calls = sum(CURVES + budget * (method in CALLING) for method in methods)
+        calls = model_calls_for_gains(methods, budget)
         add("runs", runs_task, n, networks, calls, methods=list(methods), budget=budget)
     budget = profile.samples(CALLS, FEWEST)
     methods = [method for method in CALLING if method != "rise_average"]
@@ -121,6 +121,11 @@ def tasks(folder, profile):
     calls = LIME_SEEDS * model_calls(settings.values(), fresh, STEPS)
     add("lime", lime_task, LIME_PHOTOGRAPHS, NETWORKS, calls, settings=listed, fresh=fresh)
     return found
+
+
+def model_calls_for_gains(methods, budget):
+    """Number of model calls that explain an image and measure the maps' gains."""
+    return sum(CURVES + budget * (method in CALLING) for method in methods)
 
 
 def lime_settings(profile):
@@ -204,10 +209,11 @@ def derive(results):
     lime = results.table("photographs_lime").dropna(subset="parameter")
     whole = lime["parameter"] == SETTING
     named = lime[whole].rename(columns={"value": "setting"})
-    chosen, named = (part for _, part in named.groupby(named["setting"] != "recommended"))
+    chosen = named["setting"] == "recommended"
+    chosen, others = named[chosen], named[~chosen]
     return {
         "photographs_means": means(runs, measures, by).merge(sizes, on=by),
         "photographs_pairs": pd.concat(differences),
         "photographs_effects": effects(lime[~whole]),
-        "photographs_recommended": compare(chosen, named, named["setting"].unique()),
+        "photographs_recommended": compare(chosen, others, others["setting"].unique()),
     }

@@ -17,7 +17,7 @@ from lab.model_calls import predict
 from lab.networks.classes import class_index, class_name
 from lab.runner import Task, image_digest, version
 from lab.study.evaluation import FIFTHS, saliency_map
-from lab.study.photographs import CALLING, CALLS, CURVES, FEWEST, METHODS, STEPS
+from lab.study.photographs import CALLING, CALLS, FEWEST, METHODS, STEPS, model_calls_for_gains
 from lab.study.settings import NETWORKS
 
 SET = DATA / "evaluation"
@@ -52,7 +52,7 @@ def objects():
 def tasks(_, profile):
     """All that is measured on montages, see `lab.study`; it has images of its own."""
     methods, budget = [*METHODS, *REFERENCES], profile.samples(CALLS, FEWEST)
-    calls = sum(CURVES + budget * (method in CALLING) for method in methods)
+    calls = model_calls_for_gains(methods, budget)
     plan = []
     for path in [paths[-1] for paths in objects().values()][: profile.objects]:
         about = {"object": object_of(path), "label": class_index(path.parent.name)}
