@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lab.explain.masked_model import superpixels
 from lab.explain.methods import explain
 from lab.explain.names import BASELINES, OCCLUSIONS, REFERENCES
 from lab.explain.setting import Setting
@@ -147,12 +148,17 @@ def lime_settings(profile):
     return settings
 
 
+def _left_out(probability, image, calls):
+    """Whether the first guess is unsure, or LIME needs more calls: one a superpixel."""
+    return probability < LIKELY or superpixels(image).max() + 2 > calls
+
+
 @version(1)
 def runs_task(network, image, mask, methods, budget):
     """Explain the first guess with some methods, and measure the maps' gains."""
     label, name, probability = network.top(image, 1)[0]
     about = {"calls": budget, "label": label, "predicted": name, "probability": probability}
-    if probability < LIKELY:
+    if _left_out(probability, image, budget // 4 if "shap" in methods else budget):
         return [about | {"method": ""}], {}
     rows = []
     for method in methods:
@@ -166,7 +172,7 @@ def runs_task(network, image, mask, methods, budget):
 def seeds_task(network, image, mask, methods, budget):
     """Rank correlation of the maps of two seeds, for the first guess."""
     label, _, probability = network.top(image, 1)[0]
-    if probability < LIKELY:
+    if _left_out(probability, image, budget):
         return [{"calls": budget, "method": ""}], {}
     rows = []
     for method in methods:
@@ -182,7 +188,8 @@ def lime_task(network, image, mask, settings, fresh):
 
     "jaccard" and "rank_correlation" are those of the two seeds.
     """
-    if network.top(image, 1)[0][2] < LIKELY:
+    smallest = min(parameters["num_samples"] for _, parameters in settings)
+    if _left_out(network.top(image, 1)[0][2], image, smallest):
         return [{"parameter": ""}], {}
     rows, arrays = settings_task(network, image, None, settings, fresh, BY_SETTING, STEPS)
     half = len(rows) // 2
@@ -200,13 +207,19 @@ def derive(results):
     lead over the lab's seven.
     """
     runs = results.table("photographs_runs").dropna(subset="method")
+    lime = results.table("photographs_lime").dropna(subset="parameter")
+    if runs.empty or lime.empty:
+        which = "photograph" if runs.empty else f"one of the {LIME_PHOTOGRAPHS} for LIME's settings"
+        raise ValueError(
+            f"every {which} is left out: no first guess has a probability of {LIKELY}, or all "
+            "have more superpixels than model calls"
+        )
     runs = with_gain(runs.assign(object=runs["picture"]))
     measures, by = ["gain", *GAINS], ["network", "calls", "method"]
     sizes = runs.groupby(by).size().rename("n").reset_index()
     differences = [
         pairs(part, measures).assign(calls=calls) for calls, part in runs.groupby("calls")
     ]
-    lime = results.table("photographs_lime").dropna(subset="parameter")
     whole = lime["parameter"] == SETTING
     named = lime[whole].rename(columns={"value": "setting"})
     chosen = named["setting"] == "recommended"

@@ -1,6 +1,7 @@
 """The study of photographs, against its protocol."""
 
 import hashlib
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,10 @@ from cheap import Network, tiles
 from PIL import Image
 from scipy.stats import spearmanr
 
+from lab.explain.masked_model import superpixels
 from lab.explain.methods import EXPLAINERS
 from lab.explain.names import REFERENCES
+from lab.explain.setting import Setting
 from lab.files import ROOT
 from lab.measure.curves import gains
 from lab.measure.effects import EFFECTS_ON
@@ -67,6 +70,27 @@ def test_an_unsure_first_guess_is_not_explained(monkeypatch):
     network = Network(input_size=64)
     rows, _ = photographs.runs_task(network, tiles(4, 4), None, ["occlusion"], 100)
     assert [row["method"] for row in rows] == [""] and network.calls == 1
+
+
+def test_a_photograph_with_more_superpixels_than_calls_is_left_out():
+    network, image = Network(input_size=64), tiles(4, 4)
+    n = superpixels(image).max() + 1
+    listed = [({}, asdict(Setting(num_samples=count))) for count in (n - 1, 100)]
+    for rows, _ in (
+        photographs.runs_task(network, image, None, ["lime"], n),
+        photographs.runs_task(network, image, None, ["shap"], 4 * n),
+        photographs.seeds_task(network, image, None, ["lime"], n),
+        photographs.lime_task(network, image, None, listed, 100),
+    ):
+        assert len(rows) == 1 and not rows[0].get("method") and not rows[0].get("parameter")
+    assert network.calls == 4
+
+
+def test_results_in_which_every_photograph_is_left_out_are_one_sentence(tmp_path):
+    (tmp_path / "photographs_runs.csv").write_text("network,picture,calls,method\na,b,250,\n")
+    (tmp_path / "photographs_lime.csv").write_text("network,picture,parameter\na,b,\n")
+    with pytest.raises(ValueError, match="every photograph is left out.*0.1"):
+        photographs.derive(Results(tmp_path))
 
 
 def test_maps_of_two_seeds_are_compared():
