@@ -68,10 +68,6 @@ def study(names, profile, scheduler=None, at_least=False, photographs=None):
         restore(folder)
         folder.mkdir(exist_ok=True)
         old = Results(folder)
-        for module in modules.values():
-            for table in getattr(module, "NEEDS", ()):
-                if table.split("_")[0] not in names:
-                    old.table(table)
         profile = _no_fewer(profile, old, names, at_least)
         images = images_of(profile) if photographs is None else photographs
         plans = {name: _keyed(module.tasks(images, profile)) for name, module in modules.items()}

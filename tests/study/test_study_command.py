@@ -273,14 +273,6 @@ def test_more_results_are_not_replaced_by_fewer_of_the_same_networks(study, path
     assert study()[0] == [0, 1, 2, 3] and study.provenance()["profile"] == "full"
 
 
-def test_what_a_study_needs_of_another_is_named_before_it_is_measured(study, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "NEEDS", ("others_sanity",), raising=False)
-    measured, printed = study()
-    assert measured == [] and "no file report/quick/results/others_sanity.csv" in printed
-    (study.folder / "others_sanity.csv").write_text("method\nrise\n")
-    assert study()[0] == [0, 1, 2, 3]
-
-
 def test_bad_arguments_are_refused_before_anything_is_started(study, monkeypatch):
     monkeypatch.setattr(runner, "_cluster", lambda *_: pytest.fail("a process was started"))
     monkeypatch.setenv("LAB_PROFILE", "fast")
