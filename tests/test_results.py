@@ -42,7 +42,6 @@ def base_of(n):
 
 PARTS = {
     "predictions": whole,
-    "lime_runs": one_setting,
     "lime_parameters": one_setting,
     "lime_stability": one_setting,
     "lime_no_effect": base_of(100),

@@ -34,11 +34,11 @@ def _settings(results, title, kind="African_elephant", number=0, model=0):
     pixels = reading.pixels(image)
     runs = reading.rows(results, "lime_runs", network, image, seed=0)
     runs = runs.merge(results.table("lime_settings"), on="setting")
-    segments = results.array("lime_runs", runs["key"].iloc[0], "segments")
+    segments = results.array("lime_parameters", runs["key"].iloc[0], "segments")
     label = reading.class_title(runs["label"].iloc[0])
     panels = [maps.photograph(pixels, network, f"explained: {label}")]
     for row in runs.itertuples():
-        chosen = reading.array(results, "lime_runs", row, "chosen")
+        chosen = reading.array(results, "lime_parameters", row, "chosen")
         color = _COLOR_NAMES.get(row.hide_color, row.hide_color)
         top = f"{row.setting}: {_SHORT.get(color, color)}, top {row.num_superpixels}"
         panels.append(maps.superpixels(pixels, segments, chosen, top, _quality(row)))
@@ -88,15 +88,14 @@ def lime_q2_to_q4(results):
     for network, image in cases.values():
         pixels = reading.pixels(image)
         runs = reading.rows(results, "lime_runs", network, image, seed=0).set_index("setting")
-        segments = results.array("lime_runs", runs["key"].iloc[0], "segments")
+        segments = results.array("lime_parameters", runs["key"].iloc[0], "segments")
         better = reading.rows(results, "lime_parameters", network, image, value=candidate, seed=0)
-        shown = [("lime_runs", runs.loc[name]) for name in ("3", "2")]
-        shown.append(("lime_parameters", better.iloc[0]))
+        shown = [runs.loc["3"], runs.loc["2"], better.iloc[0]]
         top = reading.rows(results, "predictions", network, image, rank=1).iloc[0]
         note = f"{reading.class_title(top['label'])} {top['probability']:.2f}"
         rows.append([maps.photograph(pixels, note=note)])
-        for table, row in shown:
-            chosen = reading.array(results, table, row, "chosen")
+        for row in shown:
+            chosen = reading.array(results, "lime_parameters", row, "chosen")
             rows[-1].append(maps.superpixels(pixels, segments, chosen, note=_quality(row)))
     heads = ["image", "3: black", "2: mean colour", "recommended: blurred"]
     return maps.sheet(rows, "Does it hold elsewhere?", heads, list(cases))

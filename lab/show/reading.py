@@ -47,7 +47,7 @@ def pixels(image, size=None):
 def input_size(results, network, image):
     """The side length of a network's input, in pixels."""
     key = rows(results, "lime_runs", network, image, seed=0)["key"].iloc[0]
-    return len(results.array("lime_runs", key, "segments"))
+    return len(results.array("lime_parameters", key, "segments"))
 
 
 def rows(results, table, network=None, image=None, **values):

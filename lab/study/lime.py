@@ -34,6 +34,7 @@ TOP = 3  # leading classes in the table of predictions
 SIZES = 250, 500, 1000, 2000, 3000, 5000, 7000  # samples in the study of stability
 COUNTS = 250, 1000, 2000, 7000  # samples as one of the parameters
 BY_SETTING = ["weights", "chosen"]  # arrays with a row for each setting
+LAB = "setting of the lab"  # among the parameters
 VARIED, SAMPLED = ["parameter", "value"], ["sampling", "num_samples"]  # columns of a setting
 # Arrays and functions by which explanations with other seeds are compared.
 AGREEMENT = {"jaccard": ("chosen", jaccard), "rank_correlation": ("weights", rank_correlation)}
@@ -177,8 +178,9 @@ def tasks(images, profile):
     some, sizes = (first, SIZES) if profile.name == "study" else (first[:1], SIZES[:5])
     sizes, counts = ([profile.samples(n) for n in full] for full in (sizes, COUNTS))
     fresh, base = profile.samples(FRESH), Setting(num_samples=profile.samples(2000))
+    steps = 10 if profile.name == "quick" else STEPS
     lab, varied = lab_settings(profile), around(base, counts)
-    default, runs = lab["default"], {(name,): setting for name, setting in lab.items()}
+    default, runs = lab["default"], {(LAB, name): setting for name, setting in lab.items()}
     sampled = sampling_settings(sizes, default)
 
     def explained(table, network, image, columns, settings, seed=0, arrays=BY_SETTING):
@@ -186,8 +188,8 @@ def tasks(images, profile):
             (dict(zip(columns, values), seed=seed), asdict(replace(setting, seed=seed)))
             for values, setting in settings.items()
         ]
-        arguments = {"settings": listed, "fresh": fresh, "arrays": arrays}
-        calls = model_calls(settings.values(), fresh)
+        arguments = {"settings": listed, "fresh": fresh, "arrays": arrays, "steps": steps}
+        calls = model_calls(settings.values(), fresh, steps)
         return Task(table, settings_task, network, image, arguments, calls)
 
     plan, network = [], NETWORKS[0]
@@ -195,8 +197,8 @@ def tasks(images, profile):
         plan += [Task("predictions", predictions_task, *where, {}, 1)]
         for seed in range(profile.seeds):
             arrays = BY_SETTING if seed else [*BY_SETTING, "segments"]
-            plan += [explained("lime_runs", *where, ["setting"], runs, seed, arrays)]
-            plan += [explained("lime_parameters", *where, VARIED, varied, seed)]
+            # Together, since they share half of their samples.
+            plan += [explained("lime_parameters", *where, VARIED, runs | varied, seed, arrays)]
     for image in some:
         plan += [explained("lime_grid", network, image, VARIED, grid(base), arrays=[])]
         for seed in range(profile.stability_seeds):
@@ -210,18 +212,21 @@ def tasks(images, profile):
 
 
 def derive(results):
-    """The runs with the agreement between seeds, and the tables computed from them."""
-    runs = with_stability(results, "lime_runs", ["setting"])
+    """The agreement between seeds, and the tables computed from what was measured."""
     sampled = with_stability(results, "lime_stability", SAMPLED)
     parameters = with_stability(results, "lime_parameters", VARIED)
-    combined = parameters["parameter"] == COMBINED
-    candidates = parameters[combined].rename(columns={"value": "setting"})
+    runs, candidates = (
+        parameters[parameters["parameter"] == kind]
+        .drop(columns="parameter")
+        .rename(columns={"value": "setting"})
+        for kind in (LAB, COMBINED)
+    )
     varying = [name for name in MEASUREMENTS if name in runs and name != "model_calls"]
     return {
         "lime_runs": runs,
         "lime_stability": sampled,
         "lime_parameters": parameters,
-        "lime_effects": effects(parameters[~combined]),
+        "lime_effects": effects(parameters[parameters["parameter"].isin(LAB_PARAMETERS)]),
         "lime_recommended": recommend(candidates, runs),
         "lime_settings": settings_table(runs),
         "lime_ranking": rank_settings(runs),

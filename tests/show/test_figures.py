@@ -134,7 +134,7 @@ def test_an_image_that_is_gone_is_named(image):
         reading.pixels(image)
 
 
-@pytest.mark.parametrize("table, name", [("lime_runs", "chosen"), ("verdict_runs", "alone")])
+@pytest.mark.parametrize("table, name", [("lime_parameters", "chosen"), ("verdict_runs", "alone")])
 def test_rows_find_their_arrays_in_any_order(results, table, name):
     rows = results.table(table).sample(frac=1, random_state=1)
     rows = rows[rows["key"] == rows["key"].iloc[0]]

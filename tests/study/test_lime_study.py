@@ -129,15 +129,15 @@ def test_parameters_that_change_nothing_and_two_that_do():
 # The study
 
 
-def test_what_is_measured_of_every_image(results):
-    runs = results.table("lime_runs")
+def test_what_is_measured_of_every_image(results, derived):
+    measured, runs = results.table("lime_parameters"), derived["lime_runs"]
     assert set(runs) > {*WHERE, "setting", "seed", "label", "superpixels", *MEASURED}
-    assert not runs.isna().any(axis=None)
-    for (key, n), rows in runs.groupby(["key", "superpixels"]):
-        assert rows["setting"].tolist() == list(LAB_SETTINGS)
+    assert not measured.isna().any(axis=None)
+    for (key, n), rows in measured.groupby(["key", "superpixels"]):
+        assert runs[runs["key"] == key]["setting"].tolist() == list(LAB_SETTINGS)
         for name in ("weights", "chosen"):
-            assert results.array("lime_runs", key, name).shape == (len(rows), n)
-        assert results.array("lime_runs", key, "segments").max() == n - 1
+            assert results.array("lime_parameters", key, name).shape == (len(rows), n)
+        assert results.array("lime_parameters", key, "segments").max() == n - 1
 
 
 def test_perturbed_images_have_the_probabilities_of_their_rows(plan, results):

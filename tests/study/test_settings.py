@@ -83,7 +83,7 @@ def test_counts_rise_and_differ(tmp_path, profile):
         samples("lime_stability", sampling="lime"),
         samples("lime_stability", sampling="balanced"),
         samples("lime_parameters", parameter="num_samples"),
-        [60, first["lime_runs"]["fresh"]],
+        [60, first["lime_parameters"]["fresh"]],
         [*estimators["calls"], estimators["reference"]],
         [first[f"evaluation_{table}"]["budget"] for table in ("sanity", "runs")],
         [first["verdict_runs"]["budget"], first["evaluation_runs"]["budget"]],
@@ -98,7 +98,7 @@ def test_counts_rise_and_differ(tmp_path, profile):
 
 @profiles
 def test_both_networks_explain_every_image(tmp_path, profile):
-    for table, study in (("lime_runs", lime), ("evaluation_runs", evaluation)):
+    for table, study in (("lime_parameters", lime), ("evaluation_runs", evaluation)):
         some = [task for task in plan(tmp_path, profile, study) if task.table == table]
         assert len({(task.network, task.image) for task in some}) == 2 * 3
     classes = [
