@@ -4,7 +4,7 @@ import math
 import os
 from typing import NamedTuple
 
-FEWEST = 60  # samples: enough for LIME to fit the superpixels of an image
+FEWEST = 100  # samples: enough for LIME to fit the superpixels of an image, also at 299 pixels
 
 
 class Profile(NamedTuple):
@@ -14,7 +14,7 @@ class Profile(NamedTuple):
     ----------
     name : {"quick", "full", "study"}
     sample_share : float
-        The share of the samples above 60 that are drawn.
+        The share of the samples above 100 that are drawn.
     seeds, stability_seeds : int
         Seeds of what is measured over seeds, on many images and on one.
     elephants, bears, objects : int or None

@@ -142,6 +142,15 @@ def test_sanity_explains_each_random_network_with_all_methods():
     assert [row["layers"] for row in rows] == [1, 2, 4, 8]
 
 
+def test_a_budget_too_small_for_the_superpixels_is_raised():
+    n = int(superpixels(IMAGE).max()) + 1
+    few, enough = (
+        study.sanity_task(Network(cached=True), IMAGE, None, ["shap"], budget, [2])[0]
+        for budget in (10, 4 * n + 2)
+    )
+    assert few == enough
+
+
 def test_regions_that_only_one_method_finds():
     network = Network()
     rows, arrays = study.differ_task(network, IMAGE, None, ["lime", "rise"], 200)

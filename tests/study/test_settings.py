@@ -6,7 +6,9 @@ import json
 import pytest
 from cheap import Network, data_folder, tiles
 
+from lab.explain.masked_model import superpixels
 from lab.explain.setting import Setting
+from lab.images import list_images, load_image
 from lab.study import evaluation, lime, rise, verdict
 from lab.study.profile import PROFILES
 from lab.study.settings import (
@@ -83,7 +85,7 @@ def test_counts_rise_and_differ(tmp_path, profile):
         samples("lime_stability", sampling="lime"),
         samples("lime_stability", sampling="balanced"),
         samples("lime_parameters", parameter="num_samples"),
-        [60, first["lime_parameters"]["fresh"]],
+        [100, first["lime_parameters"]["fresh"]],
         [*estimators["calls"], estimators["reference"]],
         [first[f"evaluation_{table}"]["budget"] for table in ("sanity", "runs")],
         [first["verdict_runs"]["budget"], first["evaluation_runs"]["budget"]],
@@ -94,6 +96,14 @@ def test_counts_rise_and_differ(tmp_path, profile):
     full = [setting.num_samples for setting in LAB_SETTINGS.values()]
     cut = [setting.num_samples for setting in lab_settings(profile).values()]
     assert len(set(zip(full, cut))) == len(set(cut)) == len(set(full))
+
+
+def test_the_quick_counts_are_enough_for_xceptions_larger_images():
+    paths = [path for kind in ("African_elephant", "black_bear") for path in list_images(kind)]
+    n = max(superpixels(load_image(path, 299)).max() + 1 for path in paths)
+    quick = PROFILES["quick"]
+    assert n > 70 and quick.samples(250) >= n
+    assert quick.samples(1000, evaluation.FEWEST) >= 4 * n + 2
 
 
 @profiles
