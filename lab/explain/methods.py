@@ -220,8 +220,17 @@ def attribute(method, value, n_features, budget=None, seed=0):
     return _ATTRIBUTIONS[method](checked, n_features, budget, seed).astype(np.float64)
 
 
+def least_calls(methods, n_features):
+    """The fewest model calls that LIME needs, or "shap" if it is among the methods."""
+    # Coalitions are drawn with their complements, which add nothing to the regression:
+    # with two for each feature, it is often singular, and the package may not notice.
+    shap = min(4 * n_features, 2**n_features - 2) + 2
+    return shap if "shap" in methods else n_features + 1
+
+
 def _lime(value, n_features, budget, seed):
-    check_budget(budget, "lime", n_features + 1, "each superpixel and the image itself")
+    least = least_calls(["lime"], n_features)
+    check_budget(budget, "lime", least, "each superpixel and the image itself")
     coalitions = perturbations(n_features, budget, seed)
     # `locality` computes the distances itself: in their place go the coalitions.
     explainer = LimeBase(lambda coalitions: locality(coalitions, PACKAGE))
@@ -236,9 +245,7 @@ def _rise_of_features(value, n_features, budget, seed, estimator="regression"):
 
 
 def _shap(value, n_features, budget, seed):
-    # Coalitions are drawn with their complements, which add nothing to the regression:
-    # with two for each feature, it is often singular, and the package may not notice.
-    least = min(4 * n_features, 2**n_features - 2) + 2
+    least = least_calls(["shap"], n_features)
     check_budget(budget, "shap", least, "four coalitions a superpixel, all of them and none")
     import shap  # takes seconds, and the other methods do not need it
 

@@ -34,7 +34,7 @@ def _settings(results, title, kind="African_elephant", number=0, model=0):
     pixels = reading.pixels(image)
     runs = reading.rows(results, "lime_runs", network, image, seed=0)
     runs = runs.merge(results.table("lime_settings"), on="setting")
-    segments = results.array("lime_parameters", runs["key"].iloc[0], "segments")
+    segments = reading.segments(results, network, image)
     label = reading.class_title(runs["label"].iloc[0])
     panels = [maps.photograph(pixels, network, f"explained: {label}")]
     for row in runs.itertuples():
@@ -88,7 +88,7 @@ def lime_q2_to_q4(results):
     for network, image in cases.values():
         pixels = reading.pixels(image)
         runs = reading.rows(results, "lime_runs", network, image, seed=0).set_index("setting")
-        segments = results.array("lime_parameters", runs["key"].iloc[0], "segments")
+        segments = reading.segments(results, network, image)
         better = reading.rows(results, "lime_parameters", network, image, value=candidate, seed=0)
         shown = [runs.loc["3"], runs.loc["2"], better.iloc[0]]
         top = reading.rows(results, "predictions", network, image, rank=1).iloc[0]

@@ -91,8 +91,7 @@ def lime_and_rise(results):
         top = reading.rows(results, "predictions", network, image, rank=1).iloc[0]
         lime = reading.rows(results, "lime_parameters", network, image, **setting).iloc[0]
         chosen = reading.array(results, "lime_parameters", lime, "chosen")
-        runs = reading.rows(results, "lime_runs", network, image, seed=0)
-        segments = results.array("lime_parameters", runs["key"].iloc[0], "segments")
+        segments = reading.segments(results, network, image)
         longest = _usual(results, network, image, label=label).iloc[-1]
         predicted = f"{reading.class_title(top['label'])} {top['probability']:.2f}"
         shown = f"{chosen.sum()} superpixels, {lime['model_calls']} model calls"

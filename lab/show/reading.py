@@ -46,8 +46,13 @@ def pixels(image, size=None):
 
 def input_size(results, network, image):
     """The side length of a network's input, in pixels."""
+    return len(segments(results, network, image))
+
+
+def segments(results, network, image):
+    """Each pixel's superpixel, in the size of a network's input."""
     key = rows(results, "lime_runs", network, image, seed=0)["key"].iloc[0]
-    return len(results.array("lime_parameters", key, "segments"))
+    return results.array("lime_parameters", key, "segments")
 
 
 def rows(results, table, network=None, image=None, **values):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lab.explain.masked_model import MaskedModel, blurred, mean_colour, superpixels
-from lab.explain.methods import PACKAGE, attribute, explain
+from lab.explain.methods import PACKAGE, attribute, explain, least_calls
 from lab.explain.names import BASELINES, COMPARED, REFERENCES
 from lab.measure.agreement import rank_correlation
 from lab.measure.axioms import axioms_table
@@ -126,9 +126,9 @@ def maps_task(network, image, mask, methods, budget):
 def sanity_task(network, image, mask, methods, budget, layers):
     """Agreement of each method's map with those of the network with random layers.
 
-    Where `budget` is too small for KernelSHAP, all methods get what it needs.
+    Where `budget` is too small for one of them, all get what it needs.
     """
-    budget = max(budget, 4 * int(superpixels(image).max() + 1) + 2)
+    budget = max(budget, least_calls(methods, int(superpixels(image).max()) + 1))
     explainers = {method: functools.partial(explain, method, budget=budget) for method in methods}
     agreement = sanity(explainers, network, image, network.top(image, 1)[0][0], layers)
     return agreement.drop(columns="network").to_dict("records"), {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from lab.explain.masked_model import superpixels
-from lab.explain.methods import explain
+from lab.explain.methods import explain, least_calls
 from lab.explain.names import BASELINES, OCCLUSIONS, REFERENCES
 from lab.explain.setting import Setting
 from lab.images import image_files
@@ -148,9 +148,10 @@ def lime_settings(profile):
     return settings
 
 
-def _left_out(probability, image, calls):
-    """Whether the first guess is unsure, or LIME needs more calls: one a superpixel."""
-    return probability < LIKELY or superpixels(image).max() + 2 > calls
+def _left_out(probability, image, methods, budget):
+    """Whether the first guess is unsure, or there are too many superpixels."""
+    least = least_calls(methods, int(superpixels(image).max()) + 1)
+    return probability < LIKELY or budget < least
 
 
 @version(1)
@@ -158,7 +159,7 @@ def runs_task(network, image, mask, methods, budget):
     """Explain the first guess with some methods, and measure the maps' gains."""
     label, name, probability = network.top(image, 1)[0]
     about = {"calls": budget, "label": label, "predicted": name, "probability": probability}
-    if _left_out(probability, image, budget // 4 if "shap" in methods else budget):
+    if _left_out(probability, image, methods, budget):
         return [about | {"method": ""}], {}
     rows = []
     for method in methods:
@@ -172,7 +173,7 @@ def runs_task(network, image, mask, methods, budget):
 def seeds_task(network, image, mask, methods, budget):
     """Rank correlation of the maps of two seeds, for the first guess."""
     label, _, probability = network.top(image, 1)[0]
-    if _left_out(probability, image, budget):
+    if _left_out(probability, image, methods, budget):
         return [{"calls": budget, "method": ""}], {}
     rows = []
     for method in methods:
@@ -189,7 +190,7 @@ def lime_task(network, image, mask, settings, fresh):
     "jaccard" and "rank_correlation" are those of the two seeds.
     """
     smallest = min(parameters["num_samples"] for _, parameters in settings)
-    if _left_out(network.top(image, 1)[0][2], image, smallest):
+    if _left_out(network.top(image, 1)[0][2], image, LIME, smallest):
         return [{"parameter": ""}], {}
     rows, arrays = settings_task(network, image, None, settings, fresh, BY_SETTING, STEPS)
     half = len(rows) // 2
