@@ -68,23 +68,6 @@ def _ranking(table, measurements, of):
     return result.sort_values("mean_rank", kind="stable", ignore_index=True)
 
 
-def summary(table):
-    """Mean over images of each measurement, for each network and method.
-
-    Columns are "network", "method", "metric", "mean", "low", "high" and "pictures".
-    """
-    rows = []
-    for metric in _measured(table):
-        for network, values in by_image(table, metric).groupby("network", sort=False):
-            for method, each in values.items():
-                each = each.dropna()
-                if len(each):
-                    row = network, method, metric, each.mean(), *mean_interval(each), len(each)
-                    rows.append(row)
-    columns = ["network", "method", "metric", "mean", "low", "high", "pictures"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def disagreement(table):
     """How far the measurements agree on the order of the methods [1]_.
 

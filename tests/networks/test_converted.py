@@ -28,9 +28,9 @@ def builds(monkeypatch):
     """Names of the Keras networks that are built."""
     names, build = [], keras_networks.build
 
-    def counted(key, name, file):
+    def counted(key, name, *details):
         names.append(name)
-        return build(key, name, file)
+        return build(key, name, *details)
 
     monkeypatch.setattr(keras_networks, "build", counted)
     return names
