@@ -43,6 +43,28 @@ def test_only_what_the_network_sees_is_salient(corner, image, name):
     np.testing.assert_array_equal(REFERENCES[name](corner, image, 1), saliency)
 
 
+@pytest.mark.parametrize("name", REFERENCES)
+def test_one_image_at_a_time_is_in_memory(name):
+    # Gradients of Xception take 400 MB for each image that goes through it at once.
+    sizes = []
+
+    class Seen(keras.layers.Layer):
+        def call(self, x):
+            sizes.append(x.shape[0])
+            return x
+
+    inputs = keras.layers.Input((SIZE, SIZE, 3))
+    x = keras.layers.Conv2D(2, 1)(Seen()(inputs))
+    outputs = keras.layers.Dense(1000, activation="softmax")(
+        keras.layers.GlobalAveragePooling2D()(x)
+    )
+    network = keras.Model(inputs, outputs)
+    black_box = from_keras(network, lambda images: images / 255.0, "Seen", SIZE, "made here")
+    sizes.clear()
+    REFERENCES[name](black_box, np.zeros((SIZE, SIZE, 3), np.uint8), 1)
+    assert {*sizes} - {None} == {1}
+
+
 def test_integrated_gradients_add_up_to_the_gain_in_probability(corner, image):
     gain = corner(image[None])[0, 1] - corner(np.zeros_like(image[None]))[0, 1]
     assert integrated_gradients(corner, image, 1).sum() == pytest.approx(gain, rel=0.02)
