@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +86,21 @@ def build(folder, marked=()):
     return folder / "report.pdf"
 
 
+def shown(folder):
+    """What the report shows: the results in a folder, and the lab's own of photographs.
+
+    Photographs do not come with the lab, so that other profiles measure none.
+    """
+    own, results = Results(SOURCE.with_name("results")), Results(folder / "results")
+
+    def table(name):
+        return (own if name.startswith("photographs_") else results).table(name)
+
+    return types.SimpleNamespace(table=table)
+
+
 def refuted(results):
-    """List the claims that do not hold for some `lab.study.results.Results`."""
+    """List the claims that do not hold for results, by their method `table`."""
     return [name for name, holds in CLAIMS.items() if not _holds(holds, results)]
 
 
@@ -114,7 +128,7 @@ def main():
     """Build the report of the profile that ``LAB_PROFILE`` names."""
     try:
         folder = results_folder(read_profile()).parent
-        untrue = refuted(Results(folder / "results"))
+        untrue = refuted(shown(folder))
         pdf = build(folder, untrue)
     except (OSError, ValueError) as error:
         sys.exit(str(error))

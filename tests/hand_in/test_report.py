@@ -51,7 +51,7 @@ def text_of(element):
     """The words of an element of typst."""
     if isinstance(element, dict):
         words = {"text": element.get("text", ""), "space": " "}
-        return words.get(element["func"], "".join(text_of(part) for part in element.values()))
+        return words.get(element.get("func"), "".join(text_of(part) for part in element.values()))
     return "".join(text_of(part) for part in element) if isinstance(element, list) else ""
 
 
@@ -118,7 +118,7 @@ def test_typst_swallows_no_semicolon():
 def test_captions_mark_stand_ins_and_only_those(copied):
     def marked(absent):
         value = {"value": absent}
-        for study in ("lime", "rise", "evaluation", "verdict"):
+        for study in ("lime", "rise", "evaluation", "verdict", "photographs"):
             name = f"{study}_provenance"
             change(copied, name, lambda row: value if "stands_in_for" in row["name"] else {})
         captions = [text_of(figure["caption"]["body"]) for figure in query(copied, "figure")]
@@ -126,6 +126,44 @@ def test_captions_mark_stand_ins_and_only_those(copied):
 
     assert all(marked("Absent")) and not any(marked(""))
     assert "stands in for" not in text_of(query(copied, "<abstract>"))
+
+
+def test_photographs_are_those_of_the_networks_that_explained_them(copied):
+    names = {"EfficientNet-Lite0": "Xception", "SqueezeNet 1.1": "ResNet50"}
+    for path in copied.glob("results/*.csv"):
+        if not path.name.startswith("photographs_"):
+            text = path.read_text("utf-8")
+            for stand_in, real in names.items():
+                text = text.replace(f",{stand_in}\n", f",{real}\n").replace(stand_in, real)
+            text = re.sub("(_stands_in_for),.*", r"\1,", text)
+            path.write_text(text, "utf-8")
+    for figure in query(copied, "figure"):
+        caption = text_of(figure["caption"]["body"])
+        photographs = "photographs" in figure.get("label", "")
+        assert ("EfficientNet-Lite0†" in caption) == ("SqueezeNet 1.1†" in caption) == photographs
+        assert not (photographs and re.search("Xception|ResNet50", caption))
+    abstract = text_of(query(copied, "<abstract>"))
+    assert "explained by EfficientNet-Lite0† and SqueezeNet 1.1†, not by Xception and" in abstract
+
+
+def test_the_report_of_another_profile_has_the_labs_photographs(copied):
+    other = copied / "quick"
+    shutil.copytree(copied / "results", other / "results")
+    for path in other.glob("results/photographs_*"):
+        path.unlink()
+    assert refuted(report.shown(other)) == refuted(COMMITTED)
+    (copied / "results" / "photographs_pairs.csv").unlink()
+    assert "blurred_lime_is_better_on_photographs" in refuted(report.shown(other))
+
+
+def test_counts_of_another_profile_are_named(copied):
+    fewer = {"400": "115", "2000": "195", "4000": "295", "250": "108", "1000": "145"}
+    masks = lambda row: {"nb_samples": fewer.get(row["nb_samples"], row["nb_samples"])}  # noqa: E731
+    change(copied, "rise_runs", masks)
+    change(copied, "rise_estimators", lambda row: {"calls": fewer.get(row["calls"], row["calls"])})
+    text = text_of(query(copied, "par"))
+    for count in "with 195 masks", "With 295 they", "With 108 calls", "with 145 calls":
+        assert count in text
 
 
 def test_the_report_is_short(copied):
@@ -149,6 +187,16 @@ def test_the_authors_paragraph_is_shown_where_there_is_one(copied):
 def test_numbers_in_sentences_come_from_the_results(copied):
     change(copied, "predictions", lambda row: {"probability": "0.123"})
     assert "probability of 0.12" in text_of(query(copied, "<abstract>"))
+
+
+def test_what_could_not_be_measured_is_a_dash(copied):
+    # R² of equal probabilities, rank correlation of constant maps, and so on.
+    known = {"preservation_probability", "tolerance", "probability", "without"}
+    for path in copied.glob("results/[!p]*.csv"):  # those of photographs come with the lab
+        table = pd.read_csv(path)
+        measured = [*table.select_dtypes("float").columns.difference(known)]
+        table.assign(**dict.fromkeys(measured)).to_csv(path, index=False)
+    assert "(rank correlation – at best)" in text_of(query(copied, "par"))
 
 
 def test_arrows_point_to_what_is_better():
