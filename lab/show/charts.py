@@ -77,6 +77,7 @@ def intervals(table, label, value, title, x_label, by=None, panel=None):
             axes.plot(rows[value], places, marker, color=color, ms=4.5, label=group)
         axes.set_title(name)
         axes.grid(axis="x", alpha=0.3, linewidth=0.5)
+        axes.ticklabel_format(axis="x", scilimits=(-2, 6))  # many zeros would overlap
     several[0].set_yticks(range(len(labels)), [textwrap.fill(name, 40) for name in labels])
     several[0].set_ylim(len(labels) - 0.5, -0.5)
     _legend(figure, several[0], len(groups))

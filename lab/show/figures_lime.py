@@ -46,7 +46,8 @@ def _settings(results, title, kind="African_elephant", number=0, model=0):
 
 
 def _quality(row):
-    return f"R² {row.r2_fresh:.2f}" + ("" if np.isnan(row.iou) else f", IoU {row.iou:.2f}")
+    known = {"R²": row.r2_fresh, "IoU": row.iou}  # equal probabilities have no R²
+    return ", ".join(f"{name} {value:.2f}" for name, value in known.items() if not np.isnan(value))
 
 
 def lime_q1(results):
