@@ -287,7 +287,7 @@ def _run(tasks, client, root):
             if error:
                 _raise_if_unfit(error)
                 killed = isinstance(error, KilledWorker)
-                reason = "its worker ended each time" if killed else repr(error)
+                reason = "its worker ended each time (too little memory?)" if killed else repr(error)
                 say(f"failed {tasks[key]}: {reason}")
                 yield key, "failed", None
             else:
