@@ -286,8 +286,8 @@ def _run(tasks, client, root):
             bar.update(tasks[key].calls - seen[key])  # the declared number is an estimate
             if error:
                 _raise_if_unfit(error)
-                killed = isinstance(error, KilledWorker)
-                reason = "its worker ended each time (too little memory?)" if killed else repr(error)
+                ended = "its worker ended each time (too little memory?)"
+                reason = ended if isinstance(error, KilledWorker) else repr(error)
                 say(f"failed {tasks[key]}: {reason}")
                 yield key, "failed", None
             else:

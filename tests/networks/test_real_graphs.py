@@ -32,7 +32,7 @@ def test_a_notebook_runs_with_them(environment, tmp_path, name):
     printed = "".join(
         output.get("text", "") for cell in cells for output in cell.get("outputs", [])
     )
-    assert "Xception" in printed and "stands in" not in printed
+    assert "Profile: quick" in printed and "stands in" not in printed
 
 
 def test_the_studies_and_the_report_run_with_them(environment, tmp_path):
