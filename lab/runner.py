@@ -49,7 +49,7 @@ MODELS = {
 
 PACKAGES = "numpy", "tensorflow", "keras", "openvino", "lime", "shap", "scikit-image"
 MEMO = ROOT / ".cache" / "tasks"
-MEMORY = 2 * 2**30  # bytes for a process with a network and its batches
+MEMORY = 5 * 2**29  # bytes for a process: 2.2 of 2.5 GiB with Xception, ResNet50, random copies
 SCHEDULER_PATIENCE = 10  # seconds that a cluster's scheduler has to answer
 WORKER_PATIENCE = 60  # seconds that it has to show a first worker
 CALLS = "model calls"  # the topic under which workers report their model calls
