@@ -13,7 +13,7 @@ from lab.explain.names import METHOD_NAMES
 from lab.files import lock, pack, write_whole
 from lab.images import SUFFIXES, UNREADABLE
 from lab.networks.classes import class_index, class_name
-from lab.runner import MODELS, Task, image_digest, network, run, say, stopping
+from lab.runner import MODELS, Task, image_digest, network, run, saved, say, stopping
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
 ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\\"): r"\\"}
@@ -187,19 +187,30 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
         about[name] = {"class_from": source, "digest": digest} | identity
     earlier, rows = earlier_rows(out, identity, methods, about), {}
     columns = {tuple(some[0]) for some in earlier.values()}
+
+    def add(key, result):
+        for name in names[key]:
+            done = [_arranged({"picture": name} | about[name] | row) for row in result.rows]
+            if columns - {tuple(done[0])}:
+                raise ValueError(f"{out} holds results with other columns, {REFUSAL}")
+            rows[name] = done
+            if maps is not None:
+                about_maps = {key: done[0][key] for key in ABOUT_MAPS} | {"methods": methods}
+                about_maps["stands_in_for"] = about_maps["stands_in_for"] or ""
+                write_whole(Path(maps, f"{name}.npz"), pack(result.arrays | about_maps))
+            counts["unlikely"] += done[0]["probability"] < UNLIKELY
+
     try:
         for key, state, result in run(tasks, scheduler, root):
             counts[state] += len(names[key])
-            for name in names[key] if result else ():
-                done = [_arranged({"picture": name} | about[name] | row) for row in result.rows]
-                if columns - {tuple(done[0])}:
-                    raise ValueError(f"{out} holds results with other columns, {REFUSAL}")
-                rows[name] = done
-                if maps is not None:
-                    about_maps = {key: done[0][key] for key in ABOUT_MAPS} | {"methods": methods}
-                    about_maps["stands_in_for"] = about_maps["stands_in_for"] or ""
-                    write_whole(Path(maps, f"{name}.npz"), pack(result.arrays | about_maps))
-                counts["unlikely"] += done[0]["probability"] < UNLIKELY
+            if result:
+                add(key, result)
+    except KeyboardInterrupt:
+        # It may have come after a task was saved and before it was added.
+        for key in tasks:
+            if names[key][-1] not in rows and (result := saved(key)):
+                add(key, result)
+        raise
     finally:
         if rows:
             every = [row for _, some in sorted((earlier | rows).items()) for row in some]

@@ -132,13 +132,13 @@ def image_digest(path, root=None):
     return digest.hexdigest()[:16]
 
 
-def _saved(key):
+def saved(key):
     """A finished task's result; None if it is not saved, or its file is damaged."""
     try:
         with np.load(MEMO / f"{key}.npz", allow_pickle=False) as archive:
             arrays = dict(archive)
-        saved = json.loads(arrays.pop("result").item())
-        return Result(saved["rows"], arrays, saved["about"])
+        parts = json.loads(arrays.pop("result").item())
+        return Result(parts["rows"], arrays, parts["about"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
@@ -234,7 +234,7 @@ def run(tasks, scheduler=None, root=None):
     """
     missing = {}
     for key, task in tasks.items():
-        if result := _saved(key):
+        if result := saved(key):
             yield key, "finished", result
         else:
             missing[key] = task

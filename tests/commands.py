@@ -26,7 +26,7 @@ def start(*command, **options):
 
 def saved():
     """The first rows of all finished tasks."""
-    found = [runner._saved(path.stem) for path in Path(runner.MEMO).glob("*.npz")]
+    found = [runner.saved(path.stem) for path in Path(runner.MEMO).glob("*.npz")]
     return [result.rows[0] for result in found]
 
 

@@ -132,16 +132,16 @@ def test_saved_results_are_exact_and_damaged_ones_are_measured_again(scheduler, 
     assert repr([*row.values()]) == repr(expected)
     assert results["n"].about["numpy"] == np.__version__
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", results["n"].about["date"])
-    saved = runner._saved("n")
+    saved = runner.saved("n")
     assert repr(saved) == repr(results["n"]) and saved.arrays["map"].dtype == np.float16
     whole = (memo / "n.npz").read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 3] ^= 255
     for damaged in (*(whole[:cut] for cut in range(0, len(whole), 7)), flipped, b"\0" * 99):
         (memo / "n.npz").write_bytes(damaged)
-        assert runner._saved("n") is None
+        assert runner.saved("n") is None
     np.savez(memo / "n.npz", result=np.array([{}], dtype=object))
-    assert runner._saved("n") is None
+    assert runner.saved("n") is None
     assert outcomes({"n": task(numbers)}, scheduler=scheduler)[0] == {"n": "finished"}
     assert (memo / "n.npz").read_bytes() == whole
 
@@ -211,7 +211,7 @@ def test_a_scheduler_without_a_worker_or_that_ends_is_named(monkeypatch, tmp_pat
                 done.append(key)
                 if len(done) == 2:
                     started[0].kill()
-        assert 2 <= len(done) < 50 and all(isinstance(runner._saved(key), Result) for key in done)
+        assert 2 <= len(done) < 50 and all(isinstance(runner.saved(key), Result) for key in done)
     finally:
         for process in started:
             process.kill()

@@ -86,7 +86,7 @@ def build(folder, marked=()):
     return folder / "report.pdf"
 
 
-def shown(folder):
+def reported(folder):
     """What the report shows: the results in a folder, and the lab's own of photographs.
 
     Photographs do not come with the lab, so that other profiles measure none.
@@ -128,7 +128,7 @@ def main():
     """Build the report of the profile that ``LAB_PROFILE`` names."""
     try:
         folder = results_folder(read_profile()).parent
-        untrue = refuted(shown(folder))
+        untrue = refuted(reported(folder))
         pdf = build(folder, untrue)
     except (OSError, ValueError) as error:
         sys.exit(str(error))

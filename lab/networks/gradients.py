@@ -72,6 +72,7 @@ def integrated_gradients(black_box, image, label):
         probability = network(preprocessed(point[None]), training=False)[0, label]
         return tf.gradients(probability, point)[0]
 
+    # Concrete, as the traced networks are.
     slopes = tf.function(slopes).get_concrete_function(tf.TensorSpec(image.shape, tf.float32))
     total = np.sum([slopes(tf.constant(image * share)) for share in shares], 0, np.float64)
     return (total / STEPS * image).sum(axis=-1).astype(np.float32)
