@@ -16,7 +16,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench/bin/python
 NOTEBOOKS := LIME.ipynb RISE.ipynb EVALUATION.ipynb
-HALF := tests/explain tests/networks tests/study
+HALF := tests/methods tests/networks tests/study
 TESTS := lint tests-half tests-rest $(NOTEBOOKS:%=test-%)
 
 # A notebook does not store the version of Python, which would differ between machines. The kernel does not warn

@@ -3,7 +3,7 @@
     pip install --no-deps --target elsewhere captum==0.9.0 torch==2.13.0 sympy mpmath
     PYTHONPATH=elsewhere python benchmarks/captum_elsewhere.py
 
-`tests/explain` compares with the values printed here; torch's build for CPUs suffices.
+`tests/methods` compares with the values printed here; torch's build for CPUs suffices.
 With the same definitions the weights agree to float32's rounding. Captum's defaults
 differ:
 
@@ -35,9 +35,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lab.explain.lime import perturbations
-from lab.explain.masked_model import MaskedModel
-from lab.explain.methods import PACKAGE, attribute
+from lab.methods.lime import perturbations
+from lab.methods.masked_model import MaskedModel
+from lab.methods.methods import PACKAGE, attribute
 
 N, FEW = 9, 202  # superpixels, and a budget that is only a part of their 512 coalitions
 

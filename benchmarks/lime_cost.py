@@ -24,8 +24,8 @@ from lime import lime_image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lab.explain.lime import lime_explanations
 from lab.images import list_images, load_image
+from lab.methods.lime import lime_explanations
 from lab.networks.loading import load
 from lab.study.settings import LAB_SETTINGS
 

@@ -23,9 +23,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lab.explain.masked_model import MaskedModel
 from lab.measure.curves import auc, deletion_curve, faithfulness, insertion_curve
 from lab.measure.overlap import iou_over_thresholds, pointing_game
+from lab.methods.masked_model import MaskedModel
 from lab.networks.tensorflow_setup import keras, tf
 
 # Xplique and Quantus import TensorFlow, too, and come after it is set up.

@@ -42,17 +42,17 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.record import RESULTS, record
-from lab.explain.methods import explain
-from lab.explain.names import METHOD_NAMES
-from lab.explain.occlusion import WINDOW
 from lab.images import load_image
 from lab.measure.curves import gains
 from lab.measure.intervals import mean_interval
+from lab.methods.methods import explain
+from lab.methods.names import METHOD_NAMES
+from lab.methods.occlusion import WINDOW
 from lab.model_calls import BATCH, predict
 from lab.networks.classes import class_index
 from lab.networks.loading import load
 from lab.show.style import HEAD, NOTE, new, styled
-from lab.study.verdict import object_of, objects
+from lab.study.montages import object_of, objects
 
 SHORT = ("squeezenet",), 6, 1  # networks, objects, seeds
 LONG = ("squeezenet", "efficientnet_lite0"), 19, 3

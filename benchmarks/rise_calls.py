@@ -17,7 +17,7 @@ error is extrapolated: it decreases with the square root of the number of calls.
 of each image) and `rise_calls_shares.csv` (geometric means over images).
 
 The images were not used to develop the estimator. They belong to the half of the
-objects called "verdict" (`lab.study.verdict.half`): the first image of each object
+objects called "verdict" (`lab.study.montages.half`): the first image of each object
 whose class is the most probable for both networks and more probable than 1/2 for one of
 them; of four such objects, the first three by name.
 
@@ -45,7 +45,7 @@ from lab.images import load_image
 from lab.measure.agreement import rank_correlation
 from lab.model_calls import predict
 from lab.networks.loading import load
-from lab.study.verdict import SET
+from lab.study.montages import SET
 from rise import Rise
 
 IMAGES = (

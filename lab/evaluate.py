@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from lab.explain.names import METHOD_NAMES
 from lab.files import lock, pack, write_whole
 from lab.images import SUFFIXES, UNREADABLE
+from lab.methods.names import METHOD_NAMES
 from lab.networks.classes import class_index, class_name
-from lab.runner import MODELS, Task, image_digest, network, run, saved, say, stopping
+from lab.study.runner import MODELS, Task, image_digest, network, run, saved, say, stopping
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
 ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\\"): r"\\"}
@@ -127,16 +127,16 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
         `lab.networks.classes.class_index` understands it. Where that is no class, the
         class that the network predicts is explained.
     model : str
-        A key of `lab.runner.MODELS`.
+        A key of `lab.study.runner.MODELS`.
     methods : sequence of str
-        Keys of `lab.explain.methods.EXPLAINERS`.
+        Keys of `lab.methods.methods.EXPLAINERS`.
     out : path-like
         The file of results. After an interruption it holds what is finished.
     budget : int
         Model calls for each method.
     seed : int
     scheduler : str or None
-        As in `lab.runner.run`.
+        As in `lab.study.runner.run`.
     maps : path-like or None
         A folder for the maps: ``<image>.npz`` for each, with "maps" (n_methods, H, W).
 
@@ -152,8 +152,8 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     ------
     ValueError
         If the folder holds no image, or the file other results.
-    lab.runner.OtherNetwork, RuntimeError, ConnectionError
-        As `lab.runner.run` raises them.
+    lab.study.runner.OtherNetwork, RuntimeError, ConnectionError
+        As `lab.study.runner.run` raises them.
     """
     from lab.study.evaluation import gains_task  # takes seconds
 

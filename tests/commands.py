@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from lab import runner
 from lab.files import ROOT
+from lab.study import runner
 
 
 def wait_for(condition):

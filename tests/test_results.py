@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from lab.files import ROOT
-from lab.runner import inputs, network
 from lab.study import __main__ as command
 from lab.study.profile import PROFILES
 from lab.study.results import Results
+from lab.study.runner import inputs, network
 
 # Other processors round differently, and superpixels of equal weight swap places.
 NEAR = {"rtol": 0.02, "atol": 0.02}
@@ -55,7 +55,7 @@ PARTS = {
     "evaluation_shapley": whole,
     "evaluation_roar": whole,
     "evaluation_axioms": whole,
-    "verdict_runs": few_methods,
+    "montages_runs": few_methods,
 }
 """For each table the changed arguments with which a task is a cheap part of itself."""
 

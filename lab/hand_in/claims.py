@@ -11,8 +11,8 @@ import itertools
 
 import numpy as np
 
-from lab.explain.names import BASELINES, REFERENCES
 from lab.measure.paired import better
+from lab.methods.names import BASELINES, REFERENCES
 
 _MEAN_COLOUR = ["1", "2", "5"]  # the settings that hide with it; the others hide with black
 
@@ -138,7 +138,7 @@ def regression_needs_a_quarter_of_the_calls(results):
 
 def _on_montages(results, measure):
     """The pairs of methods of which one is better by a measure on montages."""
-    return better(results.table("verdict_pairs").query(f"measure == {measure!r}"))
+    return better(results.table("montages_pairs").query(f"measure == {measure!r}"))
 
 
 def nested_occlusion_finds_what_is_recognised(results):
@@ -230,7 +230,7 @@ def more_networks_do_not_contradict(results):
 def five_in_six_differences_hold(results):
     """Of 66 differences on montages 56 hold on photographs, and one is reversed."""
     pairs = _on_photographs(results)
-    montages = results.table("verdict_pairs").query("measure == 'gain' and low > 0")
+    montages = results.table("montages_pairs").query("measure == 'gain' and low > 0")
     pairs = pairs.merge(montages, on=["network", "first", "second"], suffixes=("", "_montages"))
     pairs = pairs[~pairs["second"].isin([*BASELINES, *REFERENCES])]
     pairs = pairs[~pairs["first"].isin(REFERENCES)]

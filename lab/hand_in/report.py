@@ -17,9 +17,9 @@ try:
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
-from lab.explain.names import METHOD_NAMES
 from lab.files import ROOT, write_whole
 from lab.hand_in import claims
+from lab.methods.names import METHOD_NAMES
 from lab.study.profile import read_profile
 from lab.study.results import MissingResult, Results, results_folder
 

@@ -9,9 +9,9 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from lab.explain.methods import attribute
-from lab.explain.names import METHOD_NAMES
 from lab.measure.measurements import AXIOMS, TOLERANCE, head
+from lab.methods.methods import attribute
+from lab.methods.names import METHOD_NAMES
 
 AXIOM_METHODS = "lime", "rise", "rise_average", "shap", "occlusion", "shapley"
 

@@ -6,9 +6,9 @@ is not as described.
 
 import numpy as np
 
-from lab.explain.checks import check_image, check_integer, check_label
-from lab.explain.masked_model import blurred, mean_colour
 from lab.measure.agreement import check_map, constant, correlation
+from lab.methods.checks import check_image, check_integer, check_label
+from lab.methods.masked_model import blurred, mean_colour
 from lab.model_calls import predict_in_chunks
 
 STEPS = 50
@@ -28,7 +28,7 @@ def deletion_and_insertion(black_box, image, label, saliency, start):
     saliency : (H, W) array
         Finite; higher is more important.
     start : (H, W, 3) uint8 array
-        The insertion's baseline, as from `lab.explain.masked_model.blurred`.
+        The insertion's baseline, as from `lab.methods.masked_model.blurred`.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def faithfulness(masked_model, saliency):
 
     Parameters
     ----------
-    masked_model : lab.explain.masked_model.MaskedModel
+    masked_model : lab.methods.masked_model.MaskedModel
         Of the image; the class is its first one.
     saliency : (H, W) array
 

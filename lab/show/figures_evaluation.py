@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from lab.explain.masked_model import blurred
-from lab.explain.names import BASELINES, COMPARED, METHOD_NAMES
 from lab.measure.measurements import MEASUREMENTS
 from lab.measure.statistics import at_odds
+from lab.methods.masked_model import blurred
+from lab.methods.names import BASELINES, COMPARED, METHOD_NAMES
 from lab.show import charts, maps, reading
 
 _WEIGHTS = ("lime", "shap")  # methods whose maps are signed weights of superpixels

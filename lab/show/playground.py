@@ -9,9 +9,9 @@ from pathlib import Path
 import ipywidgets as widgets
 import numpy as np
 
-from lab.explain.lime import lime_explanation
-from lab.explain.setting import Setting
 from lab.images import list_images, load_image
+from lab.methods.lime import lime_explanation
+from lab.methods.setting import Setting
 from lab.model_calls import BATCH
 from lab.networks.classes import class_index, class_name
 from lab.show import maps

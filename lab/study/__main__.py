@@ -8,12 +8,12 @@ from collections import Counter
 
 from lab.files import lock, replacing, restore
 from lab.images import list_images, load_image, load_mask
-from lab.runner import Result, image_digest, network, run, say, stopping
 from lab.study.profile import PROFILES, read_profile
 from lab.study.results import MissingResult, Results, results_folder, write_table
+from lab.study.runner import Result, image_digest, network, run, say, stopping
 from lab.study.settings import NETWORKS
 
-STUDIES = "lime", "rise", "evaluation", "verdict"
+STUDIES = "lime", "rise", "evaluation", "montages"
 PHOTOGRAPHS = "photographs"  # the study of images that do not come with the lab
 
 

@@ -7,9 +7,6 @@ import time
 import numpy as np
 import pandas as pd
 
-from lab.explain.masked_model import MaskedModel, blurred, mean_colour, superpixels
-from lab.explain.methods import PACKAGE, attribute, explain, least_calls
-from lab.explain.names import BASELINES, COMPARED, REFERENCES
 from lab.measure.agreement import rank_correlation
 from lab.measure.axioms import axioms_table
 from lab.measure.curves import auc, deletion_and_insertion, faithfulness, gains, portions
@@ -17,10 +14,13 @@ from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
 from lab.measure.roar import ROAR_METHODS, roar
 from lab.measure.sanity import sanity
 from lab.measure.statistics import disagreement, rank_methods
+from lab.methods.masked_model import MaskedModel, blurred, mean_colour, superpixels
+from lab.methods.methods import PACKAGE, attribute, explain, least_calls
+from lab.methods.names import BASELINES, COMPARED, REFERENCES
 from lab.model_calls import predict
 from lab.networks.classes import class_name
-from lab.runner import Task, version
 from lab.study.results import small
+from lab.study.runner import Task, version
 from lab.study.settings import NETWORKS
 
 FEWEST = 400  # model calls of any profile; KernelSHAP needs four for each superpixel
@@ -74,7 +74,7 @@ def measure_map(black_box, image, label, saliency, mask=None):
 
 
 def saliency_map(method, network, image, label, budget, seed=0):
-    """The map of any method of `lab.explain.names`, also of those with gradients."""
+    """The map of any method of `lab.methods.names`, also of those with gradients."""
     if method in REFERENCES:
         from lab.networks import gradients  # imports TensorFlow, which others do without
 
@@ -101,7 +101,7 @@ def gains_task(network, image, mask, label, methods, budget, seed, maps=False):
     """Explain an image with some methods; measure the maps, their gains and the time.
 
     The class is the predicted one where `label` is None. Methods are those of
-    `lab.explain.names`, and each has `budget` model calls. A row is about a method;
+    `lab.methods.names`, and each has `budget` model calls. A row is about a method;
     "seconds" is the time that explaining took. With `maps`, these are kept, too.
     """
     measured = list(_measured(network, image, mask, label, methods, budget, seed))

@@ -6,9 +6,6 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 
-from lab.explain.lime import lime_explanations, locality, perturbations
-from lab.explain.masked_model import blurred, mean_colour
-from lab.explain.setting import Setting
 from lab.measure.agreement import jaccard, rank_correlation, stability, weighted_r2
 from lab.measure.curves import STEPS, auc, deletion_curve, insertion_curve
 from lab.measure.effects import effects, recommend
@@ -16,8 +13,11 @@ from lab.measure.measurements import MEASUREMENTS
 from lab.measure.overlap import iou, pointing_game
 from lab.measure.statistics import CHOSEN_BY, rank_settings, ranking_agreement
 from lab.measure.variance import distances, grouped, savings, variance_shares
+from lab.methods.lime import lime_explanations, locality, perturbations
+from lab.methods.masked_model import blurred, mean_colour
+from lab.methods.setting import Setting
 from lab.networks.classes import class_name
-from lab.runner import Task, version
+from lab.study.runner import Task, version
 from lab.study.settings import (
     COMBINED,
     LAB_PARAMETERS,
@@ -44,7 +44,7 @@ def fidelity(explanation, fresh=FRESH):
     """R² of the linear model on samples it was not fitted to: **higher is better**.
 
     It is weighted by locality and at most 1. The `fresh` samples are those of the next
-    seed for the `lab.explain.lime.Lime`.
+    seed for the `lab.methods.lime.Lime`.
     """
     setting, masked_model = explanation.setting, explanation.masked_model
     # The first row is the whole image, which every fit has seen.
@@ -55,13 +55,13 @@ def fidelity(explanation, fresh=FRESH):
 
 
 def measure_lime(black_box, explanation, mask=None, fresh=FRESH, steps=STEPS):
-    """All measurements of one `lab.explain.lime.Lime`.
+    """All measurements of one `lab.methods.lime.Lime`.
 
     Parameters
     ----------
     black_box : callable
         From images ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``.
-    explanation : lab.explain.lime.Lime
+    explanation : lab.methods.lime.Lime
     mask : (H, W) bool array, optional
         Where the object is. Without it, IoU and pointing game are NaN.
     fresh : int, optional
@@ -107,7 +107,7 @@ def settings_task(network, image, mask, settings, fresh, arrays, steps=STEPS):
     """Explain an image under several settings and measure the explanations.
 
     Each of `settings` has two dicts: the first columns of its row, and the parameters
-    of `lab.explain.setting.Setting`. `arrays` names the arrays to save: "weights" and
+    of `lab.methods.setting.Setting`. `arrays` names the arrays to save: "weights" and
     "chosen", with an entry for each setting, and "segments".
     """
     explanations = _explanations(network, image, settings)

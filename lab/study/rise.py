@@ -10,8 +10,8 @@ from lab.measure.agreement import rank_correlation
 from lab.measure.overlap import pointing_game
 from lab.model_calls import predict
 from lab.networks.classes import class_name
-from lab.runner import Task, version
 from lab.study.results import small
+from lab.study.runner import Task, version
 from lab.study.settings import NETWORKS
 from rise import Rise, generate_masks, perturb
 

@@ -2,7 +2,7 @@
 
 from dataclasses import fields, replace
 
-from lab.explain.setting import Setting
+from lab.methods.setting import Setting
 
 NETWORKS = "xception", "resnet50"
 """The lab's networks, each of which may be replaced by its stand-in."""

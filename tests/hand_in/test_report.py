@@ -118,7 +118,7 @@ def test_typst_swallows_no_semicolon():
 def test_captions_mark_stand_ins_and_only_those(copied):
     def marked(absent):
         value = {"value": absent}
-        for study in ("lime", "rise", "evaluation", "verdict", "photographs"):
+        for study in ("lime", "rise", "evaluation", "montages", "photographs"):
             name = f"{study}_provenance"
             change(copied, name, lambda row: value if "stands_in_for" in row["name"] else {})
         captions = [text_of(figure["caption"]["body"]) for figure in query(copied, "figure")]

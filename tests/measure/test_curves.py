@@ -4,9 +4,9 @@ import scipy.stats
 from cheap import Places, tiles
 from counting import forbidden
 
-from lab.explain.masked_model import MaskedModel, blurred, mean_colour, superpixels
 from lab.measure import curves
 from lab.measure.curves import auc, deletion_curve, faithfulness, gains, insertion_curve
+from lab.methods.masked_model import MaskedModel, blurred, mean_colour, superpixels
 
 IMAGE = tiles()
 SALIENCY = np.random.default_rng(1).normal(size=IMAGE.shape[:2])

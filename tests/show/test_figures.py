@@ -9,8 +9,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from lab.explain.names import METHOD_NAMES
 from lab.files import ROOT
+from lab.methods.names import METHOD_NAMES
 from lab.show import __main__ as show
 from lab.show import reading
 from lab.show.figures import FIGURES
@@ -92,13 +92,13 @@ def test_small_and_equal_probabilities_can_be_read(results):
     class Flat(Results):  # such as of a network that knows nothing
         def table(self, name):
             table = super().table(name)
-            if name == "verdict_means":
+            if name == "montages_means":
                 alone = table["measure"] == "alone"  # probabilities
                 equal = np.where(table["network"][alone] == table["network"][0], 1e-3, 1e-7)
                 table.loc[alone, ["mean", "low", "high"]] = np.stack([equal] * 3, axis=1)
             return table.assign(r2_fresh=np.nan) if name == "lime_runs" else table
 
-    assert not overlaps(texts(FIGURES["verdict_masks"](Flat(results.folder))))
+    assert not overlaps(texts(FIGURES["montages_masks"](Flat(results.folder))))
     shown = [text.get_text() for text, _ in texts(FIGURES["lime_q1"](Flat(results.folder)))]
     assert sum(text.startswith("IoU") for text in shown) == 7
     assert not any("nan" in text for text in shown)
@@ -158,7 +158,7 @@ def test_an_image_that_is_gone_is_named(image):
         reading.pixels(image)
 
 
-@pytest.mark.parametrize("table, name", [("lime_parameters", "chosen"), ("verdict_runs", "alone")])
+@pytest.mark.parametrize("table, name", [("lime_parameters", "chosen"), ("montages_runs", "alone")])
 def test_rows_find_their_arrays_in_any_order(results, table, name):
     rows = results.table(table).sample(frac=1, random_state=1)
     rows = rows[rows["key"] == rows["key"].iloc[0]]

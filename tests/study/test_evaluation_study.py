@@ -3,14 +3,14 @@ import pandas as pd
 import pytest
 from cheap import NETWORKS, Network, measured, tiles
 
-from lab.explain.masked_model import MaskedModel, blurred, mean_colour, superpixels
-from lab.explain.methods import PACKAGE, attribute, explain
-from lab.explain.names import BASELINES, COMPARED
 from lab.measure import axioms
 from lab.measure.agreement import rank_correlation
 from lab.measure.curves import auc, deletion_and_insertion, gains
 from lab.measure.measurements import MEASUREMENTS
 from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
+from lab.methods.masked_model import MaskedModel, blurred, mean_colour, superpixels
+from lab.methods.methods import PACKAGE, attribute, explain
+from lab.methods.names import BASELINES, COMPARED
 from lab.networks.classes import class_name
 from lab.study import evaluation as study
 from lab.study.evaluation import measure_map, with_sanity

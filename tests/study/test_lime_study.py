@@ -7,13 +7,13 @@ from cheap import NETWORKS, Network, Places, tiles
 from lime.lime_image import LimeImageExplainer
 from sklearn.metrics import r2_score
 
-from lab.explain.lime import lime_explanation, locality
-from lab.explain.masked_model import blurred, mean_colour, superpixels
-from lab.explain.setting import Setting
 from lab.images import load_image
 from lab.measure.agreement import jaccard, rank_correlation
 from lab.measure.curves import auc, deletion_curve, insertion_curve
 from lab.measure.measurements import MEASUREMENTS
+from lab.methods.lime import lime_explanation, locality
+from lab.methods.masked_model import blurred, mean_colour, superpixels
+from lab.methods.setting import Setting
 from lab.networks.classes import class_name
 from lab.study import lime as study
 from lab.study.lime import fidelity, measure_lime, settings_table

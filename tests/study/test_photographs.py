@@ -10,13 +10,13 @@ from cheap import Network, tiles
 from PIL import Image
 from scipy.stats import spearmanr
 
-from lab.explain.masked_model import superpixels
-from lab.explain.methods import EXPLAINERS
-from lab.explain.names import REFERENCES
-from lab.explain.setting import Setting
 from lab.files import ROOT
 from lab.measure.curves import gains
 from lab.measure.effects import EFFECTS_ON
+from lab.methods.masked_model import superpixels
+from lab.methods.methods import EXPLAINERS
+from lab.methods.names import REFERENCES
+from lab.methods.setting import Setting
 from lab.study import photographs
 from lab.study.__main__ import main
 from lab.study.lime import settings_task

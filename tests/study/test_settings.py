@@ -6,10 +6,10 @@ import json
 import pytest
 from cheap import Network, data_folder, tiles
 
-from lab.explain.masked_model import superpixels
-from lab.explain.setting import Setting
 from lab.images import list_images, load_image
-from lab.study import evaluation, lime, rise, verdict
+from lab.methods.masked_model import superpixels
+from lab.methods.setting import Setting
+from lab.study import evaluation, lime, montages, rise
 from lab.study.profile import PROFILES
 from lab.study.settings import (
     COLORS,
@@ -22,7 +22,7 @@ from lab.study.settings import (
     lab_settings,
 )
 
-STUDIES = lime, rise, evaluation, verdict
+STUDIES = lime, rise, evaluation, montages
 profiles = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 
 
@@ -88,7 +88,7 @@ def test_counts_rise_and_differ(tmp_path, profile):
         [100, first["lime_parameters"]["fresh"]],
         [*estimators["calls"], estimators["reference"]],
         [first[f"evaluation_{table}"]["budget"] for table in ("sanity", "runs")],
-        [first["verdict_runs"]["budget"], first["evaluation_runs"]["budget"]],
+        [first["montages_runs"]["budget"], first["evaluation_runs"]["budget"]],
     ):
         assert len(counts) > 1 and counts == sorted(set(counts)), counts
     # A tolerance cannot stop before 200 calls: with so few more, all rows were equal.

@@ -12,12 +12,11 @@ import pytest
 from commands import ended, saved, wait_for
 from PIL import Image
 
-from lab import runner
 from lab.files import lock
-from lab.runner import Task, image_digest
 from lab.study import __main__ as command
-from lab.study import results
+from lab.study import results, runner
 from lab.study.results import Results
+from lab.study.runner import Task, image_digest
 
 LOG = "STUDY_TEST_LOG"
 

@@ -13,9 +13,9 @@ from commands import start, wait_for
 from counting import Counting
 from PIL import Image
 
-from lab import runner
 from lab.files import ROOT
-from lab.runner import OtherNetwork, Result, Task, run
+from lab.study import runner
+from lab.study.runner import OtherNetwork, Result, Task, run
 
 # Workers import what follows from this file.
 
@@ -220,6 +220,6 @@ def test_a_scheduler_without_a_worker_or_that_ends_is_named(monkeypatch, tmp_pat
 
 def test_a_worker_starts_without_heavy_packages():
     heavy = "tensorflow", "keras", "matplotlib", "sklearn", "shap", "skimage", "pandas"
-    code = f"import sys, lab.runner; print(*sys.modules.keys() & set({heavy}))"
+    code = f"import sys, lab.study.runner; print(*sys.modules.keys() & set({heavy}))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert loaded.stdout.strip() == "", loaded.stdout

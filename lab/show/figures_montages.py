@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from lab.explain.masked_model import blurred_away
-from lab.explain.names import BASELINES, METHOD_NAMES, OBJECT, REFERENCES
 from lab.images import DATA, load_image, load_mask
+from lab.methods.masked_model import blurred_away
+from lab.methods.names import BASELINES, METHOD_NAMES, OBJECT, REFERENCES
 from lab.show import charts, maps, reading
 
 _GAIN = "insertion minus deletion"
@@ -18,7 +18,7 @@ _SHOWN = "koala slope", "flamingo gravel", "garbage_truck meadow", "zebra meadow
 _SHOWN += "lemon blades", "mantis planks"  # objects in landscapes
 
 
-def verdict_pictures(_):
+def montages_pictures(_):
     """Some of the images."""
     panels = []
     for kind, landscape in (shown.split() for shown in _SHOWN):
@@ -27,9 +27,9 @@ def verdict_pictures(_):
     return maps.sheet(maps.wrapped(panels, 3), "Six evaluation images: objects are off centre")
 
 
-def verdict_masks(results):
+def montages_masks(results):
     """What exact masks tell of each method's maps, for both networks."""
-    table = results.table("verdict_means")
+    table = results.table("montages_means")
     object_ = table["method"] == OBJECT  # it covers itself
     table = table[table["measure"].isin(_BY_MASKS) & ~(object_ & (table["measure"] != "alone"))]
     alone = table[table["measure"] == "alone"].groupby("method")["mean"].mean()
@@ -74,12 +74,12 @@ def photographs_gains(results):
     return figure
 
 
-def verdict_alone(results):
+def montages_alone(results):
     """Two methods' most salient fifths alone, where they differ most."""
-    case = results.table("verdict_example").iloc[0]
+    case = results.table("montages_example").iloc[0]
     image = case["class"], case["picture"]
-    table = reading.rows(results, "verdict_runs", case["network"], image)
-    regions = results.array("verdict_runs", table["key"].iloc[0], "regions")
+    table = reading.rows(results, "montages_runs", case["network"], image)
+    regions = results.array("montages_runs", table["key"].iloc[0], "regions")
     size, path = regions.shape[1], _path(*image)
     pixels, squashed = load_image(path), load_image(path, size)
     hosts = [_path(*host.split("/")) for host in case["hosts"].split(",")]
@@ -91,7 +91,7 @@ def verdict_alone(results):
         shown = [maps.outlined(squashed, region)]
         shown += [np.where(region[..., None], squashed, host) for host in hosts]
         notes = [f"{reading.class_title(row['label'])}: {row['probability']:.2f}"]
-        notes += [f"{p:.2f}" for p in reading.array(results, "verdict_runs", row, "alone")]
+        notes += [f"{p:.2f}" for p in reading.array(results, "montages_runs", row, "alone")]
         shown = [maps.stretched(one, pixels.shape) for one in shown]
         rows.append([maps.photograph(one, note=note) for one, note in zip(shown, notes)])
     heads = ["most salient fifth", *["alone elsewhere"] * len(hosts)]

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from lab.explain.setting import Setting
+from lab.methods.setting import Setting
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,17 @@ import re
 import numpy as np
 import pandas as pd
 
-from lab.explain.masked_model import blurred_away
-from lab.explain.names import OBJECT, REFERENCES
 from lab.images import DATA, SUFFIXES, load_image, load_mask
 from lab.measure.curves import gains, portions
 from lab.measure.overlap import iou_over_thresholds, pointing_game
 from lab.measure.paired import GAINS, means, pairs, with_gain
+from lab.methods.masked_model import blurred_away
+from lab.methods.names import OBJECT, REFERENCES
 from lab.model_calls import predict
 from lab.networks.classes import class_index, class_name
-from lab.runner import Task, image_digest, version
 from lab.study.evaluation import FIFTHS, saliency_map
 from lab.study.photographs import CALLING, CALLS, FEWEST, METHODS, STEPS, model_calls_for_gains
+from lab.study.runner import Task, image_digest, version
 from lab.study.settings import NETWORKS
 
 SET = DATA / "evaluation"
@@ -36,15 +36,15 @@ def object_of(path):
 
 
 def half(name):
-    """The half of an object, "choosing" or "verdict", by a hash of its name."""
-    return ("choosing", "verdict")[int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2]
+    """The half of an object, "choosing" or "montages", by a hash of its name."""
+    return ("choosing", "montages")[int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2]
 
 
 def objects():
-    """Objects of the verdict's half with their images' paths, in alphabetical order."""
+    """Objects of the measured half with their images' paths, in alphabetical order."""
     by_object = {}
     for path in sorted(SET.glob("*/*"), key=lambda path: path.stem):
-        if path.suffix in SUFFIXES and half(object_of(path)) == "verdict":
+        if path.suffix in SUFFIXES and half(object_of(path)) == "montages":
             by_object.setdefault(object_of(path), []).append(path)
     return by_object
 
@@ -57,7 +57,7 @@ def tasks(_, profile):
     for path in [paths[-1] for paths in objects().values()][: profile.objects]:
         about = {"object": object_of(path), "label": class_index(path.parent.name)}
         about |= {"methods": methods, "budget": budget, "hosts": _hosts(path)}
-        plan += [Task("verdict_runs", runs_task, model, path, about, calls) for model in NETWORKS]
+        plan += [Task("montages_runs", runs_task, model, path, about, calls) for model in NETWORKS]
     return plan
 
 
@@ -106,12 +106,12 @@ def runs_task(network, image, mask, object, label, methods, budget, hosts):
 
 def derive(results):
     """Means and differences of methods, and the case in which two differ most alone."""
-    runs = with_gain(results.table("verdict_runs"))
+    runs = with_gain(results.table("montages_runs"))
     measures = "gain", *GAINS, "iou_mask", "pointing_game", "alone"
     return {
-        "verdict_means": means(runs, measures, ["network", "method"]),
-        "verdict_pairs": pairs(runs, ("gain", "iou_mask", "pointing_game", "alone")),
-        "verdict_example": _example(runs[runs["method"].isin(CALLING)]),
+        "montages_means": means(runs, measures, ["network", "method"]),
+        "montages_pairs": pairs(runs, ("gain", "iou_mask", "pointing_game", "alone")),
+        "montages_example": _example(runs[runs["method"].isin(CALLING)]),
     }
 
 

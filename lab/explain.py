@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lab.explain.names import BASELINES, METHOD_NAMES, REFERENCES
 from lab.files import pack, write_whole
 from lab.images import load_image
+from lab.methods.names import BASELINES, METHOD_NAMES, REFERENCES
 from lab.model_calls import predict
 from lab.networks import loading
 from lab.networks.classes import class_index, class_name, close_names
@@ -36,7 +36,7 @@ def explain_files(images, model, label, methods, budget, out):
         The class to explain. By default each image's most probable one; for a page,
         the three most probable ones.
     methods : list of str
-        Keys of `lab.explain.names.METHOD_NAMES`.
+        Keys of `lab.methods.names.METHOD_NAMES`.
     budget : int
         Model calls for each map.
     out : pathlib.Path
@@ -93,7 +93,7 @@ def _map(method, network, watched, image, label, budget):
         from lab.networks import gradients  # imports TensorFlow, which others do without
 
         return gradients.REFERENCES[method](network, image, label)
-    from lab.explain.methods import explain  # takes seconds
+    from lab.methods.methods import explain  # takes seconds
 
     return explain(method, watched, image, label, budget)
 

@@ -4,7 +4,7 @@ from cheap import Places, tiles
 from lime.wrappers.scikit_image import SegmentationAlgorithm
 from scipy.ndimage import gaussian_filter
 
-from lab.explain.masked_model import MaskedModel, blurred, superpixels
+from lab.methods.masked_model import MaskedModel, blurred, superpixels
 from lab.model_calls import CHUNK
 
 IMAGE = tiles()

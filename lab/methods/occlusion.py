@@ -16,8 +16,8 @@ import math
 import numpy as np
 
 import rise
-from lab.explain.checks import check_budget, check_image, check_label, check_seed
-from lab.explain.masked_model import mean_colour
+from lab.methods.checks import check_budget, check_image, check_label, check_seed
+from lab.methods.masked_model import mean_colour
 from lab.model_calls import predict, predict_in_chunks
 
 WINDOW = 1 / 4  # side of occlusion's window as a share of the image's side
@@ -38,7 +38,7 @@ def occlusion(black_box, image, label, budget, seed=0, baseline=mean_colour):
     Parameters
     ----------
     black_box, image, label, budget, seed
-        As in `lab.explain.methods.explain`, which has the errors, too; at least 2 model
+        As in `lab.methods.methods.explain`, which has the errors, too; at least 2 model
         calls. The seed is without effect.
     baseline : callable, optional
         From the image to the colour or image that a window shows.
@@ -81,7 +81,7 @@ def nested_occlusion(black_box, image, label, budget=250, seed=0):
     Parameters
     ----------
     black_box, image, label, budget, seed
-        As in `lab.explain.methods.explain`, which has the errors, too; at least 3 model
+        As in `lab.methods.methods.explain`, which has the errors, too; at least 3 model
         calls. The black box gets float32 images: the mean colour is not rounded.
 
     Returns

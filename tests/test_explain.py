@@ -9,10 +9,10 @@ import pytest
 from cheap import Network, data_folder
 from PIL import Image
 
-from lab.explain import __main__ as command
-from lab.explain.methods import explain
+from lab import explain as command
 from lab.files import ROOT
 from lab.images import load_image
+from lab.methods.methods import explain
 from lab.networks import loading
 from lab.networks.classes import class_index, close_names
 

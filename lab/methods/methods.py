@@ -15,12 +15,12 @@ from skimage.color import rgb2gray
 from skimage.filters import gaussian, sobel
 
 import rise
-from lab.explain.checks import check_budget, check_image, check_integer, check_label, check_seed
-from lab.explain.lime import locality, perturbations
-from lab.explain.masked_model import MaskedModel, blurred, superpixels
-from lab.explain.occlusion import nested_occlusion, occlusion
-from lab.explain.partition import owen, soft_superpixels
-from lab.explain.setting import Setting
+from lab.methods.checks import check_budget, check_image, check_integer, check_label, check_seed
+from lab.methods.lime import locality, perturbations
+from lab.methods.masked_model import MaskedModel, blurred, superpixels
+from lab.methods.occlusion import nested_occlusion, occlusion
+from lab.methods.partition import owen, soft_superpixels
+from lab.methods.setting import Setting
 from lab.model_calls import BATCH, predict
 
 PACKAGE = Setting(hide_color=None)  # the package's defaults
@@ -61,7 +61,7 @@ def explain(method, black_box, image, label, budget, seed=0):
     Notes
     -----
     "lime", "lime_black", "lime_blurred"
-        `lab.explain.lime` with the package's defaults but for the number of samples. A
+        `lab.methods.lime` with the package's defaults but for the number of samples. A
         hidden superpixel shows its mean colour, black, or the blurred image.
     "rise", "rise_average"
         `rise.Rise`: 7 x 7 cells, black with probability 1/2. The map comes from the
@@ -70,10 +70,10 @@ def explain(method, black_box, image, label, budget, seed=0):
         KernelSHAP of the `shap` package, with LIME's superpixels and baseline and
         without selection of features.
     "occlusion", "occlusion_black", "occlusion_blurred", "nested"
-        `lab.explain.occlusion`: windows that show the mean colour, black or the blurred
+        `lab.methods.occlusion`: windows that show the mean colour, black or the blurred
         image; and nested occlusion.
     "owen", "soft"
-        `lab.explain.partition`: Owen values of the `shap` package, and RISE with soft
+        `lab.methods.partition`: Owen values of the `shap` package, and RISE with soft
         superpixels.
     "combined"
         `combined`, the sum of three maps.

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from lab.explain.checks import check_hide_color, check_integer, check_seed
+from lab.methods.checks import check_hide_color, check_integer, check_seed
 from lab.model_calls import is_integer
 
 
@@ -38,7 +38,7 @@ class Setting:
     superpixel_size : float, optional
         Width of quickshift's density kernel in pixels, at least 1.
     sampling : {"lime", "balanced"}, optional
-        See `lab.explain.lime.perturbations`.
+        See `lab.methods.lime.perturbations`.
 
     Raises
     ------

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from lime.lime_image import ImageExplanation, LimeImageExplainer
 
-from lab.explain.checks import check_image, check_label
-from lab.explain.masked_model import MaskedModel, superpixels
-from lab.explain.setting import Setting
+from lab.methods.checks import check_image, check_label
+from lab.methods.masked_model import MaskedModel, superpixels
+from lab.methods.setting import Setting
 from lab.model_calls import predict
 
 MOST_CLASSES = 50  # leading classes that are predicted: a run then takes 1 MB, not 20
@@ -77,7 +77,7 @@ class Lime(NamedTuple):
         Which superpixels the perturbed samples keep, as of `perturbations`.
     probability : (num_samples,) float64 array
         Of the class, for each sample: what the linear model fits.
-    masked_model : lab.explain.masked_model.MaskedModel
+    masked_model : lab.methods.masked_model.MaskedModel
     package : lime.lime_image.ImageExplanation
         The package's own result.
     """

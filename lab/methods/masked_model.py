@@ -6,7 +6,7 @@ import numpy as np
 from skimage.filters import gaussian
 from skimage.segmentation import quickshift
 
-from lab.explain.checks import check_hide_color, check_image, check_label
+from lab.methods.checks import check_hide_color, check_image, check_label
 from lab.model_calls import predict_in_chunks
 
 BLUR_SIGMA = 10  # pixels; with 5, usual for insertion curves, networks still see an elephant

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from cheap import Network
 
-from lab.explain.methods import EXPLAINERS, explain
-from lab.explain.names import METHOD_NAMES
 from lab.images import load_image, load_mask
 from lab.measure.curves import gains
-from lab.study import verdict
+from lab.methods.methods import EXPLAINERS, explain
+from lab.methods.names import METHOD_NAMES
+from lab.study import montages
+from lab.study.montages import SET, half, object_of, tasks
 from lab.study.profile import PROFILES
-from lab.study.verdict import SET, half, object_of, tasks
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_an_object_is_the_name_up_to_its_number():
 def test_the_halves_are_fixed_and_the_last_image_is_measured(plan):
     names = {object_of(path) for path in SET.glob("*/*.jpg")}
     judged = {name for name in names if hashlib.sha256(name.encode()).digest()[-1] % 2}
-    assert {name for name in names if half(name) == "verdict"} == judged
+    assert {name for name in names if half(name) == "montages"} == judged
     assert len(names) >= 30 and 15 <= len(judged) <= len(names) - 15
     assert sorted((task.network, object_of(task.image)) for task in plan) == sorted(
         (network, name) for network in ("xception", "resnet50") for name in judged
@@ -62,7 +62,7 @@ def test_regions_are_put_into_other_landscapes_of_the_choosing_half(plan):
 def test_maps_and_their_regions_are_measured(task):
     (network, image, mask), arguments = task
     changed = {"methods": ["centre", "random"], "budget": 10}
-    rows, arrays = verdict.runs_task(network, image, mask, **arguments | changed)
+    rows, arrays = montages.runs_task(network, image, mask, **arguments | changed)
     rows = {row["method"]: row for row in rows}
     assert list(rows) == ["centre", "random", "object"]
     assert rows["object"]["on_object"] == rows["object"]["pointing_game"] == 1
@@ -81,5 +81,5 @@ def test_maps_and_their_regions_are_measured(task):
 def test_a_region_of_everything_is_the_image_and_of_nothing_the_host(task, whole, equal_to):
     (network, image, mask), arguments = task
     region = np.full_like(mask, whole)
-    [row], _ = verdict.runs_task(network, image, region, **arguments | {"methods": []})
+    [row], _ = montages.runs_task(network, image, region, **arguments | {"methods": []})
     assert row["alone"] == pytest.approx(row[equal_to], rel=1e-3, abs=1e-6)

@@ -4,9 +4,9 @@ from cheap import Network, Places, tiles
 from counting import forbidden
 from lime.lime_image import LimeImageExplainer
 
-from lab.explain.lime import lime_explanation, lime_explanations, perturbations
-from lab.explain.masked_model import blurred, superpixels
-from lab.explain.setting import Setting
+from lab.methods.lime import lime_explanation, lime_explanations, perturbations
+from lab.methods.masked_model import blurred, superpixels
+from lab.methods.setting import Setting
 
 IMAGE = tiles()
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from counting import Recorder
 
-from lab.explain import occlusion as module
-from lab.explain.occlusion import _covering_windows, nested_occlusion, occlusion
+from lab.methods import occlusion as module
+from lab.methods.occlusion import _covering_windows, nested_occlusion, occlusion
 
 IMAGE = np.random.default_rng(3).integers(0, 256, (40, 56, 3)).astype(np.uint8)
 PATCH = np.s_[:, 10:20, 30:44]

@@ -21,7 +21,7 @@ from skimage.filters import gaussian
 from skimage.segmentation import slic
 
 import rise
-from lab.explain.checks import check_budget, check_image, check_label, check_seed
+from lab.methods.checks import check_budget, check_image, check_label, check_seed
 from lab.model_calls import BATCH, predict
 
 BLUR = 64  # pixels: side of the blurring window in shap's tutorials, ``blur(64,64)``
@@ -38,7 +38,7 @@ def owen(black_box, image, label, budget, seed=0):
     Parameters
     ----------
     black_box, image, label, budget, seed
-        As in `lab.explain.methods.explain`, which has the errors, too; at least 4 model
+        As in `lab.methods.methods.explain`, which has the errors, too; at least 4 model
         calls. The seed is without effect.
 
     Returns
@@ -77,7 +77,7 @@ def soft_superpixels(black_box, image, label, budget, seed=0):
     Parameters
     ----------
     black_box, image, label, budget, seed
-        As in `lab.explain.methods.explain`, which has the errors, too.
+        As in `lab.methods.methods.explain`, which has the errors, too.
 
     Returns
     -------

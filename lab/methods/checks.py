@@ -1,4 +1,4 @@
-"""Checks of arguments, shared by all functions of `lab.explain`."""
+"""Checks of arguments, shared by all functions of `lab.methods`."""
 
 import numpy as np
 from PIL import ImageColor
