@@ -9,12 +9,12 @@ import pandas as pd
 
 from lab.measure.agreement import rank_correlation
 from lab.measure.axioms import axioms_table
-from lab.measure.curves import auc, deletion_and_insertion, faithfulness, gains, portions
-from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
+from lab.measure.curves import gains, portions
+from lab.measure.maps import measure_map
 from lab.measure.roar import ROAR_METHODS, roar
 from lab.measure.sanity import sanity
 from lab.measure.statistics import disagreement, rank_methods
-from lab.methods.masked_model import MaskedModel, blurred, mean_colour, superpixels
+from lab.methods.masked_model import MaskedModel, blurred, superpixels
 from lab.methods.methods import PACKAGE, attribute, explain, least_calls
 from lab.methods.names import BASELINES, COMPARED, REFERENCES
 from lab.model_calls import predict
@@ -30,47 +30,6 @@ CALLING = [method for method in COMPARED if method not in BASELINES]
 DIFFER = ["lime", "rise"]  # the methods whose most salient regions are compared
 FIFTHS = 5  # portions of an image, of which the most salient one is a region
 SIZES = 4, 6, 8, 10, 12, 15, 20, 25, 30, 40  # of superpixels, for exact Shapley values
-
-
-def measure_map(black_box, image, label, saliency, mask=None):
-    """All measurements of one map.
-
-    Parameters
-    ----------
-    black_box : callable
-        From images ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``.
-    image : (H, W, 3) uint8 array
-    label : int
-        The class explained.
-    saliency : (H, W) array
-        Finite; higher is more important.
-    mask : (H, W) bool array, optional
-        Where the object is. Without it, IoU and pointing game are NaN.
-
-    Returns
-    -------
-    measured : dict of str to float
-        Keys of `lab.measure.measurements.MEASUREMENTS`.
-    curves : dict of str to (2, 51) array
-        As of `lab.measure.curves.deletion_and_insertion`.
-
-    Notes
-    -----
-    A map costs 153 model calls for its curves. Faithfulness costs one for the image and
-    one for each superpixel, the same for all maps of an image.
-    """
-    names = "iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"
-    overlap = dict.fromkeys(names, float("nan"))
-    if mask is not None:
-        for name, truth in {"iou_mask": mask, "iou_box": bounding_box(mask)}.items():
-            values = iou_over_thresholds(saliency, truth)
-            overlap |= {name: float(values.mean()), f"{name}_best": float(values.max())}
-        overlap["pointing_game"] = pointing_game(saliency, mask)
-    segments, fill = superpixels(image), mean_colour(image)
-    masked_model = MaskedModel(black_box, image, segments, fill, [label])
-    curves = deletion_and_insertion(black_box, image, label, saliency, blurred(image))
-    areas = {name: auc(*curve) for name, curve in curves.items()}
-    return areas | {"faithfulness": faithfulness(masked_model, saliency)} | overlap, curves
 
 
 def saliency_map(method, network, image, label, budget, seed=0):

@@ -6,15 +6,14 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 
-from lab.measure.agreement import jaccard, rank_correlation, stability, weighted_r2
-from lab.measure.curves import STEPS, auc, deletion_curve, insertion_curve
+from lab.measure.agreement import stability
+from lab.measure.curves import STEPS
 from lab.measure.effects import effects, recommend
+from lab.measure.lime import AGREEMENT, FRESH, measure_lime
 from lab.measure.measurements import MEASUREMENTS
-from lab.measure.overlap import iou, pointing_game
 from lab.measure.statistics import CHOSEN_BY, rank_settings, ranking_agreement
 from lab.measure.variance import distances, grouped, savings, variance_shares
-from lab.methods.lime import lime_explanations, locality, perturbations
-from lab.methods.masked_model import blurred, mean_colour
+from lab.methods.lime import lime_explanations
 from lab.methods.setting import Setting
 from lab.networks.classes import class_name
 from lab.study.runner import Task, version
@@ -29,68 +28,12 @@ from lab.study.settings import (
     sampling_settings,
 )
 
-FRESH = 500  # perturbed samples for the fidelity on fresh ones
 TOP = 3  # leading classes in the table of predictions
 SIZES = 250, 500, 1000, 2000, 3000, 5000, 7000  # samples in the study of stability
 COUNTS = 250, 1000, 2000, 7000  # samples as one of the parameters
 BY_SETTING = ["weights", "chosen"]  # arrays with a row for each setting
 LAB = "setting of the lab"  # among the parameters
 VARIED, SAMPLED = ["parameter", "value"], ["sampling", "num_samples"]  # columns of a setting
-# Arrays and functions by which explanations with other seeds are compared.
-AGREEMENT = {"jaccard": ("chosen", jaccard), "rank_correlation": ("weights", rank_correlation)}
-
-
-def fidelity(explanation, fresh=FRESH):
-    """R² of the linear model on samples it was not fitted to: **higher is better**.
-
-    It is weighted by locality and at most 1. The `fresh` samples are those of the next
-    seed for the `lab.methods.lime.Lime`.
-    """
-    setting, masked_model = explanation.setting, explanation.masked_model
-    # The first row is the whole image, which every fit has seen.
-    new = perturbations(masked_model.n, fresh, (setting.seed + 1) % 2**32, setting.sampling)
-    probability = masked_model(new)[1:, list(masked_model.classes).index(explanation.label)]
-    linear = explanation.intercept + new[1:] @ explanation.weights
-    return weighted_r2(probability, linear, locality(new[1:], setting))
-
-
-def measure_lime(black_box, explanation, mask=None, fresh=FRESH, steps=STEPS):
-    """All measurements of one `lab.methods.lime.Lime`.
-
-    Parameters
-    ----------
-    black_box : callable
-        From images ``(N, H, W, 3)`` to probabilities ``(N, n_classes)``.
-    explanation : lab.methods.lime.Lime
-    mask : (H, W) bool array, optional
-        Where the object is. Without it, IoU and pointing game are NaN.
-    fresh : int, optional
-        Perturbed samples for the `fidelity`.
-    steps : int, optional
-        Number of equal portions of pixels in the curves.
-
-    Returns
-    -------
-    dict of str to float
-        Keys of `lab.measure.measurements.MEASUREMENTS`.
-    """
-    setting, coalitions = explanation.setting, explanation.coalitions
-    image, saliency = explanation.masked_model.image, explanation.saliency
-    overlap = dict.fromkeys(("iou", "pointing_game"), float("nan"))
-    if mask is not None:
-        overlap["iou"] = iou(explanation.shown, mask)
-        overlap["pointing_game"] = pointing_game(saliency, mask)
-    linear = explanation.intercept + coalitions @ explanation.weights
-    of = black_box, image, explanation.label, saliency
-    return {
-        "r2_fit": weighted_r2(explanation.probability, linear, locality(coalitions, setting)),
-        "r2_fresh": fidelity(explanation, fresh),
-        "deletion_mean": auc(*deletion_curve(*of, mean_colour(image), steps)),
-        "insertion": auc(*insertion_curve(*of, blurred(image), steps)),
-        **overlap,
-        "shown": float(explanation.shown.mean()),
-        "model_calls": setting.num_samples,
-    }
 
 
 @version(1)

@@ -10,13 +10,14 @@ from lab.images import image_files
 from lab.measure.agreement import rank_correlation
 from lab.measure.curves import gains
 from lab.measure.effects import compare, effects
+from lab.measure.lime import AGREEMENT, FRESH
 from lab.measure.paired import GAINS, means, pairs, with_gain
 from lab.methods.masked_model import superpixels
 from lab.methods.methods import explain, least_calls
 from lab.methods.names import BASELINES, OCCLUSIONS, REFERENCES
 from lab.methods.setting import Setting
 from lab.study.evaluation import saliency_map, sanity_task
-from lab.study.lime import AGREEMENT, BY_SETTING, COUNTS, FRESH, VARIED, model_calls, settings_task
+from lab.study.lime import BY_SETTING, COUNTS, VARIED, model_calls, settings_task
 from lab.study.runner import Task, version
 from lab.study.settings import COMBINED, LAB_SETTINGS, NETWORKS, around
 

@@ -6,6 +6,7 @@ from cheap import NETWORKS, Network, measured, tiles
 from lab.measure import axioms
 from lab.measure.agreement import rank_correlation
 from lab.measure.curves import auc, deletion_and_insertion, gains
+from lab.measure.maps import measure_map
 from lab.measure.measurements import MEASUREMENTS
 from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
 from lab.methods.masked_model import MaskedModel, blurred, mean_colour, superpixels
@@ -13,7 +14,7 @@ from lab.methods.methods import PACKAGE, attribute, explain
 from lab.methods.names import BASELINES, COMPARED
 from lab.networks.classes import class_name
 from lab.study import evaluation as study
-from lab.study.evaluation import measure_map, with_sanity
+from lab.study.evaluation import with_sanity
 from lab.study.results import small
 
 MEASURED = ["deletion_black", "deletion_mean", "insertion", "faithfulness"]

@@ -10,13 +10,14 @@ from sklearn.metrics import r2_score
 from lab.images import load_image
 from lab.measure.agreement import jaccard, rank_correlation
 from lab.measure.curves import auc, deletion_curve, insertion_curve
+from lab.measure.lime import fidelity, measure_lime
 from lab.measure.measurements import MEASUREMENTS
 from lab.methods.lime import lime_explanation, locality
 from lab.methods.masked_model import blurred, mean_colour, superpixels
 from lab.methods.setting import Setting
 from lab.networks.classes import class_name
 from lab.study import lime as study
-from lab.study.lime import fidelity, measure_lime, settings_table
+from lab.study.lime import settings_table
 from lab.study.profile import PROFILES
 from lab.study.settings import LAB_PARAMETERS, LAB_SETTINGS
 
