@@ -11,7 +11,7 @@ import pandas as pd
 
 from lab.files import lock, pack, write_whole
 from lab.images import SUFFIXES, UNREADABLE
-from lab.methods.names import METHOD_NAMES
+from lab.methods.registry import METHODS
 from lab.networks.classes import class_index, class_name
 from lab.study.runner import MODELS, Task, image_digest, network, run, saved, say, stopping
 
@@ -129,7 +129,7 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     model : str
         A key of `lab.study.runner.MODELS`.
     methods : sequence of str
-        Keys of `lab.methods.methods.EXPLAINERS`.
+        Keys of `lab.methods.registry.METHODS`.
     out : path-like
         The file of results. After an interruption it holds what is finished.
     budget : int
@@ -257,7 +257,7 @@ def _options(arguments):
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="images in sub-folders named by class")
     add("--model", required=True, choices=MODELS)
-    add("--methods", required=True, help=f"with commas, of {', '.join(METHOD_NAMES)}")
+    add("--methods", required=True, help=f"with commas, of {', '.join(METHODS)}")
     add("--out", required=True, type=Path, metavar="FILE.csv", help="file of the results")
     add("--budget", type=int, default=1000, help="model calls per explanation (%(default)s)")
     add("--seed", type=int, default=0, help="of the random numbers (%(default)s)")
@@ -274,8 +274,8 @@ def _options(arguments):
     if options.maps and options.maps.exists() and not options.maps.is_dir():
         raise ValueError(f"--maps must name a folder, {options.maps} is none")
     for method in options.methods:
-        if method not in METHOD_NAMES:
-            raise ValueError(f"--methods must be of {', '.join(METHOD_NAMES)}, got {method!r}")
+        if method not in METHODS:
+            raise ValueError(f"--methods must be of {', '.join(METHODS)}, got {method!r}")
     return options
 
 

@@ -14,31 +14,23 @@ from lab.measure.maps import measure_map
 from lab.measure.roar import ROAR_METHODS, roar
 from lab.measure.sanity import sanity
 from lab.measure.statistics import disagreement, rank_methods
+from lab.methods.coalitions import attribute
 from lab.methods.masked_model import MaskedModel, blurred, superpixels
-from lab.methods.methods import PACKAGE, attribute, explain, least_calls
-from lab.methods.names import BASELINES, COMPARED, REFERENCES
+from lab.methods.registry import METHODS, explain, fewest_calls
 from lab.model_calls import predict
 from lab.networks.classes import class_name
 from lab.study.results import small
 from lab.study.runner import Task, version
-from lab.study.settings import NETWORKS
+from lab.study.settings import COMPARED, NETWORKS
 
 FEWEST = 400  # model calls of any profile; KernelSHAP needs four for each superpixel
 CURVES = 3 * 51  # model calls for the curves of a map
 SUPERPIXELS = 50  # model calls for the faithfulness of all maps of an image
-CALLING = [method for method in COMPARED if method not in BASELINES]
+CALLING = [method for method in COMPARED if METHODS[method].calls_model]
+CONTROLS = [method for method in COMPARED if METHODS[method].control]
 DIFFER = ["lime", "rise"]  # the methods whose most salient regions are compared
 FIFTHS = 5  # portions of an image, of which the most salient one is a region
 SIZES = 4, 6, 8, 10, 12, 15, 20, 25, 30, 40  # of superpixels, for exact Shapley values
-
-
-def saliency_map(method, network, image, label, budget, seed=0):
-    """The map of any method of `lab.methods.names`, also of those with gradients."""
-    if method in REFERENCES:
-        from lab.networks import gradients  # imports TensorFlow, which others do without
-
-        return gradients.REFERENCES[method](network, image, label)
-    return explain(method, network, image, label, budget, seed)
 
 
 def _measured(network, image, mask, label, methods, budget, seed):
@@ -48,7 +40,7 @@ def _measured(network, image, mask, label, methods, budget, seed):
     about = {"label": int(label), "predicted": class_name(label), "probability": probability}
     for method in methods:
         started = time.perf_counter()
-        saliency = saliency_map(method, network, image, label, budget, seed)
+        saliency = explain(method, network, image, label, budget, seed)
         seconds = round(time.perf_counter() - started, 2)
         measured, curves = measure_map(network, image, label, saliency, mask)
         row = {"method": method} | about | {"calls": budget} | measured
@@ -60,7 +52,7 @@ def gains_task(network, image, mask, label, methods, budget, seed, maps=False):
     """Explain an image with some methods; measure the maps, their gains and the time.
 
     The class is the predicted one where `label` is None. Methods are those of
-    `lab.methods.names`, and each has `budget` model calls. A row is about a method;
+    `lab.methods.registry`, and each has `budget` model calls. A row is about a method;
     "seconds" is the time that explaining took. With `maps`, these are kept, too.
     """
     measured = list(_measured(network, image, mask, label, methods, budget, seed))
@@ -87,7 +79,7 @@ def sanity_task(network, image, mask, methods, budget, layers):
 
     Where `budget` is too small for one of them, all get what it needs.
     """
-    budget = max(budget, least_calls(methods, int(superpixels(image).max()) + 1))
+    budget = max(budget, fewest_calls(methods, int(superpixels(image).max()) + 1))
     explainers = {method: functools.partial(explain, method, budget=budget) for method in methods}
     agreement = sanity(explainers, network, image, network.top(image, 1)[0][0], layers)
     return agreement.drop(columns="network").to_dict("records"), {}
@@ -123,7 +115,7 @@ def shapley_task(network, image, mask, most, seeds):
     """How close methods come to exact Shapley values of at most `most` superpixels."""
     label = network.top(image, 1)[0][0]
     segments = next(s for s in (superpixels(image, size) for size in SIZES) if s.max() < most)
-    masked_model = MaskedModel(network, image, segments, PACKAGE.hide_color, [label])
+    masked_model = MaskedModel(network, image, segments, None, [label])
     n = masked_model.n
     # There are so few coalitions that each is predicted once.
     bits = 2 ** np.arange(n)
@@ -204,5 +196,5 @@ def with_sanity(results):
     sizes = checked.assign(sanity=checked["rank_correlation"].fillna(0).abs())
     agreement = sizes.groupby([*where, "method"], as_index=False)["sanity"].mean()
     known = agreement[where].drop_duplicates()
-    baselines = known.merge(pd.DataFrame({"method": BASELINES, "sanity": 1.0}), how="cross")
+    baselines = known.merge(pd.DataFrame({"method": CONTROLS, "sanity": 1.0}), how="cross")
     return runs.merge(pd.concat([agreement, baselines]), how="left", on=[*where, "method"])

@@ -12,13 +12,21 @@ from lab.measure.curves import gains, portions
 from lab.measure.overlap import iou_over_thresholds, pointing_game
 from lab.measure.paired import GAINS, means, pairs, with_gain
 from lab.methods.masked_model import blurred_away
-from lab.methods.names import OBJECT, REFERENCES
+from lab.methods.registry import explain
 from lab.model_calls import predict
 from lab.networks.classes import class_index, class_name
-from lab.study.evaluation import FIFTHS, saliency_map
-from lab.study.photographs import CALLING, CALLS, FEWEST, METHODS, STEPS, model_calls_for_gains
+from lab.study.evaluation import FIFTHS
+from lab.study.photographs import (
+    CALLING,
+    CALLS,
+    FEWEST,
+    GRADIENTS,
+    METHODS,
+    STEPS,
+    model_calls_for_gains,
+)
 from lab.study.runner import Task, image_digest, version
-from lab.study.settings import NETWORKS
+from lab.study.settings import NETWORKS, OBJECT
 
 SET = DATA / "evaluation"
 HOSTS = (
@@ -51,7 +59,7 @@ def objects():
 
 def tasks(_, profile):
     """All that is measured on montages, see `lab.study`; it has images of its own."""
-    methods, budget = [*METHODS, *REFERENCES], profile.samples(CALLS, FEWEST)
+    methods, budget = [*METHODS, *GRADIENTS], profile.samples(CALLS, FEWEST)
     calls = model_calls_for_gains(methods, budget)
     plan = []
     for path in [paths[-1] for paths in objects().values()][: profile.objects]:
@@ -80,7 +88,7 @@ def runs_task(network, image, mask, object, label, methods, budget, hosts):
     size = len(image)
     paths = [SET / f"{name}.jpg" for name in hosts]
     grounds = [blurred_away(load_image(path, size), load_mask(path, size)) for path in paths]
-    maps = {method: saliency_map(method, network, image, label, budget) for method in methods}
+    maps = {method: explain(method, network, image, label, budget) for method in methods}
     regions = {method: portions(saliency, FIFTHS) == 0 for method, saliency in maps.items()}
     maps[OBJECT], regions[OBJECT] = mask.astype(np.float32), mask
     put = [

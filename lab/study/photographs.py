@@ -12,11 +12,11 @@ from lab.measure.curves import gains
 from lab.measure.effects import compare, effects
 from lab.measure.lime import AGREEMENT, FRESH
 from lab.measure.paired import GAINS, means, pairs, with_gain
+from lab.methods import registry
 from lab.methods.masked_model import superpixels
-from lab.methods.methods import explain, least_calls
-from lab.methods.names import BASELINES, OCCLUSIONS, REFERENCES
+from lab.methods.registry import explain, fewest_calls
 from lab.methods.setting import Setting
-from lab.study.evaluation import saliency_map, sanity_task
+from lab.study.evaluation import sanity_task
 from lab.study.lime import BY_SETTING, COUNTS, VARIED, model_calls, settings_task
 from lab.study.runner import Task, version
 from lab.study.settings import COMBINED, LAB_SETTINGS, NETWORKS, around
@@ -27,8 +27,11 @@ CURVES = 6 * (STEPS + 1)  # model calls for the curves of a map
 LIKELY = 0.1  # probability of the first guess from which it is explained
 CALLS = 250  # model calls of most comparisons
 LIME = "lime", "lime_black", "lime_blurred"
-CALLING = *LIME, "rise_average", "rise", *OCCLUSIONS, "nested", "owen", "soft", "combined"
-METHODS = *CALLING, *BASELINES
+OCCLUSION = "occlusion", "occlusion_black", "occlusion_blurred"
+CONTROLS = [name for name, method in registry.METHODS.items() if method.control]
+GRADIENTS = [name for name, method in registry.METHODS.items() if method.gradients]
+CALLING = *LIME, "rise_average", "rise", *OCCLUSION, "nested", "owen", "soft", "combined"
+METHODS = *CALLING, *CONTROLS
 DRAWING = (
     *LIME,
     "rise_average",
@@ -50,7 +53,7 @@ PLAN = (
         ("lime_blurred", "rise", "occlusion_blurred", "nested", "owen", "combined"),
         NETWORKS,
     ),
-    (CALLS, 60, REFERENCES, NETWORKS),
+    (CALLS, 60, GRADIENTS, NETWORKS),
     (
         CALLS,
         20,
@@ -151,7 +154,7 @@ def lime_settings(profile):
 
 def _left_out(probability, image, methods, budget):
     """Whether the first guess is unsure, or there are too many superpixels."""
-    least = least_calls(methods, int(superpixels(image).max()) + 1)
+    least = fewest_calls(methods, int(superpixels(image).max()) + 1)
     return probability < LIKELY or budget < least
 
 
@@ -164,7 +167,7 @@ def runs_task(network, image, mask, methods, budget):
         return [about | {"method": ""}], {}
     rows = []
     for method in methods:
-        saliency = saliency_map(method, network, image, label, budget)
+        saliency = explain(method, network, image, label, budget)
         measured = gains(network, image, label, saliency, steps=STEPS)
         rows.append(about | {"method": method} | measured)
     return rows, {}

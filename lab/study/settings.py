@@ -7,6 +7,12 @@ from lab.methods.setting import Setting
 NETWORKS = "xception", "resnet50"
 """The lab's networks, each of which may be replaced by its stand-in."""
 
+COMPARED = "lime", "rise", "rise_average", "shap", "occlusion", "random", "centre", "edges"
+"""Methods whose maps are drawn and studied one by one."""
+
+OBJECT = "object"
+"""In the place of a method: an object's mask is measured as a map."""
+
 LAB_SETTINGS = {
     "default": Setting(),
     "0": Setting(num_lime_features=500, num_samples=2000, num_superpixels=8),
