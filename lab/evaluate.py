@@ -86,13 +86,13 @@ def escaped(name):
 
 
 def earlier(out, planned):
-    """The rows, as text, that an earlier command wrote, to be replaced by the planned ones.
+    """The rows, as text, that an earlier command wrote.
 
     Parameters
     ----------
     out : pathlib.Path
     planned : set of tuple of str
-        Values of `SAME` of all rows that are to be measured.
+        Values of `SAME` of all rows that are to be measured, and replace these.
 
     Returns
     -------

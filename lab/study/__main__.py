@@ -148,7 +148,7 @@ def _key(task):
 
 
 def _announce(missing, hours):
-    """Say how long it takes, by the networks' speed here, and refuse what is too long."""
+    """Say how long it takes, by the networks' speed here; refuse what is too long."""
     seconds, calls, speed = 0, 0, {None: 200}
     for task in missing.values():
         if task.network not in speed:

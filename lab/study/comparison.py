@@ -36,11 +36,8 @@ from lab.model_calls import predict
 from lab.networks.classes import class_index, class_name
 from lab.study.lime import COUNTS, VARIED, explained, settings_task
 from lab.study.results import MissingResult, small
-from lab.study.settings import COMBINED, LAB, LAB_SETTINGS, NETWORKS, around
+from lab.study.settings import COMBINED, COMPARED, LAB, LAB_SETTINGS, NETWORKS, OBJECT, around
 from lab.study.store import Task, image_digest, version
-
-COMPARED = "lime", "rise", "rise_average", "shap", "occlusion", "random", "centre", "edges"
-"""The methods that are drawn and studied one by one, on the lab's own images."""
 
 GRADIENTS = tuple(name for name, method in METHODS.items() if method.gradients)
 FIFTHS = 5  # portions of an image, of which the most salient one is a region
@@ -49,7 +46,6 @@ SHAPLEY_SIZES = 4, 6, 8, 10, 12, 15, 20, 25, 30, 40  # of superpixels, for exact
 # Montages and photographs.
 CALLS = 250  # model calls of most comparisons
 PORTIONS = 10  # of pixels in a curve
-OBJECT = "object"  # its mask, in the place of a method's map
 CALLING = (
     *("lime", "lime_black", "lime_blurred", "rise_average", "rise"),
     *("occlusion", "occlusion_black", "occlusion_blurred", "nested", "owen", "soft", "combined"),
@@ -125,7 +121,7 @@ MEASURED = {
     "overlap": _overlap,
     "transplanted": _transplanted,
 }
-"""What is measured of a map: functions of a `Case`, a method and its map to a row and arrays."""
+"""What is measured: functions of a `Case`, a method and its map to a row and arrays."""
 
 MAPS = {"": None, "small": small, "whole": np.asarray}
 """How maps are saved."""
@@ -147,9 +143,9 @@ def maps_task(
 ):
     """Explain one class of an image with some methods, and measure the maps.
 
-    A part has a "method" and its "budget" of model calls. With `least_probability`, an image
-    is left out where the class is less probable, and a method where it needs more calls
-    for the image's superpixels.
+    A part has a "method" and its "budget" of model calls. With `least_probability`, an
+    image is left out where the class is less probable, and a method where it needs more
+    calls for the image's superpixels.
 
     Parameters
     ----------
@@ -483,7 +479,7 @@ def with_objects(results):
 
 
 def example(results):
-    """The montage on which two methods' transplanted regions differ most in probability.
+    """The montage on which two methods' transplanted regions differ most.
 
     It is one of those in which the network is more sure of the class than not, if any.
     """

@@ -71,7 +71,7 @@ class Plan(NamedTuple):
     profile : Profile
     seeds : int
         Seeds of what is measured over seeds on many images. With more than one, what is
-        measured on the first elephant alone is measured on the first image of each class.
+        measured on the first elephant alone is measured on the first of each class.
     """
 
     images: dict

@@ -10,6 +10,12 @@ NETWORKS = "xception", "resnet50"
 KINDS = "African_elephant", "black_bear"
 """The lab's classes of images: folders in ``data/``."""
 
+COMPARED = "lime", "rise", "rise_average", "shap", "occlusion", "random", "centre", "edges"
+"""Methods whose maps are drawn and studied one by one."""
+
+OBJECT = "object"
+"""In the place of a method: an object's mask is measured as a map."""
+
 LAB_SETTINGS = {
     "default": Setting(),
     "0": Setting(num_lime_features=500, num_samples=2000, num_superpixels=8),
