@@ -198,10 +198,14 @@ def _explained(case, about, measured, maps, seed, method, budget):
 
 @version(1)
 def sanity_task(network, image, mask, parts, layers):
-    """Agreement of each method's map with those of the network with random layers."""
-    explainers = {
-        method: functools.partial(explain, method, **part) for method, part in parts.items()
-    }
+    """Agreement of each method's map with those of the network with random layers.
+
+    A method whose budget is too small for the image's superpixels gets what it needs.
+    """
+    n, explainers = int(superpixels(image).max()) + 1, {}
+    for method, part in parts.items():
+        budget = max(part["budget"], fewest_calls([method], n))
+        explainers[method] = functools.partial(explain, method, budget=budget)
     agreement = sanity(explainers, network, image, network.top(image, 1)[0][0], layers)
     agreement = agreement.drop(columns="network")
     return {
