@@ -7,6 +7,7 @@ from lab.measure.measurements import MEASUREMENTS
 from lab.measure.statistics import at_odds
 from lab.methods.masked_model import blurred
 from lab.methods.names import BASELINES, COMPARED, METHOD_NAMES
+from lab.methods.ranking import ranks
 from lab.show import charts, maps, reading
 
 _WEIGHTS = ("lime", "shap")  # methods whose maps are signed weights of superpixels
@@ -43,8 +44,7 @@ def evaluation_curves(results):
     for run, (deletion, _, insertion) in zip(runs, curves):
         values = reading.array(results, "evaluation_runs", run, "maps")
         values = maps.resized(values, squashed.shape[:2])
-        rank = np.argsort(np.argsort(-values, axis=None, kind="stable"))
-        share = rank.reshape(*values.shape, 1) / values.size
+        share = ranks(values)[..., None] / values.size
         shown = [
             (np.where(share < 0.1, 0, squashed), np.interp(0.1, *deletion)),
             (np.where(share < 0.3, 0, squashed), np.interp(0.3, *deletion)),
@@ -147,7 +147,7 @@ def _named(table):
 
 
 def _metrics(keys):
-    return [key for key in MEASUREMENTS if key in set(keys) and not key.endswith("_best")]
+    return [key for key in MEASUREMENTS if key in set(keys)]
 
 
 def _short(key):

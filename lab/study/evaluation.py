@@ -90,7 +90,7 @@ def sanity_task(network, image, mask, methods, budget, layers):
     budget = max(budget, least_calls(methods, int(superpixels(image).max()) + 1))
     explainers = {method: functools.partial(explain, method, budget=budget) for method in methods}
     agreement = sanity(explainers, network, image, network.top(image, 1)[0][0], layers)
-    return agreement.drop(columns="network").to_dict("records"), {}
+    return agreement.to_dict("records"), {}
 
 
 @version(1)

@@ -11,7 +11,7 @@ from lab.measure.curves import STEPS
 from lab.measure.effects import effects, recommend
 from lab.measure.lime import AGREEMENT, FRESH, measure_lime
 from lab.measure.measurements import MEASUREMENTS
-from lab.measure.statistics import CHOSEN_BY, rank_settings, ranking_agreement
+from lab.measure.statistics import CHOSEN_BY, ranking_agreement
 from lab.measure.variance import distances, grouped, savings, variance_shares
 from lab.methods.lime import lime_explanations
 from lab.methods.setting import Setting
@@ -172,7 +172,6 @@ def derive(results):
         "lime_effects": effects(parameters[parameters["parameter"].isin(LAB_PARAMETERS)]),
         "lime_recommended": recommend(candidates, runs),
         "lime_settings": settings_table(runs),
-        "lime_ranking": rank_settings(runs),
         "lime_agreement": ranking_agreement(runs),
         "lime_variance": grouped(variance_shares(runs, varying)),
         "lime_distances": distances(runs, CHOSEN_BY),

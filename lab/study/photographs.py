@@ -9,7 +9,7 @@ import pandas as pd
 from lab.images import image_files
 from lab.measure.agreement import rank_correlation
 from lab.measure.curves import gains
-from lab.measure.effects import compare, effects
+from lab.measure.effects import effects, rank_leads
 from lab.measure.lime import AGREEMENT, FRESH
 from lab.measure.paired import GAINS, means, pairs, with_gain
 from lab.methods.masked_model import superpixels
@@ -216,7 +216,7 @@ def derive(results):
             f"every {which} is left out: no first guess has a probability of {LIKELY}, or all "
             "have more superpixels than model calls"
         )
-    runs = with_gain(runs.assign(object=runs["picture"]))
+    runs = with_gain(runs)
     measures, by = ["gain", *GAINS], ["network", "calls", "method"]
     sizes = runs.groupby(by).size().rename("n").reset_index()
     differences = [
@@ -230,5 +230,5 @@ def derive(results):
         "photographs_means": means(runs, measures, by).merge(sizes, on=by),
         "photographs_pairs": pd.concat(differences),
         "photographs_effects": effects(lime[~whole]),
-        "photographs_recommended": compare(chosen, others, others["setting"].unique()),
+        "photographs_recommended": rank_leads(chosen, others, others["setting"].unique()),
     }
