@@ -7,7 +7,7 @@ from lab.measure.paired import GAINS, better, means, pairs, with_gain
 
 
 def table(levels, noise=0.0):
-    """Gains of twelve images by method: a level, or a function of network and measure."""
+    """Gains of twelve images by method: a level, or one of network and measure."""
     rng, rows = np.random.default_rng(0), []
     for network in ("n", "m"):
         for kind, image in np.ndindex(2, 6):
