@@ -35,9 +35,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lab.methods.coalitions import attribute
 from lab.methods.lime import perturbations
 from lab.methods.masked_model import MaskedModel
-from lab.methods.methods import PACKAGE, attribute
 
 N, FEW = 9, 202  # superpixels, and a budget that is only a part of their 512 coalitions
 
@@ -88,7 +88,7 @@ def generator(coalitions):
 def main():
     """Print how far Captum is from the lab, definition by definition."""
     image, segments, predict = inputs()
-    masked = MaskedModel(predict, image, segments, PACKAGE.hide_color, [1])
+    masked = MaskedModel(predict, image, segments, None, [1])
     tensor, hidden = (
         torch.from_numpy(pixels[None].astype(np.float32)) for pixels in (image, masked.hidden)
     )

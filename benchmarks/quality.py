@@ -45,8 +45,7 @@ from benchmarks.record import RESULTS, record
 from lab.images import load_image
 from lab.measure.curves import gains
 from lab.measure.intervals import mean_interval
-from lab.methods.methods import explain
-from lab.methods.names import METHOD_NAMES
+from lab.methods import registry
 from lab.methods.occlusion import WINDOW
 from lab.model_calls import BATCH, predict
 from lab.networks.classes import class_index
@@ -64,7 +63,7 @@ SOBOL = {50: (4, 3), 100: (8, 3), 250: (8, 5), 500: (8, 7), 1000: (16, 7)}
 
 def with_lab(key, model, image, budget, seed):
     """A map by a method of the lab."""
-    return explain(key, model, image, 0, budget, seed)
+    return registry.explain(key, model, image, 0, budget, seed)
 
 
 @functools.cache
@@ -136,14 +135,15 @@ XPLIQUE = {
     "HSIC": (50, "#777777", "X"),
 }
 METHODS = {
-    METHOD_NAMES[key]: Method(functools.partial(with_lab, key), *look) for key, look in LAB.items()
+    registry.METHODS[key].title: Method(functools.partial(with_lab, key), *look)
+    for key, look in LAB.items()
 } | {
     f"Xplique's {name}": Method(functools.partial(with_xplique, name), *look)
     for name, look in XPLIQUE.items()
 }
-FIRST = METHOD_NAMES["nested"]
+FIRST = registry.METHODS["nested"].title
 """The method that all others are compared with."""
-BOLD = FIRST, METHOD_NAMES["rise"]
+BOLD = FIRST, registry.METHODS["rise"].title
 
 
 def explained(method, black_box, image, label, budget, seed):

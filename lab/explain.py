@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from lab.files import pack, write_whole
 from lab.images import load_image
-from lab.methods.names import BASELINES, METHOD_NAMES, REFERENCES
+from lab.methods.registry import METHODS, explain
 from lab.model_calls import predict
 from lab.networks import loading
 from lab.networks.classes import class_index, class_name, close_names
@@ -36,7 +36,7 @@ def explain_files(images, model, label, methods, budget, out):
         The class to explain. By default each image's most probable one; for a page,
         the three most probable ones.
     methods : list of str
-        Keys of `lab.methods.names.METHOD_NAMES`.
+        Keys of `lab.methods.registry.METHODS`.
     budget : int
         Model calls for each map.
     out : pathlib.Path
@@ -58,7 +58,7 @@ def explain_files(images, model, label, methods, budget, out):
     for path, image in zip(images, inputs):
         _rehearse(path, image, methods, budget)
     explained, n_classes = [], GUESSES if out.suffix.lower() == ".html" and label is None else 1
-    calls = [0 if method in (*BASELINES, *REFERENCES) else budget for method in methods]
+    calls = [budget * METHODS[method].calls_model for method in methods]
     total = len(images) * n_classes * sum(calls)
     with tqdm(total=total, desc="Explaining", unit="call", unit_scale=True) as bar:
 
@@ -77,8 +77,16 @@ def explain_files(images, model, label, methods, budget, out):
             for index, _, _ in classes:
                 maps.append([])
                 for method, most in zip(methods, calls):
-                    bar.set_postfix_str(f"{path.name}, {METHOD_NAMES[method]}")
-                    maps[-1].append(_map(method, network, watched, image, index, budget))
+                    bar.set_postfix_str(f"{path.name}, {METHODS[method].title}")
+                    maps[-1].append(
+                        explain(
+                            method,
+                            network if METHODS[method].gradients else watched,
+                            image,
+                            index,
+                            budget,
+                        )
+                    )
                     done += most
                     bar.update(done - bar.n)  # a method may make fewer calls
             explained.append(Explained(path.name, photo, guesses, classes, np.array(maps)))
@@ -86,16 +94,6 @@ def explain_files(images, model, label, methods, budget, out):
     if out.exists():  # made in the meantime
         raise _taken(out)
     write_whole(out, _content(out, explained, network, methods, budget))
-
-
-def _map(method, network, watched, image, label, budget):
-    if method in REFERENCES:
-        from lab.networks import gradients  # imports TensorFlow, which others do without
-
-        return gradients.REFERENCES[method](network, image, label)
-    from lab.methods.methods import explain  # takes seconds
-
-    return explain(method, watched, image, label, budget)
 
 
 def _rehearse(path, image, methods, budget):
@@ -106,8 +104,8 @@ def _rehearse(path, image, methods, budget):
 
     for method in methods:
         try:
-            if method not in REFERENCES:
-                _map(method, None, black_box, image, 0, budget)
+            if not METHODS[method].gradients:
+                explain(method, black_box, image, 0, budget)
         except _Called:
             pass
         except ValueError as error:
@@ -119,7 +117,7 @@ def _content(out, explained, network, methods, budget):
     from lab.show import explained as show
     from lab.show.style import encode
 
-    kind, names = out.suffix.lower()[1:], [METHOD_NAMES[method] for method in methods]
+    kind, names = out.suffix.lower()[1:], [METHODS[method].title for method in methods]
     if kind == "npz":
         labels, class_names, probabilities = zip(*(one.classes[0] for one in explained))
         return pack(
@@ -173,8 +171,8 @@ def _check(images, methods, budget, out):
     from lab.show.explained import rows_per_image
 
     for method in methods:
-        if method not in METHOD_NAMES:
-            raise ValueError(f"--methods must be of {', '.join(METHOD_NAMES)}, got {method!r}")
+        if method not in METHODS:
+            raise ValueError(f"--methods must be of {', '.join(METHODS)}, got {method!r}")
     if budget < 1:
         raise ValueError(f"--budget must be at least 1, got {budget}")
     kind = out.suffix.lower()
@@ -223,9 +221,7 @@ def _options(arguments):
         help="of ImageNet, or its number (each image's most probable class)",
     )
     add(
-        "--methods",
-        default="lime,rise",
-        help=f"with commas, of {', '.join(METHOD_NAMES)} (%(default)s)",
+        "--methods", default="lime,rise", help=f"with commas, of {', '.join(METHODS)} (%(default)s)"
     )
     add("--budget", type=int, default=1000, help="model calls for each map (%(default)s)")
     add(

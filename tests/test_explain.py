@@ -12,7 +12,7 @@ from PIL import Image
 from lab import explain as command
 from lab.files import ROOT
 from lab.images import load_image
-from lab.methods.methods import explain
+from lab.methods.registry import explain
 from lab.networks import loading
 from lab.networks.classes import class_index, close_names
 

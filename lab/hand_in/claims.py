@@ -12,8 +12,10 @@ import itertools
 import numpy as np
 
 from lab.measure.paired import better
-from lab.methods.names import BASELINES, REFERENCES
+from lab.methods.registry import METHODS
 
+CONTROLS = [name for name, method in METHODS.items() if method.control]
+GRADIENTS = [name for name, method in METHODS.items() if method.gradients]
 _MEAN_COLOUR = ["1", "2", "5"]  # the settings that hide with it; the others hide with black
 
 
@@ -165,7 +167,7 @@ def owen_values_and_nested_occlusion_lead(results):
     """On photographs they are better than RISE, occlusion, LIME and every baseline."""
     others = "rise", "rise_average", "soft", "occlusion", "occlusion_black", "occlusion_blurred"
     others += "lime", "lime_black"
-    pairs = itertools.product(("owen", "nested"), (*others, *BASELINES))
+    pairs = itertools.product(("owen", "nested"), (*others, *CONTROLS))
     return set(pairs) <= better(_on_photographs(results))
 
 
@@ -214,7 +216,7 @@ def the_regression_is_better_on_photographs(results):
 
 def looking_inside_is_no_advantage(results):
     """Blurred LIME, Owen values and nested occlusion are better than gradients."""
-    pairs = itertools.product(("lime_blurred", "owen", "nested"), REFERENCES)
+    pairs = itertools.product(("lime_blurred", "owen", "nested"), GRADIENTS)
     return set(pairs) <= better(_on_photographs(results))
 
 
@@ -232,7 +234,7 @@ def five_in_six_differences_hold(results):
     pairs = _on_photographs(results)
     montages = results.table("montages_pairs").query("measure == 'gain' and low > 0")
     pairs = pairs.merge(montages, on=["network", "first", "second"], suffixes=("", "_montages"))
-    pairs = pairs[~pairs["second"].isin([*BASELINES, *REFERENCES])]
-    pairs = pairs[~pairs["first"].isin(REFERENCES)]
+    pairs = pairs[~pairs["second"].isin([*CONTROLS, *GRADIENTS])]
+    pairs = pairs[~pairs["first"].isin(GRADIENTS)]
     hold, reversed_ = (pairs["low"] > 0).sum(), (pairs["high"] < 0).sum()
     return (len(pairs), hold, reversed_) == (66, 56, 1)

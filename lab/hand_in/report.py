@@ -19,7 +19,7 @@ except ModuleNotFoundError:  # Python 3.10
 
 from lab.files import ROOT, write_whole
 from lab.hand_in import claims
-from lab.methods.names import METHOD_NAMES
+from lab.methods.registry import METHODS
 from lab.study.profile import read_profile
 from lab.study.results import MissingResult, Results, results_folder
 
@@ -78,7 +78,7 @@ def build(folder, marked=()):
         ignore_system_fonts=True,
         sys_inputs={
             "folder": Path(os.path.relpath(folder, SOURCE.parent)).as_posix(),
-            "methods": json.dumps(METHOD_NAMES),
+            "methods": json.dumps({name: method.title for name, method in METHODS.items()}),
             "marked": json.dumps(list(marked)),
         },
     )

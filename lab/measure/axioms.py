@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from lab.measure.measurements import AXIOMS, TOLERANCE, head
-from lab.methods.methods import attribute
-from lab.methods.names import METHOD_NAMES
+from lab.methods.coalitions import attribute
+from lab.methods.registry import METHODS
 
 AXIOM_METHODS = "lime", "rise", "rise_average", "shap", "occlusion", "shapley"
 
@@ -107,7 +107,11 @@ def worded(table):
     words = table.set_index("method").map(
         lambda violation: "✓" if violation < TOLERANCE else f"{violation:.2f}"
     )
-    return words.rename(index=METHOD_NAMES | {"shapley": "Exact Shapley values"}, columns=head)
+    return words.rename(
+        index={name: method.title for name, method in METHODS.items()}
+        | {"shapley": "Exact Shapley values"},
+        columns=head,
+    )
 
 
 def _value(function):

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from lab.methods.methods import attribute
+from lab.methods.coalitions import attribute
 from lab.methods.ranking import ranks
 
 N_PIXELS, SIDE = 64, 8  # of a digit

@@ -40,14 +40,6 @@ def check_seed(seed):
     return check_integer("seed", seed, 0, 2**32 - 1)
 
 
-def check_budget(budget, method, least, what):
-    """Return a number of model calls that is enough for `what` a method needs."""
-    if check_integer("budget", budget, 1) < least:
-        expected = f"at least {least} model calls for {method} ({what})"
-        raise ValueError(f"budget must be {expected}, got {budget}")
-    return int(budget)
-
-
 def check_hide_color(value):
     """Return a colour or its name as three ints, "blur" or None; else a ValueError."""
     if value is None or isinstance(value, str) and value == "blur":

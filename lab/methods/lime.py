@@ -13,7 +13,9 @@ References
 from typing import NamedTuple
 
 import numpy as np
-from lime.lime_image import ImageExplanation, LimeImageExplainer
+from lime.lime_base import LimeBase
+from lime.lime_image import ImageExplanation
+from sklearn.metrics import pairwise_distances
 
 from lab.methods.checks import check_image, check_label
 from lab.methods.masked_model import MaskedModel, superpixels
@@ -69,6 +71,9 @@ class Lime(NamedTuple):
     weights : (n_superpixels,) float64 array
         Of the linear model; 0 for superpixels that are not in it.
     intercept : float
+    r2 : float
+        Of the linear model on its own samples, weighted by locality: the package's
+        `score`, of which the package keeps the last class's only.
     shown : (H, W) bool array
         Where the rendering shows a superpixel.
     rendering : (H, W, 3) uint8 array
@@ -86,6 +91,7 @@ class Lime(NamedTuple):
     label: int
     weights: np.ndarray
     intercept: float
+    r2: float
     shown: np.ndarray
     rendering: np.ndarray
     coalitions: np.ndarray
@@ -141,10 +147,11 @@ def lime_explanations(black_box, image, settings, label=None):
         if setting.num_samples < n:
             got = f"({n}), got {setting.num_samples}"
             raise ValueError(f"num_samples must be at least the number of superpixels {got}")
-    classes = leading_classes(black_box, image, label)
+    image, label = check_image(image), None if label is None else check_label(label)
+    leading, classes = _classes(black_box, image, label)
     for setting in settings.values():
-        if setting.top_labels > len(classes):
-            raise ValueError(f"top_labels must be at most {len(classes)}, got {setting.top_labels}")
+        if setting.top_labels > leading:
+            raise ValueError(f"top_labels must be at most {leading}, got {setting.top_labels}")
     predicted, explanations = {}, {}
     # The longest run comes first: the others use its first samples.
     for name, setting in sorted(settings.items(), key=lambda item: -item[1].num_samples):
@@ -156,58 +163,65 @@ def lime_explanations(black_box, image, settings, label=None):
             masked = MaskedModel(black_box, image, segments, setting.hide_color, classes)
             coalitions = perturbations(masked.n, n, *drawn)
             predicted[samples] = masked, coalitions, masked(coalitions)
-        masked, coalitions, probabilities = predicted[samples]
-        explanations[name] = _fit(masked, coalitions[:n], probabilities[:n], setting, label)
+        masked, coalitions, scores = predicted[samples]
+        explanations[name] = _explanation(masked, coalitions[:n], scores[:n], setting, label)
     return {name: explanations[name] for name in settings}
 
 
-def leading_classes(black_box, image, label=None):
-    """List the most probable classes of an image, at most 50, with one model call.
-
-    The most probable is first; a `label` that is not among them is added at the end.
-    """
-    image, label = check_image(image), None if label is None else check_label(label)
-    probabilities = predict(black_box, image[None])[0]
-    classes = np.argsort(-probabilities, kind="stable")[:MOST_CLASSES].tolist()
-    if label is None or label in classes:
-        return classes
-    if label >= len(probabilities):
-        raise ValueError(f"label must be at most {len(probabilities) - 1}, got {label}")
-    return [*classes, label]
+def _classes(black_box, image, label):
+    """How many leading classes there are; and these, with a `label` that is none."""
+    [scores] = predict(black_box, image[None])
+    if label is not None and label >= len(scores):
+        raise ValueError(f"label must be at most {len(scores) - 1}, got {label}")
+    leading = np.argsort(-scores, kind="stable")[:MOST_CLASSES].tolist()
+    return len(leading), leading + [label] * (label is not None and label not in leading)
 
 
-def _fit(masked, coalitions, predicted, setting, label):
-    # The package takes a column for each class; those that were not predicted are 0.
-    probabilities = np.zeros((len(predicted), max(masked.classes) + 1))
-    probabilities[:, masked.classes] = predicted
-    top = np.argsort(probabilities[0])[::-1][: setting.top_labels].tolist()
-    label = top[0] if label is None else int(label)
-    equal_weights = lambda distance, kernel_width: np.ones_like(distance)  # noqa: E731
-    explainer = LimeImageExplainer(
-        kernel_width=setting.kernel_width,
-        kernel=equal_weights if setting.sampling == "balanced" else None,
-        random_state=setting.seed,
-    )
-    explainer.data_labels = lambda *_, **__: (coalitions, probabilities)
-    explanation = explainer.explain_instance(
-        masked.image,
-        classifier_fn=None,
-        labels=dict.fromkeys([*top, label]),
-        hide_color=0,  # without effect
-        top_labels=None,
-        num_features=setting.num_lime_features,
-        segmentation_fn=lambda _: masked.segments,
-    )
-    explanation.top_labels = top
-    weights, intercept = np.zeros(masked.n), float(explanation.intercept[label])
-    for superpixel, weight in explanation.local_exp[label]:
+def _explanation(masked, coalitions, scores, setting, label):
+    # Of two equally probable classes the package takes the higher number first.
+    ranked = np.lexsort((masked.classes, scores[0]))[::-1][: setting.top_labels]
+    top = [masked.classes[column] for column in ranked]
+    label = top[0] if label is None else label
+    proximity = np.ones(len(coalitions))
+    if setting.sampling == "lime":  # `locality`, rounded as by the package
+        distances = pairwise_distances(coalitions, coalitions[:1], "cosine").ravel()
+        proximity = np.sqrt(np.exp(-(distances**2) / setting.kernel_width**2))
+    package = ImageExplanation(masked.image, masked.segments)
+    package.top_labels = top
+    for explained in dict.fromkeys([*top, label]):
+        column = scores[:, masked.classes.index(explained)]
+        fitted = linear_model(coalitions, column, proximity, setting.num_lime_features)
+        package.intercept[explained], package.local_exp[explained], r2, prediction = fitted
+        if explained == label:
+            package.score, package.local_pred = r2, prediction
+    weights = np.zeros(masked.n)
+    for superpixel, weight in package.local_exp[label]:
         weights[superpixel] = weight
     how = setting.positive_only, setting.negative_only, setting.hide_rest
-    rendering, shown = explanation.get_image_and_mask(label, *how, setting.num_superpixels)
+    rendering, shown = package.get_image_and_mask(label, *how, setting.num_superpixels)
+    model = weights, float(package.intercept[label]), float(package.score)
     image = shown != 0, rendering.astype(np.uint8)
-    # A view of one class's probabilities would keep all classes in memory.
-    samples = coalitions, probabilities[:, label].copy()
-    return Lime(setting, label, weights, intercept, *image, *samples, masked, explanation)
+    # A view of one class's scores would keep all classes in memory.
+    samples = coalitions, scores[:, masked.classes.index(label)].copy()
+    return Lime(setting, label, *model, *image, *samples, masked, package)
+
+
+def linear_model(coalitions, scores, weights, num_features, selection="auto"):
+    """Fit the package's linear model to the scores of weighted coalitions.
+
+    Returns
+    -------
+    intercept : float
+    pairs : list of (int, float)
+        A feature and its weight, the largest absolute weight first.
+    r2 : float
+        Weighted R² of the model on these coalitions.
+    prediction : (1,) float64 array
+        For the first coalition.
+    """
+    base = LimeBase(lambda distances: weights)
+    of = coalitions, scores[:, np.newaxis], None, 0, num_features, selection
+    return base.explain_instance_with_data(*of)
 
 
 def locality(coalitions, setting):

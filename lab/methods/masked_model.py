@@ -6,7 +6,7 @@ import numpy as np
 from skimage.filters import gaussian
 from skimage.segmentation import quickshift
 
-from lab.methods.checks import check_hide_color, check_image, check_label
+from lab.methods.checks import check_hide_color, check_label
 from lab.model_calls import predict_in_chunks
 
 BLUR_SIGMA = 10  # pixels; with 5, usual for insertion curves, networks still see an elephant
@@ -44,9 +44,10 @@ class MaskedModel:
     """
 
     def __init__(self, black_box, image, segments, hide_color, classes):
-        image, segments = check_image(image), np.asarray(segments)
-        if segments.shape != image.shape[:2]:
-            raise ValueError(f"segments must be of shape {image.shape[:2]}, got {segments.shape}")
+        image, segments = np.asarray(image), np.asarray(segments)
+        if image.shape != (*segments.shape, 3) or image.dtype != np.uint8:
+            got = f"{segments.shape} and {image.shape} of {image.dtype}"
+            raise ValueError(f"segments and image must be (H, W) and (H, W, 3) of uint8, got {got}")
         numbers = np.unique(segments)
         if segments.dtype.kind not in "iu" or (numbers != np.arange(len(numbers))).any():
             got = f"{len(numbers)} of {segments.dtype} from {numbers[0]} to {numbers[-1]}"
@@ -97,7 +98,6 @@ def superpixels(image, size=4):
     .. [1] Vedaldi, Soatto, "Quick Shift and Kernel Methods for Mode Seeking", ECCV
            2008.
     """
-    image = check_image(image)
     return _superpixels(image.tobytes(), image.shape, size)
 
 
@@ -112,7 +112,7 @@ def _superpixels(data, shape, size):
 
 def blurred(image):
     """Blur an image until nothing in it can be recognised, ``(H, W, 3)`` uint8."""
-    blur = gaussian(check_image(image), sigma=BLUR_SIGMA, channel_axis=-1, preserve_range=True)
+    blur = gaussian(image, sigma=BLUR_SIGMA, channel_axis=-1, preserve_range=True)
     return np.round(blur).astype(np.uint8)
 
 
@@ -123,7 +123,7 @@ def blurred_away(image, region):
 
 def mean_colour(image):
     """Mean colour of an image, rounded, ``(3,)`` uint8."""
-    return np.round(np.mean(check_image(image), axis=(0, 1))).astype(np.uint8)
+    return np.round(np.mean(image, axis=(0, 1))).astype(np.uint8)
 
 
 def _baseline(image, segments, hide_color):

@@ -16,8 +16,7 @@ import math
 import numpy as np
 
 import rise
-from lab.methods.checks import check_budget, check_image, check_label, check_seed
-from lab.methods.masked_model import mean_colour
+from lab.methods.masked_model import blurred, mean_colour
 from lab.methods.ranking import ranks
 from lab.model_calls import predict, predict_in_chunks
 
@@ -27,10 +26,11 @@ WINDOW = 1 / 4  # side of occlusion's window as a share of the image's side
 _WINDOWS = (0.15, 2 / 3), (0.35, 1 / 3)
 _PARTS = 1.0, 0.75, 0.5, 0.35, 0.2  # shares of the image that are shown in turn
 _ENOUGH_FOR_PARTS = 100  # model calls; with fewer, the first map finds no part
+_BASELINES = {"mean colour": mean_colour, "black": np.zeros_like, "blurred": blurred}
 _LEAST_SHOWN = 0.25  # of a window; hiding less is taken to change nothing
 
 
-def occlusion(black_box, image, label, budget, seed=0, baseline=mean_colour):
+def occlusion(black_box, image, label, budget, seed, baseline="mean colour"):
     """Mean drop of a class's score over the windows that cover a pixel.
 
     A window, a quarter of the image's sides, slides over the image in as many steps as
@@ -39,23 +39,20 @@ def occlusion(black_box, image, label, budget, seed=0, baseline=mean_colour):
     Parameters
     ----------
     black_box, image, label, budget, seed
-        As in `lab.methods.methods.explain`, which has the errors, too; at least 2 model
-        calls. The seed is without effect.
-    baseline : callable, optional
-        From the image to the colour or image that a window shows.
+        As in `lab.methods.registry.explain`. The seed is without effect.
+    baseline : {"mean colour", "black", "blurred"}, optional
+        What a window shows.
 
     Returns
     -------
     (H, W) float32 array
         In units of the score; above 0 where hiding lowers it.
     """
-    image, label = check_image(image), check_label(label)
-    budget = check_budget(budget, "occlusion", 2, "a window and the image itself")
     shape = image.shape[:2]
     starts, size = _covering_windows(shape, budget - 1)
     # A window at the far corner covers nothing: the first score is the image's own.
     corners = [shape, *((top, left) for top in starts[0] for left in starts[1])]
-    ground = np.broadcast_to(baseline(image), image.shape)
+    ground = np.broadcast_to(_BASELINES[baseline](image), image.shape)
     hide = functools.partial(_hide, image, ground, size)
     scores = predict_in_chunks(black_box, hide, corners, [label])[:, 0]
     total, count = np.zeros(shape), np.zeros(shape)
@@ -66,7 +63,7 @@ def occlusion(black_box, image, label, budget, seed=0, baseline=mean_colour):
     return (total / count).astype(np.float32)
 
 
-def nested_occlusion(black_box, image, label, budget=250, seed=0):
+def nested_occlusion(black_box, image, label, budget, seed):
     """Occlusion of the image and of smaller and smaller parts of it, added up.
 
     For parts B of the image and windows W of side s, the saliency of a pixel x is
@@ -82,8 +79,8 @@ def nested_occlusion(black_box, image, label, budget=250, seed=0):
     Parameters
     ----------
     black_box, image, label, budget, seed
-        As in `lab.methods.methods.explain`, which has the errors, too; at least 3 model
-        calls. The black box gets float32 images: the mean colour is not rounded.
+        As in `lab.methods.registry.explain`. The black box gets float32 images: the
+        mean colour is not rounded.
 
     Returns
     -------
@@ -96,8 +93,6 @@ def nested_occlusion(black_box, image, label, budget=250, seed=0):
     the image's side may be left out. Values do not add up to the score, so they cannot
     be compared between images or classes.
     """
-    image, label, seed = check_image(image), check_label(label), check_seed(seed)
-    budget = check_budget(budget, "nested", 3, "the image and a window of either size")
     parts = _PARTS if budget >= _ENOUGH_FOR_PARTS else _PARTS[:1]
     rng, mean = np.random.default_rng(seed), image.mean(axis=(0, 1))
     ground = np.broadcast_to(mean.astype(np.float32), image.shape)

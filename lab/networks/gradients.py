@@ -113,11 +113,3 @@ def expected_gradients(black_box, image, label):
         black_box.preprocessed(image[None]).numpy(), nsamples=STEPS, rseed=0
     )
     return np.asarray(values).reshape(image.shape).sum(axis=-1).astype(np.float32)
-
-
-REFERENCES = {
-    "grad_cam": grad_cam,
-    "integrated_gradients": integrated_gradients,
-    "expected_gradients": expected_gradients,
-}
-"""By name: functions of a black box, an image and a class."""

@@ -6,13 +6,15 @@ import pandas as pd
 from lab.measure.measurements import MEASUREMENTS
 from lab.measure.statistics import at_odds
 from lab.methods.masked_model import blurred
-from lab.methods.names import BASELINES, COMPARED, METHOD_NAMES
 from lab.methods.ranking import ranks
+from lab.methods.registry import METHODS
 from lab.show import charts, maps, reading
+from lab.study.settings import COMPARED
 
 _WEIGHTS = ("lime", "shap")  # methods whose maps are signed weights of superpixels
 _COMMON = ("deletion_black", "insertion", "faithfulness", "iou_mask", "pointing_game")
-_NAMES = [METHOD_NAMES[method] for method in COMPARED]
+_TITLES = {name: method.title for name, method in METHODS.items()}
+_NAMES = [_TITLES[method] for method in COMPARED]
 _REMOVED = {
     "drawn": "removed: another digit's pixels",
     "accuracy": "removed: their mean (as published)",
@@ -54,7 +56,7 @@ def evaluation_curves(results):
         curve = _curves(deletion, insertion, highest, named=run is runs[0])
         rows.append([_panel(results, pixels, run), *shown, curve])
     heads = ["map", "10% deleted", "30% deleted", "10% inserted", "probability"]
-    names = [METHOD_NAMES[method].replace(" ", "\n") for method in methods]
+    names = [_TITLES[method].replace(" ", "\n") for method in methods]
     return maps.sheet(rows, f"What deletion and insertion do ({network})", heads, names)
 
 
@@ -91,7 +93,7 @@ def evaluation_ranks(results):
     table = results.table("evaluation_ranks")
     ranks = table.pivot(index="metric", columns="method", values="mean_rank")
     ranks = ranks.loc[_metrics(table["metric"]), list(COMPARED)]
-    ranks = ranks.rename(index=_arrowed, columns=METHOD_NAMES)
+    ranks = ranks.rename(index=_arrowed, columns=_TITLES)
     label = "mean rank over images and networks: 1 is best"
     return charts.heat(ranks, "How each metric ranks the methods", label, "{:.1f}")
 
@@ -112,7 +114,7 @@ def evaluation_at_odds(results):
     keys = [key for key in _COMMON if key in tau]
     below = np.tri(len(keys), k=-1, dtype=bool)
     metrics = tau.loc[keys, keys].where(below).stack().idxmin()
-    methods = [method for method in COMPARED if method not in BASELINES]
+    methods = [method for method in COMPARED if METHODS[method].calls_model]
     odds = at_odds(results.table("evaluation_runs"), *metrics, methods)
     network, image = odds["network"], (odds["class"], odds["picture"])
     runs, pixels = _runs(results, network, image), reading.pixels(image)
@@ -121,7 +123,7 @@ def evaluation_at_odds(results):
     for method in (odds["first"], odds["second"]):
         run = runs.loc[method]
         note = "\n".join(f"{_arrowed(key)}: {run[key]:.2f}" for key in metrics)
-        panels.append(_panel(results, pixels, run, METHOD_NAMES[method], note))
+        panels.append(_panel(results, pixels, run, _TITLES[method], note))
     return maps.sheet([panels], "Do two metrics agree about two maps?")
 
 
@@ -143,7 +145,7 @@ def _runs(results, network, image):
 
 
 def _named(table):
-    return table.assign(method=table["method"].map(METHOD_NAMES))
+    return table.assign(method=table["method"].map(_TITLES))
 
 
 def _metrics(keys):

@@ -5,8 +5,9 @@ import pandas as pd
 
 from lab.images import DATA, load_image, load_mask
 from lab.methods.masked_model import blurred_away
-from lab.methods.names import BASELINES, METHOD_NAMES, OBJECT, REFERENCES
+from lab.methods.registry import METHODS
 from lab.show import charts, maps, reading
+from lab.study.settings import OBJECT
 
 _GAIN = "insertion minus deletion"
 _BY_MASKS = {
@@ -43,10 +44,10 @@ def montages_masks(results):
 
 
 def _name(method):
-    name = {OBJECT: "The object itself"} | METHOD_NAMES
-    if method in BASELINES:
-        return f"{name[method]}  (no model calls)"
-    return name[method] + "  (uses gradients)" * (method in REFERENCES)
+    if method == OBJECT:
+        return "The object itself"
+    note = "  (no model calls)" * METHODS[method].control
+    return METHODS[method].title + note + "  (uses gradients)" * METHODS[method].gradients
 
 
 def photographs_gains(results):
@@ -95,7 +96,7 @@ def montages_alone(results):
         shown = [maps.stretched(one, pixels.shape) for one in shown]
         rows.append([maps.photograph(one, note=note) for one, note in zip(shown, notes)])
     heads = ["most salient fifth", *["alone elsewhere"] * len(hosts)]
-    names = [METHOD_NAMES[method].replace(" ", "\n") for method in methods]
+    names = [METHODS[method].title.replace(" ", "\n") for method in methods]
     title = f"Two maps disagree: the network decides ({case['network']})"
     return maps.sheet(rows, title, heads, names)
 

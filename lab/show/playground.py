@@ -152,6 +152,6 @@ class Playground(widgets.VBox):
             return maps.saliency(photograph, found, head, textwrap.fill(", ".join(note), 48))
         values["hide_color"] = COLORS[values["hide_color"]]
         found = lime_explanation(predict, image, Setting(**values), label)
-        note.append(f"R² {found.package.score:.2f}")
+        note.append(f"R² {found.r2:.2f}")
         panel = maps.weights(photograph, found.saliency, head, textwrap.fill(", ".join(note), 48))
         return panel._replace(pixels=maps.outlined(panel.pixels, found.shown))

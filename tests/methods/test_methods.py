@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from cheap import Places, tiles
 from counting import Careless, Counting, Recorder, forbidden
+from lab.methods.methods import EXPLAINERS, PACKAGE, attribute, explain
+from lab.methods.names import BASELINES
 from lime.lime_image import LimeImageExplainer
 from scipy.ndimage import uniform_filter
 
 from lab.methods.masked_model import MaskedModel
-from lab.methods.methods import EXPLAINERS, PACKAGE, attribute, explain
-from lab.methods.names import BASELINES
 from rise import Rise
 
 LEAST = {"lime": 21, "shap": 82, "rise": 2, "rise_average": 1, "occlusion": 2, "nested": 3}

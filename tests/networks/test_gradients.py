@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lab.networks.blackbox import from_keras
-from lab.networks.gradients import REFERENCES, expected_gradients, grad_cam, integrated_gradients
+from lab.networks.gradients import expected_gradients, grad_cam, integrated_gradients
 from lab.networks.tensorflow_setup import keras
 
 SIZE = 16
@@ -33,18 +33,18 @@ def image():
     return np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-def test_only_what_the_network_sees_is_salient(corner, image, name):
-    saliency, half = REFERENCES[name](corner, image, 1), SIZE // 2
+@pytest.mark.parametrize("method", [grad_cam, integrated_gradients, expected_gradients])
+def test_only_what_the_network_sees_is_salient(corner, image, method):
+    saliency, half = method(corner, image, 1), SIZE // 2
     assert saliency.shape == (SIZE, SIZE) and saliency.dtype == np.float32
     unseen = np.abs(np.r_[saliency[half + 1 :].ravel(), saliency[:half, half + 1 :].ravel()]).max()
     seen = np.abs(saliency[: half - 1, : half - 1]).mean()
     assert seen > 0 and unseen < 1e-6 * max(seen, 1)
-    np.testing.assert_array_equal(REFERENCES[name](corner, image, 1), saliency)
+    np.testing.assert_array_equal(method(corner, image, 1), saliency)
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-def test_one_image_at_a_time_is_in_memory(name):
+@pytest.mark.parametrize("method", [grad_cam, integrated_gradients, expected_gradients])
+def test_one_image_at_a_time_is_in_memory(method):
     # Gradients of Xception take 400 MB for each image that goes through it at once.
     sizes = []
 
@@ -61,7 +61,7 @@ def test_one_image_at_a_time_is_in_memory(name):
     network = keras.Model(inputs, outputs)
     black_box = from_keras(network, lambda images: images / 255.0, "Seen", SIZE, "made here")
     sizes.clear()
-    REFERENCES[name](black_box, np.zeros((SIZE, SIZE, 3), np.uint8), 1)
+    method(black_box, np.zeros((SIZE, SIZE, 3), np.uint8), 1)
     assert {*sizes} - {None} == {1}
 
 

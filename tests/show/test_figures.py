@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from lab.files import ROOT
-from lab.methods.names import METHOD_NAMES
+from lab.methods.registry import METHODS
 from lab.show import __main__ as show
 from lab.show import reading
 from lab.show.figures import FIGURES
@@ -109,7 +109,7 @@ def test_the_gains_on_photographs_leave_no_method_out(results, drawn):
     shown = {text.get_text().split("  (")[0] for text, _ in texts(figure)}
     methods = set(results.table("photographs_means")["method"])
     assert {"shap", "owen", "grad_cam"} < methods  # one of them has no row with 250 calls
-    assert {METHOD_NAMES[method] for method in methods} <= shown
+    assert {METHODS[method].title for method in methods} <= shown
 
 
 def test_all_figures_together_are_small(drawn):

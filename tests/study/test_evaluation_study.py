@@ -7,18 +7,19 @@ from lab.measure import axioms
 from lab.measure.agreement import rank_correlation
 from lab.measure.curves import gains
 from lab.measure.maps import measure_map
-from lab.methods.masked_model import MaskedModel, blurred, superpixels
-from lab.methods.methods import PACKAGE, attribute, explain
-from lab.methods.names import BASELINES, COMPARED
+from lab.measure.measurements import MEASUREMENTS
+from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
+from lab.methods.coalitions import attribute
+from lab.methods.masked_model import MaskedModel, blurred, mean_colour, superpixels
+from lab.methods.registry import explain
 from lab.networks.classes import class_name
 from lab.study import evaluation as study
-from lab.study.evaluation import with_sanity
+from lab.study.evaluation import CALLING, COMPARED, with_sanity
 from lab.study.results import small
 
 MEASURED = ["deletion_black", "deletion_mean", "insertion", "faithfulness"]
 MEASURED += ["iou_mask", "iou_box", "pointing_game"]
 WHERE = ["network", "class", "picture"]
-CALLING = [method for method in COMPARED if method not in BASELINES]
 IMAGE = tiles(4, 4)
 MASK = np.zeros((64, 64), bool)
 MASK[10:40, :30] = True
@@ -133,7 +134,7 @@ def test_shapley():
     table = table.set_index(["method", "calls"])
     exact = table.loc["shap", 2**n]
     assert exact["rank_correlation"] == pytest.approx(1) and exact["largest_difference"] < 1e-4
-    value = MaskedModel(network, image, superpixels(image), PACKAGE.hide_color, [label]).value
+    value = MaskedModel(network, image, superpixels(image), None, [label]).value
     truth = attribute("shapley", value, n)
     by_lime = np.array([attribute("lime", value, n, budgets[0], seed) for seed in (0, 1)])
     row = table.loc["lime", budgets[0]]

@@ -14,8 +14,7 @@ from lab.files import ROOT
 from lab.measure.curves import gains
 from lab.measure.effects import EFFECTS_ON
 from lab.methods.masked_model import superpixels
-from lab.methods.methods import EXPLAINERS
-from lab.methods.names import REFERENCES
+from lab.methods.registry import METHODS, explain
 from lab.methods.setting import Setting
 from lab.study import photographs
 from lab.study.__main__ import main
@@ -46,9 +45,9 @@ def test_the_plan_is_the_protocols(folder):
     second = PROTOCOL[PROTOCOL.index("# Second part") :]
     for budget, number, methods, networks in photographs.PLAN:
         what = f"*{budget:,} calls*" if networks == photographs.NETWORKS else "more networks"
-        what = "*White-box references*" if methods == REFERENCES else what
+        what = "*White-box references*" if methods == photographs.GRADIENTS else what
         assert f"{what} on the first {number}" in second, what
-        assert set(methods) <= set(EXPLAINERS) | set(REFERENCES)
+        assert set(methods) <= set(METHODS)
     assert "below .1 are not explained" in second and photographs.LIKELY == 0.1
     assert "ten portions" in second and photographs.STEPS == 10
 
@@ -60,7 +59,7 @@ def test_a_photograph_is_explained_for_the_first_guess():
     assert [row["method"] for row in rows] == ["occlusion", "centre"]
     for row in rows:
         assert (row["label"], row["predicted"], row["probability"]) == (label, name, probability)
-        saliency = EXPLAINERS[row["method"]](network, image, label, 100, 0)
+        saliency = explain(row["method"], network, image, label, 100)
         expected = gains(network, image, label, saliency, steps=10)
         assert {key: row[key] for key in expected} == expected
 
@@ -97,7 +96,7 @@ def test_maps_of_two_seeds_are_compared():
     network, image = Network(input_size=64, cached=True), tiles(4, 4)
     rows, _ = photographs.seeds_task(network, image, None, ["rise", "occlusion"], 100)
     label = network.top(image, 1)[0][0]
-    maps = [EXPLAINERS["rise"](network, image, label, 100, seed) for seed in (0, 1)]
+    maps = [explain("rise", network, image, label, 100, seed) for seed in (0, 1)]
     assert rows[0]["rank_correlation"] == pytest.approx(spearmanr(*map(np.ravel, maps))[0])
     assert rows[1]["rank_correlation"] == pytest.approx(1)  # occlusion draws nothing
 
