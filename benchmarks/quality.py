@@ -210,7 +210,7 @@ def means(table):
         row = {"network": name, "method": method, "budget": budget, "calls": part["calls"].mean()}
         row["objects"] = part.index.unique("object").size
         for what, values in (("gain", part["gain"]), ("difference", part["gain"] - first["gain"])):
-            low, high = mean_interval(values, values.index.get_level_values("object"))
+            low, high = mean_interval(values.groupby("object").mean())
             row |= {what: values.mean(), f"{what} low": low, f"{what} high": high}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -51,8 +51,7 @@ def variance_shares(table, measures):
     ----------
     .. [1] Searle, Casella, McCulloch, "Variance Components", 1992.
     """
-    # Two classes may have images of the same name.
-    table = table.assign(picture=table["class"] + "/" + table["picture"])
+    table = _numbered(table)
     counts = table.groupby(["network", "picture", "setting"]).size()
     expected = table[["network", "picture", "setting"]].nunique().prod()
     if len(counts) != expected or counts.nunique() != 1:
@@ -62,6 +61,14 @@ def variance_shares(table, measures):
         )
     shares = {measure: _shares(table, table[measure].astype(float)) for measure in measures}
     return pd.DataFrame(shares).T.rename_axis("measure")
+
+
+def _numbered(table):
+    """A table with numbers for factors; two classes may have images of one name."""
+    columns = {factor: [factor] for factor in (*FACTORS, "seed")}
+    columns["picture"] = ["class", "picture"]
+    groups = {name: table.groupby(own, dropna=False).ngroup() for name, own in columns.items()}
+    return table.assign(**groups)
 
 
 def _shares(table, values):
@@ -162,8 +169,7 @@ def distances(table, measures):
         where there are no such runs.
     """
     factors, rows = ["seed", *FACTORS], []
-    table = table.assign(picture=table["class"] + "/" + table["picture"])
-    codes = np.stack([pd.factorize(table[factor])[0] for factor in factors], axis=1)
+    codes = _numbered(table)[factors].to_numpy()
     first, second = np.triu_indices(len(table), 1)
     differ = codes[first] != codes[second]
     for measure in measures:

@@ -6,6 +6,7 @@ import pandas as pd
 from lab.measure.measurements import MEASUREMENTS
 from lab.measure.statistics import at_odds
 from lab.methods.masked_model import blurred
+from lab.methods.ranking import ranks
 from lab.methods.registry import METHODS
 from lab.show import charts, maps, reading
 from lab.study.settings import COMPARED
@@ -45,8 +46,7 @@ def evaluation_curves(results):
     for run, (deletion, _, insertion) in zip(runs, curves):
         values = reading.array(results, "evaluation_runs", run, "maps")
         values = maps.resized(values, squashed.shape[:2])
-        rank = np.argsort(np.argsort(-values, axis=None, kind="stable"))
-        share = rank.reshape(*values.shape, 1) / values.size
+        share = ranks(values)[..., None] / values.size
         shown = [
             (np.where(share < 0.1, 0, squashed), np.interp(0.1, *deletion)),
             (np.where(share < 0.3, 0, squashed), np.interp(0.3, *deletion)),
@@ -149,7 +149,7 @@ def _named(table):
 
 
 def _metrics(keys):
-    return [key for key in MEASUREMENTS if key in set(keys) and not key.endswith("_best")]
+    return [key for key in MEASUREMENTS if key in set(keys)]
 
 
 def _short(key):

@@ -19,8 +19,8 @@ import pandas as pd
 
 from lab.images import DATA, SUFFIXES, load_image, load_mask
 from lab.measure.agreement import rank_correlation
-from lab.measure.curves import STEPS, gains, portions
-from lab.measure.effects import compare, effects
+from lab.measure.curves import CURVES_OF_GAINS, CURVES_OF_MAP, STEPS, gains, portions
+from lab.measure.effects import effects, rank_leads
 from lab.measure.lime import AGREEMENT, FRESH
 from lab.measure.maps import measure_map
 from lab.measure.overlap import iou_over_thresholds, pointing_game
@@ -207,7 +207,6 @@ def sanity_task(network, image, mask, parts, layers):
         budget = max(part["budget"], fewest_calls([method], n))
         explainers[method] = functools.partial(explain, method, budget=budget)
     agreement = sanity(explainers, network, image, network.top(image, 1)[0][0], layers)
-    agreement = agreement.drop(columns="network")
     return {
         method: (agreement[agreement["method"] == method].to_dict("records"), {})
         for method in parts
@@ -307,7 +306,8 @@ def roar_task(network, image, mask, method, seed, count, n_samples):
 def compared(table, network, image, budgets, measured, **arguments):
     """A task of `maps_task`: several methods for each budget of model calls."""
     parts, calls = {}, 0
-    curves = 6 * (arguments.get("portions", STEPS) + 1) if "gains" in measured else 3 * (STEPS + 1)
+    curves = CURVES_OF_GAINS if "gains" in measured else CURVES_OF_MAP
+    curves *= arguments.get("portions", STEPS) + 1
     for budget, methods in budgets:
         for method in methods:
             name = method if len(budgets) == 1 else f"{method}, {budget}"
@@ -532,7 +532,7 @@ def photographs_recommended(results):
     settings = settings.rename(columns={"value": "setting"})
     chosen = settings["setting"] == "recommended"
     chosen, others = settings[chosen], settings[~chosen]
-    return compare(chosen, others, others["setting"].unique())
+    return rank_leads(chosen, others, others["setting"].unique())
 
 
 MASKED = "gain", "iou_mask", "pointing_game", "transplanted"
