@@ -11,11 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lab.methods.checks import check_image, check_integer, check_label, check_seed
-
-MOST_CALLS = 1_000_000
-"""The largest budget: the coalitions of LIME and KernelSHAP are in memory at once."""
-
+from lab.methods.checks import MOST_CALLS, check_image, check_integer, check_label, check_seed
 
 class Method(NamedTuple):
     """A method that explains.
