@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from lab.command import say, stopping
 from lab.files import lock, pack, write_whole
 from lab.images import SUFFIXES, UNREADABLE
-from lab.methods.registry import METHODS
+from lab.methods.registry import METHODS, methods_of
 from lab.networks.classes import class_index, class_name
-from lab.study.runner import MODELS, Task, image_digest, network, run, saved, say, stopping
+from lab.study.runner import MODELS, Task, image_digest, network, run, saved
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
 ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\\"): r"\\"}
@@ -264,7 +265,7 @@ def _options(arguments):
     add("--maps", type=Path, metavar="FOLDER", help="write each image's maps there, as .npz")
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
-    options.methods = list(dict.fromkeys(options.methods.split(",")))
+    options.methods = methods_of(options.methods)
     for name, least, most in (("budget", 1, math.inf), ("seed", 0, 2**32 - 1)):
         if not least <= getattr(options, name) <= most:
             value = getattr(options, name)
@@ -273,9 +274,6 @@ def _options(arguments):
         raise ValueError(f"--out must name a file, {options.out} is none")
     if options.maps and options.maps.exists() and not options.maps.is_dir():
         raise ValueError(f"--maps must name a folder, {options.maps} is none")
-    for method in options.methods:
-        if method not in METHODS:
-            raise ValueError(f"--methods must be of {', '.join(METHODS)}, got {method!r}")
     return options
 
 

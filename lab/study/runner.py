@@ -16,7 +16,6 @@ import logging
 import os
 import platform
 import signal
-import sys
 import threading
 import zipfile
 import zlib
@@ -34,6 +33,7 @@ from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
+from lab.command import say
 from lab.files import ROOT, pack, write_whole
 from lab.images import find_mask, load_image, load_mask
 
@@ -240,7 +240,6 @@ def run(tasks, scheduler=None, root=None):
             missing[key] = task
     if missing:
         with _cluster(scheduler, len(missing)) as client:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
             try:
                 yield from _run(missing, client, root)
             except OSError:  # of the connection, however the client comes to know of it
@@ -317,23 +316,7 @@ def _raise_if_unfit(error):
             ) from None
 
 
-def say(line):
-    """Print a line to the standard error, above the progress bar."""
-    tqdm.write(line, file=sys.stderr)
-
-
 _say_once = functools.cache(say)
-
-
-@contextlib.contextmanager
-def stopping():
-    """End a command in one sentence where it is interrupted or cannot go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit("Stopped. What is finished is saved, and the same command goes on.")
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        sys.exit(f"Stopped: {error}")
 
 
 @contextlib.contextmanager
