@@ -117,7 +117,7 @@ def _content(out, explained, network, methods, budget):
     from lab.show import explained as show
     from lab.show.style import encode
 
-    kind, names = out.suffix.lower()[1:], [METHODS[method].title for method in methods]
+    kind = out.suffix.lower()[1:]
     if kind == "npz":
         labels, class_names, probabilities = zip(*(one.classes[0] for one in explained))
         return pack(
@@ -138,8 +138,8 @@ def _content(out, explained, network, methods, budget):
         title += f", in place of {network.stands_in_for}"
     if kind == "html":
         about = f"Colour marks what a method finds important for the class, with {calls}."
-        return show.page(explained, names, title, about)
-    figure = show.figure(explained, names, title, f"saliency with {calls}")
+        return show.page(explained, methods, title, about)
+    figure = show.figure(explained, methods, title, calls)
     return encode(figure, kind)[1]
 
 
