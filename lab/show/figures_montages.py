@@ -19,12 +19,13 @@ _SHOWN = "koala slope", "flamingo gravel", "garbage_truck meadow", "zebra meadow
 _SHOWN += "lemon blades", "mantis planks"  # objects in landscapes
 
 
-def montages_pictures(_):
+def montages_pictures(results):
     """Some of the images."""
+    results.table("montages_means")  # else they were not used
     panels = []
     for kind, landscape in (shown.split() for shown in _SHOWN):
         image = load_image(_path(kind, f"{kind}_1_{landscape}"))
-        panels.append(maps.photograph(image, kind.replace("_", " ")))
+        panels.append(maps.image_panel(image, kind.replace("_", " ")))
     return maps.sheet(maps.wrapped(panels, 3), "Six evaluation images: objects are off centre")
 
 
@@ -94,7 +95,7 @@ def montages_alone(results):
         notes = [f"{reading.class_title(row['label'])}: {row['probability']:.2f}"]
         notes += [f"{p:.2f}" for p in reading.array(results, "montages_runs", row, "alone")]
         shown = [maps.stretched(one, pixels.shape) for one in shown]
-        rows.append([maps.photograph(one, note=note) for one, note in zip(shown, notes)])
+        rows.append([maps.image_panel(one, note=note) for one, note in zip(shown, notes)])
     heads = ["most salient fifth", *["alone elsewhere"] * len(hosts)]
     names = [METHODS[method].title.replace(" ", "\n") for method in methods]
     title = f"Two maps disagree: the network decides ({case['network']})"

@@ -16,6 +16,17 @@ def networks(results):
     return list(dict.fromkeys(results.table("predictions")["network"]))
 
 
+def network(results, number=0):
+    """The study's first network, or the one with this number."""
+    names = networks(results)
+    if number >= len(names):
+        raise MissingResult(
+            f"a figure needs {number + 1} networks, and the results hold {len(names)}: "
+            "make study measures them"
+        )
+    return names[number]
+
+
 def image(results, kind="African_elephant", number=0):
     """The study's first elephant, or the image with this number of another kind."""
     names = list(dict.fromkeys(rows(results, "predictions", **{"class": kind})["picture"]))
