@@ -50,7 +50,7 @@ from lab.methods.occlusion import WINDOW
 from lab.model_calls import BATCH, predict
 from lab.networks.classes import class_index
 from lab.networks.loading import load
-from lab.show.style import HEAD, NOTE, new, styled
+from lab.show.style import HEAD, NOTE, new_figure, styled
 from lab.study.montages import object_of, objects
 
 SHORT = ("squeezenet",), 6, 1  # networks, objects, seeds
@@ -221,7 +221,7 @@ def figure(table):
     """Lines of gain by model calls from `means`, in axes for each network."""
     networks = table["network"].unique()
     title = "How good explanations are, and how many calls they take"
-    drawn = new(0.3 + 3.1 * len(networks), title, layout="constrained")
+    drawn = new_figure(0.3 + 3.1 * len(networks), title, layout="constrained")
     several = drawn.subplots(len(networks), squeeze=False)[:, 0]
     for axes, name in zip(several, networks):
         lines = {}

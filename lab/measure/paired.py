@@ -9,7 +9,7 @@ from lab.measure.statistics import by_image
 
 GAINS = "gain_black", "gain_mean", "gain_blurred"
 """The measurements of `lab.measure.curves.gains`, by which `pairs` compares."""
-_IMAGE = ["picture", "class"]
+_IMAGE = ["image", "class"]
 
 
 def with_gain(table):
@@ -23,7 +23,7 @@ def means(table, measures, by):
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a map: "class", "picture", and the columns of `measures` and `by`.
+        A row a map: "class", "image", and the columns of `measures` and `by`.
     measures, by : list of str
         The measurements, and what a group of rows has in common.
 
@@ -48,13 +48,13 @@ def pairs(table, measures=GAINS):
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a map: "network", "class", "picture", "method" and the measures.
+        A row a map: "network", "class", "image", "method" and the measures.
     measures : sequence of str, optional
 
     Returns
     -------
     pandas.DataFrame
-        "first", "second" (methods), "network", "measure", "pictures" (the number of
+        "first", "second" (methods), "network", "measure", "images" (the number of
         images), "difference" (the mean of the first's value minus the second's), "low"
         and "high" (`mean_interval` over images).
     """
@@ -68,7 +68,7 @@ def pairs(table, measures=GAINS):
                 mean, (low, high) = difference.mean(), mean_interval(difference)
                 rows.append((first, second, *about, mean, low, high))
                 rows.append((second, first, *about, -mean, -high, -low))
-    names = ["first", "second", "network", "measure", "pictures", "difference", "low", "high"]
+    names = ["first", "second", "network", "measure", "images", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=names)
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.command import say, stopping
 from lab.files import lock, write_whole
 from lab.images import image_files, list_images, load_image, load_mask
 from lab.study import comparison, lime, rise
 from lab.study.profile import Plan, read_profile
 from lab.study.results import Results, results_folder
-from lab.study.runner import network, run, say, stopping
+from lab.study.runner import network, run
 from lab.study.settings import KINDS
 from lab.study.store import image_digest, store, stored
 

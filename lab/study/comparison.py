@@ -371,6 +371,12 @@ def chosen_on(name):
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == 0
 
 
+def backgrounds_of(name):
+    """Three of `BACKGROUNDS` in other landscapes than a montage's."""
+    landscape = name.split("_")[-1]
+    return [other for other in BACKGROUNDS if not other.endswith(f"_{landscape}")][:3]
+
+
 def objects():
     """The measured objects with their images' paths, in alphabetical order."""
     by_object = {}
@@ -386,9 +392,7 @@ def montages_tasks(plan):
     number = 3 if plan.profile.name == "quick" else None
     tasks = []
     for path in [paths[-1] for paths in objects().values()][:number]:
-        landscape = path.stem.split("_")[-1]
-        names = [name for name in BACKGROUNDS if not name.endswith(f"_{landscape}.jpg")][:3]
-        backgrounds = {name: image_digest(MONTAGES / name) for name in names}
+        backgrounds = {name: image_digest(MONTAGES / name) for name in backgrounds_of(path.name)}
         arguments = {"label": class_index(path.parent.name), "portions": PORTIONS}
         measured = ["gains", "overlap", "transplanted"]
         tasks += [
@@ -476,12 +480,6 @@ def with_sanity(results):
     return runs.merge(pd.concat([agreement, controls]), how="left", on=[*where, "method"])
 
 
-def with_objects(results):
-    """The table of montages with "gain", and the object in each."""
-    runs = with_gain(results.table("montages_runs"))
-    return runs.assign(object=[object_of(image.split("/")[-1]) for image in runs["image"]])
-
-
 def example(results):
     """The montage on which two methods' transplanted regions differ most.
 
@@ -495,13 +493,13 @@ def example(results):
     rows = runs.query("network == @network and image == @image").set_index("method")
     good, bad = rows["transplanted"].idxmax(), rows["transplanted"].idxmin()
     case = {"network": network, "image": image, "good": good, "bad": bad}
+    case["backgrounds"] = ",".join(backgrounds_of(image))
     return pd.DataFrame([case])
 
 
 def photographed(results):
-    """The table of photographs with "gain"; each is an object of its own."""
-    runs = with_gain(_not_empty(results, "photographs_runs"))
-    return runs.assign(object=runs["image"])
+    """The table of photographs with "gain"."""
+    return with_gain(_not_empty(results, "photographs_runs"))
 
 
 def _not_empty(results, table):
@@ -544,9 +542,9 @@ DERIVED = {
     },
     "montages": {
         "montages_means": lambda results: means(
-            with_objects(results), [*MASKED, *GAINS], ["network", "method"]
+            with_gain(results.table("montages_runs")), [*MASKED, *GAINS], ["network", "method"]
         ),
-        "montages_pairs": lambda results: pairs(with_objects(results), MASKED),
+        "montages_pairs": lambda results: pairs(with_gain(results.table("montages_runs")), MASKED),
         "montages_example": example,
     },
     "photographs": {

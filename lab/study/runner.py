@@ -11,7 +11,6 @@ import logging
 import os
 import platform
 import signal
-import sys
 import threading
 from collections import Counter
 
@@ -24,6 +23,7 @@ from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
+from lab.command import say
 from lab.images import load_image, load_mask
 from lab.study.store import WHOLE, Result, store, stored
 
@@ -102,7 +102,7 @@ def _as_stored(rows, arrays):
     return rows, {name: np.asarray(array) for name, array in arrays.items()}
 
 
-def run(tasks, folder, scheduler=None, root=None):
+def run(tasks, folder, scheduler=None):
     """Finish tasks, those with the most calls first, and store their results.
 
     No more tasks are handed over than there are threads, so memory holds few images. A
@@ -117,8 +117,6 @@ def run(tasks, folder, scheduler=None, root=None):
         Of the store.
     scheduler : str, optional
         Address of a Dask cluster. By default each core of this machine gets a process.
-    root : pathlib.Path, optional
-        As in `lab.images.find_mask`.
 
     Yields
     ------
@@ -149,7 +147,7 @@ def run(tasks, folder, scheduler=None, root=None):
     with _cluster(scheduler, len(missing)) as client:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         try:
-            for key, state, results in _run(missing, client, root):
+            for key, state, results in _run(missing, client):
                 if state == "finished":
                     task = tasks[key]
                     results = stored(folder, key, task) | results
@@ -166,7 +164,7 @@ def run(tasks, folder, scheduler=None, root=None):
             ) from None
 
 
-def _run(tasks, client, root):
+def _run(tasks, client):
     waiting = sorted(reversed(tasks), key=lambda key: tasks[key].calls)  # the last one first
     running, seen, futures = {}, Counter(), as_completed()
 
@@ -184,7 +182,7 @@ def _run(tasks, client, root):
             while waiting and len(running) < threads:
                 key = waiting.pop()
                 try:
-                    loaded = inputs(tasks[key], root)
+                    loaded = inputs(tasks[key])
                 except Exception as error:  # whatever a reader of damaged files raises
                     say(f"skipped {tasks[key].image.name}: {error}")
                     bar.update(tasks[key].calls)
@@ -210,13 +208,13 @@ def _run(tasks, client, root):
                 yield key, "finished", future.result()
 
 
-def inputs(task, root=None):
+def inputs(task):
     """The fingerprint of a task's network, and image and mask in its size, or None."""
     if task.network is None:
         return None, None, None
     loaded = network(task.network)
     size = loaded.input_size
-    return loaded.fingerprint, load_image(task.image, size), load_mask(task.image, size, root)
+    return loaded.fingerprint, load_image(task.image, size), load_mask(task.image, size)
 
 
 def _raise_if_unfit(error):
@@ -231,23 +229,7 @@ def _raise_if_unfit(error):
             ) from None
 
 
-def say(line):
-    """Print a line to the standard error, above the progress bar."""
-    tqdm.write(line, file=sys.stderr)
-
-
 _say_once = functools.cache(say)
-
-
-@contextlib.contextmanager
-def stopping():
-    """End a command in one sentence where it is interrupted or cannot go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit("Stopped. What is finished is saved, and the same command goes on.")
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        sys.exit(f"Stopped: {error}")
 
 
 @contextlib.contextmanager

@@ -93,8 +93,8 @@ class Result(NamedTuple):
     about: dict
 
 
-def image_digest(path, root=None):
-    """Digest of the files of an image and its mask; `root` is that of `find_mask`.
+def image_digest(path):
+    """Digest of the files of an image and its mask.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def image_digest(path, root=None):
         If a file is not a regular one, or cannot be read, or the image has two masks.
     """
     digest = hashlib.sha256()
-    for file in filter(None, (path, find_mask(path, root))):
+    for file in filter(None, (path, find_mask(path))):
         if not file.is_file():  # a named pipe, for one, has no end
             raise OSError(f"{file} is not a regular file")
         digest.update(file.read_bytes())

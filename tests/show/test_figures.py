@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -12,7 +13,7 @@ from matplotlib.text import Text
 from lab.files import ROOT
 from lab.methods.registry import METHODS
 from lab.show import __main__ as show
-from lab.show import reading
+from lab.show import figures_evaluation, reading
 from lab.show.figures import FIGURES
 from lab.show.style import NOTE, styled
 from lab.study.results import MissingResult, Results
@@ -24,7 +25,7 @@ from pathlib import Path
 from lab.show import __main__ as show
 show.results_folder = lambda profile: Path(sys.argv[1])
 show.figures_folder = lambda profile: Path(sys.argv[2])
-show.main()
+show.main([])
 print(*{name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras", "lime"})
 """
 # What a user's own configuration may hold.
@@ -112,6 +113,41 @@ def test_the_gains_on_photographs_leave_no_method_out(results, drawn):
     assert {METHODS[method].title for method in methods} <= shown
 
 
+def test_one_method_more_appears_in_every_chart_of_methods(results, monkeypatch):
+    monkeypatch.setitem(METHODS, "noise", METHODS["rise"]._replace(title="Noise occlusion"))
+    monkeypatch.setitem(figures_evaluation._TITLES, "noise", "Noise occlusion")
+
+    class More(Results):
+        def table(self, name):
+            table = super().table(name)
+            if name not in ("evaluation_runs", "evaluation_ranks", "evaluation_roar"):
+                return table
+            more = table[table["method"] == table["method"][0]].assign(method="noise")
+            return pd.concat([table, more], ignore_index=True)
+
+    more = More(results.folder)
+    FIGURES["evaluation_at_odds"](more)
+    for name in ("evaluation_ranks", "evaluation_roar"):
+        read = texts(FIGURES[name](more))
+        assert "Noise occlusion" in [" ".join(text.get_text().split()) for text, _ in read]
+        assert not overlaps(read)
+
+
+def test_one_setting_and_one_network_fewer(results):
+    class Fewer(Results):
+        def table(self, name):
+            table = super().table(name)
+            if name == "lime_recommended":
+                return table[table["setting"] != "5"]
+            return table[table["network"] == table["network"][0]] if "network" in table else table
+
+    fewer = Fewer(results.folder)
+    words = [text.get_text() for text, _ in texts(FIGURES["lime_recommended"](fewer))]
+    assert any("ranks of 7" in text for text in words)
+    with pytest.raises(MissingResult, match="2 networks, and the results hold 1"):
+        FIGURES["lime_q4_elephant"](fewer)
+
+
 def test_all_figures_together_are_small(drawn):
     assert sum(len(data) for _, (_, data) in drawn.values()) < 5_000_000
 
@@ -132,13 +168,24 @@ def test_a_users_configuration_changes_no_figure_and_old_ones_go(results, drawn,
     assert not [name for name, data in written.items() if data != expected[name]]
 
 
-def test_a_figure_that_cannot_be_drawn_leaves_the_folder_as_it_is(results, tmp_path, monkeypatch):
+def test_a_figure_without_results_is_named_and_skipped(results, tmp_path, monkeypatch, capsys):
     broken = {"lime_q1": FIGURES["lime_q1"], "lime_q2": lambda results: results.table("nothing")}
     monkeypatch.setattr(show, "FIGURES", broken)
-    (tmp_path / "lime_q1.png").write_bytes(b"before")
-    with pytest.raises(MissingResult):
-        show.draw(results, tmp_path)
-    assert files(tmp_path) == {"lime_q1.png": b"before"}
+    for name in ("lime_q1.png", "lime_q2.png", "other.png"):
+        (tmp_path / name).write_bytes(b"before")
+    with pytest.raises(MissingResult, match="nothing.csv"):
+        show.draw(results, tmp_path, ["lime_q2"])
+    assert set(files(tmp_path).values()) == {b"before"}
+    assert show.draw(results, tmp_path, ["lime_q1"]) == (["lime_q1"], {})
+    assert files(tmp_path)["lime_q2.png"] == files(tmp_path)["other.png"] == b"before"
+    monkeypatch.setattr(show, "results_folder", lambda profile: results.folder)
+    monkeypatch.setattr(show, "figures_folder", lambda profile: tmp_path)
+    show.main([])
+    out, err = capsys.readouterr()
+    assert out.startswith("1 figures in") and err.startswith("Skipped lime_q2: there is no file")
+    assert list(files(tmp_path)) == ["lime_q1.png"]  # no figure of what was not measured
+    with pytest.raises(SystemExit, match="'lime_q9': expected lime_q1, lime_q2"):
+        show.main(["lime_q9"])
 
 
 def test_missing_results_and_an_unknown_profile_are_one_sentence(tmp_path, monkeypatch):
@@ -147,7 +194,7 @@ def test_missing_results_and_an_unknown_profile_are_one_sentence(tmp_path, monke
     for profile, message in ("quick", r"no file .*quick.*\.csv.*make study"), ("quik", "'quik'"):
         monkeypatch.setenv("LAB_PROFILE", profile)
         with pytest.raises(SystemExit, match=message) as stop:
-            show.main()
+            show.main([])
         assert "\n" not in str(stop.value)
     assert not (tmp_path / "figures").exists()
 
