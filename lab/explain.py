@@ -14,6 +14,7 @@ from lab.methods.names import BASELINES, METHOD_NAMES, REFERENCES
 from lab.model_calls import predict
 from lab.networks import loading
 from lab.networks.classes import class_index, class_name, close_names
+from lab.networks.registry import NETWORKS
 
 ENDINGS = ".png", ".svg", ".pdf", ".html", ".npz"
 GUESSES = 3
@@ -31,7 +32,7 @@ def explain_files(images, model, label, methods, budget, out):
     ----------
     images : list of path-like
     model : str
-        A key of `lab.networks.loading.NETWORKS`, or its stand-in is taken.
+        A key of `lab.networks.registry.NETWORKS`, or its stand-in is taken.
     label : int or None
         The class to explain. By default each image's most probable one; for a page,
         the three most probable ones.
@@ -52,8 +53,7 @@ def explain_files(images, model, label, methods, budget, out):
     from lab.show.explained import Explained, shrunk  # takes seconds
 
     photos = [shrunk(load_image(path)) for path in images]
-    stand_in = loading.NETWORKS[model].stand_in
-    network = (loading.load_or_stand_in if stand_in else loading.load)(model)
+    network = loading.load(model)
     inputs = [load_image(path, network.input_size) for path in images]
     for path, image in zip(images, inputs):
         _rehearse(path, image, methods, budget)
@@ -215,7 +215,7 @@ def _options(arguments):
     )
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="an image file")
-    add("--model", default="xception", choices=loading.NETWORKS, help="(%(default)s)")
+    add("--model", default="xception", choices=NETWORKS, help="(%(default)s)")
     add(
         "--class",
         dest="label",

@@ -36,16 +36,9 @@ from tqdm import tqdm
 
 from lab.files import ROOT, pack, write_whole
 from lab.images import find_mask, load_image, load_mask
+from lab.networks.registry import NETWORKS
 
-MODELS = {
-    "xception": "load_or_stand_in",
-    "resnet50": "load_or_stand_in",
-    "efficientnet_lite0": "load",
-    "efficientnet_lite1": "load",
-    "efficientnet_lite2": "load",
-    "squeezenet": "load",
-}
-"""The function of `lab.networks.loading` that loads each network."""
+MODELS = NETWORKS
 
 PACKAGES = "numpy", "tensorflow", "keras", "openvino", "lime", "shap", "scikit-image"
 MEMO = ROOT / ".cache" / "tasks"
@@ -156,7 +149,7 @@ def network(model):
     """The `lab.networks.blackbox.BlackBox` of a key of `MODELS`, loaded once."""
     from lab.networks import loading  # a task without a network needs none of it
 
-    return getattr(loading, MODELS[model])(model)
+    return loading.load(model)
 
 
 class _Reporting:
