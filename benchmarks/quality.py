@@ -41,6 +41,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lab.study.montages import object_of, objects
+
 from benchmarks.record import RESULTS, record
 from lab.images import load_image
 from lab.measure.curves import gains
@@ -51,7 +53,6 @@ from lab.model_calls import BATCH, predict
 from lab.networks.classes import class_index
 from lab.networks.loading import load
 from lab.show.style import HEAD, NOTE, new_figure, styled
-from lab.study.montages import object_of, objects
 
 SHORT = ("squeezenet",), 6, 1  # networks, objects, seeds
 LONG = ("squeezenet", "efficientnet_lite0"), 19, 3

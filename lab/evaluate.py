@@ -14,8 +14,7 @@ from lab.command import say, stopping
 from lab.files import ROOT, lock, pack, write_whole
 from lab.images import find_images
 from lab.methods.registry import METHODS, methods_of
-from lab.networks.classes import class_index, class_name
-from lab.networks.loading import NETWORKS
+from lab.networks.loading import add_arguments, named_by
 from lab.study.runner import network, run
 from lab.study.store import image_digest, stored
 
@@ -65,10 +64,10 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     ----------
     folder : path-like
         The class of an image is the name of the folder that holds it, as
-        `lab.networks.classes.class_index` understands it. Where that is no class, the
+        the network's `class_index` understands it. Where that is no class, the
         class that the network predicts is explained.
-    model : str
-        As `lab.networks.loading.load` takes it.
+    model : str or tuple
+        As `lab.study.runner.network` takes it.
     methods : sequence of str
         Keys of `lab.methods.registry.METHODS`.
     out : path-like
@@ -100,10 +99,10 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
 
     folder, out = Path(os.path.abspath(folder)), Path(os.path.realpath(out))
     images, unread = find_images(folder)
-    labels = {path.parent: class_index(path.parent.name) for path in images.values()}
-    for parent in (parent for parent, label in labels.items() if label is None):
-        say(f"{parent.name} is no class of ImageNet: there the predicted class is explained")
     black_box = network(model)
+    labels = {path.parent: black_box.class_index(path.parent.name) for path in images.values()}
+    for parent in (parent for parent, label in labels.items() if label is None):
+        say(f"{parent.name} is no class of the network: there the predicted class is explained")
     identity = {"network": black_box.name, "stands_in_for": black_box.stands_in_for or ""}
     identity |= {"weights": black_box.fingerprint, "budget": budget, "seed": seed}
     about, tasks, names, counts = {}, {}, {}, Counter()
@@ -164,7 +163,7 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
 
 def _arranged(row):
     """A row with its subject first, and the columns that identify its inputs last."""
-    row = row | {"class": class_name(row["label"]), "class_index": row["label"]}
+    row = row | {"class": row["predicted"], "class_index": row["label"]}
     first = "image class class_index class_from network stands_in_for method budget seed".split()
     last = "seconds weights digest".split()
     left_out = "label predicted calls".split()  # they are there under other names
@@ -176,8 +175,11 @@ def main(arguments=None):
     """Run the command line: print how many images there are results of, or why none."""
     with stopping():
         options = _options(arguments)
+        model = named_by(options)
+        for name in ("preprocess", "input_size", "labels"):
+            delattr(options, name)
         with lock(options.out):
-            counts, unread = evaluate(**vars(options))
+            counts, unread = evaluate(**vars(options) | {"model": model})
     summary = f"{counts['finished']} finished, {counts['skipped']} skipped that could not be read"
     summary += f", {counts['failed']} failed"
     if unread:
@@ -198,7 +200,7 @@ def _options(arguments):
     )
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="images in sub-folders named by class")
-    add("--model", required=True, choices=NETWORKS)
+    add_arguments(parser)
     add("--methods", required=True, help=f"with commas, of {', '.join(METHODS)}")
     add("--out", required=True, type=Path, metavar="FILE.csv", help="file of the results")
     add("--budget", type=int, default=1000, help="model calls per explanation (%(default)s)")

@@ -33,7 +33,7 @@ from lab.methods.masked_model import MaskedModel, blurred, blurred_away, superpi
 from lab.methods.registry import METHODS, explain, fewest_calls
 from lab.methods.setting import Setting
 from lab.model_calls import predict
-from lab.networks.classes import class_index, class_name
+from lab.networks.classes import class_index
 from lab.study.lime import COUNTS, VARIED, explained, settings_task
 from lab.study.results import MissingResult, small
 from lab.study.settings import COMBINED, COMPARED, LAB, LAB_SETTINGS, NETWORKS, OBJECT, around
@@ -165,7 +165,8 @@ def maps_task(
         blurred_away(load_image(path, len(image)), load_mask(path, len(image))) for path in paths
     ]
     probability, *others = predict(network, np.stack([image, *grounds]), [label])[:, 0]
-    about = {"label": int(label), "predicted": class_name(label), "probability": probability}
+    about = {"label": int(label), "predicted": network.class_name(label)}
+    about["probability"] = probability
     case = Case(network, image, mask, label, portions, grounds, np.mean(others or np.nan))
     results = {}
     for name, part in parts.items():

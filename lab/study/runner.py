@@ -42,11 +42,15 @@ class OtherNetwork(RuntimeError):
 
 @functools.cache
 def network(model):
-    """The `lab.networks.blackbox.BlackBox` that a study names, loaded once."""
-    from lab.networks import loading  # a task without a network needs none of it
+    """A `lab.networks.blackbox.BlackBox`, loaded once.
 
-    stand_in = loading.NETWORKS[model].stand_in
-    return (loading.load_or_stand_in if stand_in else loading.load)(model)
+    `model` is what `lab.networks.load` takes first, or a tuple of this and of pairs, its
+    further arguments.
+    """
+    from lab.networks import load  # a task without a network needs none of it
+
+    name, *arguments = (model,) if isinstance(model, str) else model
+    return load(name, **dict(arguments))
 
 
 class _Reporting:
