@@ -146,8 +146,8 @@ def _by_name(paths):
         else:
             files, folders = [*files, path], [*folders, path.parent]
     common = os.path.commonpath([os.path.abspath(folder) for folder in folders])
-    files = [Path(os.path.abspath(file)) for file in files]
-    return {escaped(file.relative_to(common).as_posix()): file for file in files}
+    inside = [Path(os.path.abspath(file)).relative_to(common) for file in files]
+    return {escaped(name.as_posix()): file for name, file in zip(inside, files)}
 
 
 def _label(network, name):
