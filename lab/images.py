@@ -260,6 +260,9 @@ def _read(path, convert):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 _scale_transparent_colour(image)
+                tags = image.tag_v2 if image.format == "TIFF" else {}
+                if tags.get(284) == 2 and tags[258][0] > 8 and image.info["compression"] == "raw":
+                    raise ValueError("Pillow reads its separate planes wrongly, save it as PNG")
                 image.load()
                 # Damaged EXIF, or tags that Pillow cannot write, do not matter.
                 with contextlib.suppress(Exception):
@@ -304,8 +307,10 @@ def _deep(image):
 
 def _mask_pixels(image):
     if image.mode.startswith(("I", "F")):  # masks use up the range or not
-        values = np.clip(_deep(image)[0], 0, None)
-        image = Image.fromarray(np.uint8(values / max(values.max(), 1e-9) * 255))
+        values, white = _deep(image)
+        top = white if values.min() == values.max() else values.max()
+        scaled = values / max(top, 1e-9) * 255
+        image = Image.fromarray(np.uint8(np.where(values > 0, np.clip(scaled, 1, 255), 0)))
     return np.asarray(image.convert("RGBA"))
 
 
