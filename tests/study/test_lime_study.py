@@ -4,16 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from cheap import NETWORKS, Network, Places, tiles
-from lime.lime_image import LimeImageExplainer
-from sklearn.metrics import r2_score
 
 from lab.images import load_image
 from lab.measure.agreement import jaccard, rank_correlation
-from lab.measure.curves import auc, deletion_curve, insertion_curve
-from lab.measure.lime import fidelity, measure_lime
-from lab.measure.measurements import MEASUREMENTS
-from lab.methods.lime import lime_explanation, locality
-from lab.methods.masked_model import blurred, mean_colour, superpixels
+from lab.measure.lime import measure_lime
+from lab.methods.lime import lime_explanation
+from lab.methods.masked_model import superpixels
 from lab.methods.setting import Setting
 from lab.networks.classes import class_name
 from lab.study import lime as study
@@ -33,53 +29,6 @@ MASK[10:30, 5:25] = True
 @pytest.fixture(scope="module")
 def derived(results):
     return study.derive(results)
-
-
-# Measurements of one explanation
-
-
-def test_fidelity_on_the_fit_is_the_packages():
-    model, setting = Places(), Setting(num_samples=300, seed=1)
-    expected = LimeImageExplainer(random_state=1).explain_instance(
-        IMAGE, model, top_labels=1, hide_color=(0, 0, 0), num_features=100_000, num_samples=300
-    )
-    got = measure_lime(model, lime_explanation(model, IMAGE, setting))["r2_fit"]
-    assert got == pytest.approx(expected.score, abs=1e-6)
-
-
-@pytest.mark.parametrize("sampling", ["lime", "balanced"])
-@pytest.mark.parametrize("seed, next_seed", [(6, 7), (2**32 - 1, 0)])
-def test_fidelity_on_fresh_samples_is_that_of_the_next_seed(sampling, seed, next_seed):
-    setting = Setting(num_samples=300, hide_color=None, sampling=sampling, seed=seed)
-    explanation = lime_explanation(Places(), IMAGE, setting)
-    other = lime_explanation(Places(), IMAGE, replace(setting, seed=next_seed, num_samples=500))
-    # All but the whole image, which every fit has seen.
-    new = other.coalitions[1:]
-    truth = Places()(explanation.masked_model.images(new))[:, explanation.label]
-    weights, linear = locality(new, setting), explanation.intercept + new @ explanation.weights
-    for n in (500, 60):
-        few = slice(n - 1)
-        expected = r2_score(truth[few], linear[few], sample_weight=weights[few])
-        assert fidelity(explanation, fresh=n) == pytest.approx(expected, abs=1e-9)
-    assert measure_lime(Places(), explanation)["r2_fresh"] == fidelity(explanation)
-
-
-def test_curves_what_is_shown_and_the_object():
-    explanation = lime_explanation(Places(), IMAGE, Setting(num_samples=300, num_superpixels=4))
-    got = measure_lime(Places(), explanation, MASK)
-    assert list(got) == MEASURED and set(got) <= set(MEASUREMENTS)
-    of = Places(), IMAGE, explanation.label, explanation.saliency
-    assert got["deletion_mean"] == auc(*deletion_curve(*of, mean_colour(IMAGE)))
-    assert got["insertion"] == auc(*insertion_curve(*of, blurred(IMAGE)))
-    assert got["shown"] == explanation.shown.mean() and got["model_calls"] == 300
-    assert got["iou"] == (explanation.shown & MASK).sum() / (explanation.shown | MASK).sum()
-    assert got["pointing_game"] == MASK[explanation.saliency == explanation.saliency.max()].mean()
-    unknown = {"iou": float("nan"), "pointing_game": float("nan")}
-    np.testing.assert_equal(measure_lime(Places(), explanation), got | unknown)
-    model = Places()
-    with pytest.raises(ValueError, match="shape"):
-        measure_lime(model, explanation, np.zeros((3, 3), bool))
-    assert model.calls == 0
 
 
 # Tasks
@@ -168,7 +117,6 @@ def test_stability_is_the_mean_over_pairs_of_seeds(derived, results):
 
 def test_the_derived_tables(derived):
     assert derived["lime_runs"][["jaccard", "rank_correlation"]].isna().all(axis=None)  # one seed
-    assert set(derived["lime_ranking"]["setting"]) == set(LAB_SETTINGS)
     pairs = {"same class", "other class", "other network"}
     assert set(derived["lime_agreement"]["pair"]) == pairs
     variance = derived["lime_variance"].set_index("measure")
