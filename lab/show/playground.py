@@ -153,13 +153,15 @@ class Playground(widgets.VBox):
         note += [f"{name} {value}" for name, value in values.items()]
         if self.method.value == "RISE":
             explainer = Rise(predict, predict.batch_size, **values)
-            found = explainer.explain_classes(image, label)[0]
-            return maps.saliency(photograph, found, head, textwrap.fill(", ".join(note), 48))
+            saliency = explainer.explain_classes(image, label)[0]
+            return maps.saliency(photograph, saliency, head, textwrap.fill(", ".join(note), 48))
         values["hide_color"] = COLORS[values["hide_color"]]
-        found = lime_explanation(predict, image, Setting(**values), label)
+        explanation = lime_explanation(predict, image, Setting(**values), label)
         note.append(f"R² {found.r2:.2f}")
-        panel = maps.weights(photograph, found.saliency, head, textwrap.fill(", ".join(note), 48))
-        return panel._replace(pixels=maps.outlined(panel.pixels, found.shown))
+        panel = maps.weights(
+            photograph, explanation.saliency, head, textwrap.fill(", ".join(note), 48)
+        )
+        return panel._replace(pixels=maps.outlined(panel.pixels, explanation.shown))
 
 
 def _class_names(network):

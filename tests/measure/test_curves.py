@@ -4,15 +4,26 @@ import scipy.stats
 from cheap import Places, tiles
 from counting import forbidden
 
-from lab.measure import curves
-from lab.measure.curves import auc, deletion_curve, faithfulness, gains, insertion_curve
+from lab.measure.curves import (
+    CURVES_OF_GAINS,
+    CURVES_OF_MAP,
+    STEPS,
+    auc,
+    curve,
+    deletion_and_insertion,
+    faithfulness,
+    gains,
+    portions,
+)
+from lab.measure.maps import measure_map
 from lab.methods.masked_model import MaskedModel, blurred, mean_colour, superpixels
 
 IMAGE = tiles()
 SALIENCY = np.random.default_rng(1).normal(size=IMAGE.shape[:2])
 HALVES = np.zeros((4, 8, 3), np.uint8)  # white left half, black right half
 HALVES[:, :4] = 255
-LEFT = HALVES[..., 0] / 255
+LEFT, BLACK = HALVES[..., 0] / 255, np.uint8(0)
+BASELINES = {"black": BLACK, "mean": mean_colour(IMAGE), "blurred": blurred(IMAGE)}
 
 
 def brightness(images):
@@ -24,71 +35,83 @@ def masked(black_box, image, segments, hide_color, label=0):
 
 
 def test_curves_of_a_linear_model_in_closed_form():
-    fraction, probability = deletion_curve(brightness, HALVES, 0, LEFT, 0, steps=2)
+    fraction, probability = curve(brightness, 0, LEFT, HALVES, BLACK, steps=2)
     assert fraction.tolist() == [0, 0.5, 1] and probability.tolist() == [0.5, 0, 0]
     assert auc(fraction, probability) == 1 / 8
     # The reverse order loses the white half last: the area is 1/4 + 1/8.
-    assert auc(*deletion_curve(brightness, HALVES, 0, -LEFT, 0, steps=2)) == 3 / 8
-    assert insertion_curve(brightness, HALVES, 0, LEFT, 0, steps=2)[1].tolist() == [0, 0.5, 0.5]
-    fraction, _ = deletion_curve(brightness, HALVES, 0, LEFT, (10, 20, 30), steps=5)
-    assert len(fraction) == 6 and np.abs(np.diff(fraction) - 1 / 5).max() <= 1 / 32
+    assert auc(*curve(brightness, 0, -LEFT, HALVES, BLACK, steps=2)) == 3 / 8
+    assert curve(brightness, 0, LEFT, BLACK, HALVES, steps=2)[1].tolist() == [0, 0.5, 0.5]
+    for steps in (5, 50):  # of 32 pixels
+        fraction, _ = curve(brightness, 0, LEFT, HALVES, np.uint8([10, 20, 30]), steps)
+        np.testing.assert_allclose(fraction, np.arange(steps + 1) / steps, atol=1 / 32)
 
 
 def test_each_image_of_a_curve_is_made_pixel_by_pixel():
     rng = np.random.default_rng(3)
-    image, start = rng.integers(0, 256, (2, 6, 5, 3), np.uint8)
+    before, after = rng.integers(0, 256, (2, 6, 5, 3), np.uint8)
     saliency, seen = rng.normal(size=(6, 5)), []
 
     def watch(images):
         seen.extend(images)
         return brightness(images)
 
-    insertion_curve(watch, image, 0, saliency, start, steps=30)
+    curve(watch, 0, saliency, before, after, steps=30)
     order = np.argsort(-saliency.ravel())
     for n, got in enumerate(seen):
-        expected = start.copy().reshape(-1, 3)
-        expected[order[:n]] = image.reshape(-1, 3)[order[:n]]
+        expected = before.copy().reshape(-1, 3)
+        expected[order[:n]] = after.reshape(-1, 3)[order[:n]]
         np.testing.assert_array_equal(got, expected.reshape(6, 5, 3))
     assert len(seen) == 31 and got.dtype == np.uint8
 
 
-@pytest.mark.parametrize("curve", [deletion_curve, insertion_curve])
+def test_steps_of_an_unsigned_map():
+    assert portions(np.uint8([[0, 1], [200, 255]]), 4).tolist() == [[3, 2], [1, 0]]
+
+
+@pytest.mark.parametrize("measure", [deletion_and_insertion, gains, measure_map])
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        ({"baseline": 300}, ValueError, r"baseline must be in \[0, 255\], got values from 300"),
-        ({"baseline": 0.5}, ValueError, "baseline must be integers .* got float64"),
-        ({"baseline": LEFT > 0}, ValueError, r"or \(4, 8, 3\), got bool of shape \(4, 8\)"),
         ({"saliency": LEFT[:3]}, ValueError, r"shape \(4, 8\), got \(3, 8\)"),
         ({"saliency": LEFT + np.nan}, ValueError, "saliency must be finite"),
-        ({"steps": 50}, ValueError, "steps must be at most 32, got 50"),
-        ({"steps": 2.5}, TypeError, "steps must be an integer, got 2.5"),
+        ({"saliency": np.ma.masked_equal(LEFT, 0)}, TypeError, "without masked values"),
         ({"label": 1.0}, TypeError, "label must be an integer, got 1.0"),
+        ({"label": -1}, ValueError, "label must be at least 0, got -1"),
         ({"image": HALVES[0]}, ValueError, r"image must be \(H, W, 3\) of uint8"),
+        ({"image": HALVES / 255}, ValueError, r"image must be \(H, W, 3\) of uint8"),
     ],
 )
-def test_bad_arguments_are_refused_before_a_call(curve, change, error, message):
-    arguments = {"image": HALVES, "label": 0, "saliency": LEFT, "baseline": 0, "steps": 5}
+def test_bad_arguments_are_refused_before_a_call(measure, change, error, message):
     with pytest.raises(error, match=message):
-        curve(forbidden, **arguments | change)
-    with pytest.raises(ValueError, match="got values from 300"):
-        curves.deletion_and_insertion(forbidden, IMAGE, 1, SALIENCY, 300)
+        measure(forbidden, **{"image": HALVES, "label": 0, "saliency": LEFT} | change)
+
+
+def test_other_bad_arguments_are_refused_before_a_call():
+    for steps, error in ((0, ValueError), (2.5, TypeError)):
+        with pytest.raises(error, match=f"steps must be .*, got {steps}"):
+            gains(forbidden, HALVES, 0, LEFT, steps=steps)
     with pytest.raises(ValueError, match=r"shape \(4, 8\), got \(3, 8\)"):
         faithfulness(masked(forbidden, HALVES, LEFT.astype(int), None), LEFT[:3])
 
 
-def test_gains_are_insertion_minus_deletion_and_reuse_curves():
-    baselines = {"black": 0, "mean": mean_colour(IMAGE), "blurred": blurred(IMAGE)}
-    box, expected = Places(), {}
-    for name, baseline in baselines.items():
-        arguments = Places(), IMAGE, 1, SALIENCY, baseline
-        expected[f"gain_{name}"] = auc(*insertion_curve(*arguments))
-        expected[f"gain_{name}"] -= auc(*deletion_curve(*arguments))
-    assert gains(box, IMAGE, 1, SALIENCY) == pytest.approx(expected)
-    assert box.calls == 6 * 51
-    along = curves.deletion_and_insertion(box, IMAGE, 1, SALIENCY, blurred(IMAGE))
-    assert gains(box, IMAGE, 1, SALIENCY, along) == pytest.approx(expected)
-    assert box.calls == 12 * 51 and max(box.batches) == box.batch_size
+def test_curves_and_gains_by_baseline():
+    black_box, expected = Places(), {}
+    for name, baseline in BASELINES.items():
+        ends = {"insertion": (baseline, IMAGE), "deletion": (IMAGE, baseline)}
+        own = {end: curve(Places(), 1, SALIENCY, *images) for end, images in ends.items()}
+        expected |= {f"{end}_{name}": line for end, line in own.items()}
+        expected[f"gain_{name}"] = auc(*own["insertion"]) - auc(*own["deletion"])
+    by_baseline = {name: value for name, value in expected.items() if name.startswith("gain")}
+    assert gains(black_box, IMAGE, 1, SALIENCY) == pytest.approx(by_baseline)
+    assert black_box.calls == 6 * 51 == CURVES_OF_GAINS * (STEPS + 1)
+    along = deletion_and_insertion(black_box, IMAGE, 1, SALIENCY)
+    assert black_box.calls == 9 * 51 == (CURVES_OF_MAP + CURVES_OF_GAINS) * (STEPS + 1)
+    assert list(along) == ["deletion_black", "deletion_mean", "insertion"]
+    for name, line in along.items():
+        same = expected["insertion_blurred" if name == "insertion" else name]
+        np.testing.assert_allclose(line, same, rtol=1e-6)
+    assert gains(black_box, IMAGE, 1, SALIENCY, along) == pytest.approx(by_baseline)
+    assert black_box.calls == 12 * 51 and max(black_box.batches) == black_box.batch_size
 
 
 def test_faithfulness_is_the_correlation_with_the_loss_without_each_superpixel():
@@ -125,7 +148,7 @@ def test_faithfulness_is_not_a_number_where_nothing_varies():
 
 
 def test_other_libraries_values():
-    """As printed by benchmarks/metrics_elsewhere.py (Xplique 2.0.2, Quantus 0.6.0)."""
+    """Xplique 2.0.2 and Quantus 0.6.0 on these inputs."""
     y, x, c = np.mgrid[:12, :16, :3]
     image = ((37 * y + 11 * x * x + 53 * c) % 256).astype(np.uint8)
     y, x = y[..., 0], x[..., 0]
@@ -138,8 +161,8 @@ def test_other_libraries_values():
         return 1 / (1 + np.exp(-3 * bright * corner - corner))[:, None]
 
     # Xplique's Deletion and Insertion
-    for curve, expected in ((deletion_curve, 0.615926), (insertion_curve, 0.618988)):
-        assert auc(*curve(predict, image, 0, saliency, 0, 16)) == pytest.approx(expected, abs=1e-6)
+    for ends, expected in (((image, BLACK), 0.615926), ((BLACK, image), 0.618988)):
+        assert auc(*curve(predict, 0, saliency, *ends, 16)) == pytest.approx(expected, abs=1e-6)
     bright, grey = saliency + image[..., 0] / 50, image[..., :1].repeat(3, axis=2)
     for step, expected in ((1, 0.329539), (8, 0.719743)):  # Quantus' FaithfulnessEstimate
         segments = np.empty(192, int)

@@ -18,7 +18,7 @@ from lab.study.evaluation import CALLING, COMPARED, with_sanity
 from lab.study.results import small
 
 MEASURED = ["deletion_black", "deletion_mean", "insertion", "faithfulness"]
-MEASURED += ["iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"]
+MEASURED += ["iou_mask", "iou_box", "pointing_game"]
 WHERE = ["network", "class", "picture"]
 IMAGE = tiles(4, 4)
 MASK = np.zeros((64, 64), bool)
@@ -39,57 +39,6 @@ def results(plan, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(axioms, "SAMPLES", 2**10)
         return measured(cheaper, NETWORKS, tmp_path_factory.mktemp("results"))
-
-
-# Measurements of a map
-
-
-def test_a_map_is_measured_by_the_measurements():
-    saliency = np.random.default_rng(0).normal(size=(64, 64)).cumsum(axis=0)
-    network = Network()
-    got, curves = measure_map(network, IMAGE, 386, saliency, MASK)
-    expected = deletion_and_insertion(Network(), IMAGE, 386, saliency, blurred(IMAGE))
-    assert list(got) == MEASURED and set(got) <= set(MEASUREMENTS) and list(curves) == MEASURED[:3]
-    for name, curve in expected.items():
-        np.testing.assert_allclose(curves[name], curve, rtol=1e-6)
-        assert got[name] == pytest.approx(auc(*curve))
-    for name, truth in (("iou_mask", MASK), ("iou_box", bounding_box(MASK))):
-        assert got[name] == iou_over_thresholds(saliency, truth).mean()
-        assert got[f"{name}_best"] == iou_over_thresholds(saliency, truth).max()
-    assert got["iou_mask"] != got["iou_box"]
-    assert got["pointing_game"] == pointing_game(saliency, MASK)
-    # Each superpixel alone shows the image's mean colour.
-    segments = superpixels(IMAGE)
-    areas = [segments == superpixel for superpixel in range(segments.max() + 1)]
-    images = [np.where(area[..., None], mean_colour(IMAGE), IMAGE) for area in areas]
-    whole, *hidden = Network()(np.stack([IMAGE, *images]))[:, 386].astype(float)
-    means = [saliency[area].mean() for area in areas]
-    expected = np.corrcoef(whole - hidden, means)[0, 1]
-    assert got["faithfulness"] == pytest.approx(expected, abs=1e-6)
-    assert network.calls == 3 * 51 + 1 + len(areas)
-    # A map that has each superpixel's own drop on its pixels is faithful.
-    drops = (whole - np.array(hidden))[segments]
-    got, _ = measure_map(Network(), IMAGE, 386, drops)
-    assert got["faithfulness"] == pytest.approx(1)
-    # Without a mask the overlap is not a number.
-    assert [name for name, value in got.items() if np.isnan(value)] == MEASURED[4:]
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"image": np.zeros((64, 64, 3))}, "uint8"),
-        ({"saliency": np.zeros((64, 63))}, r"\(64, 63\)"),
-        ({"saliency": np.full((64, 64), np.nan)}, "finite"),
-        ({"mask": np.zeros((64, 63), bool)}, r"\(64, 63\)"),
-    ],
-)
-def test_bad_input_costs_no_call(change, message):
-    network = Network()
-    good = {"image": IMAGE, "label": 386, "saliency": np.zeros((64, 64)), "mask": None}
-    with pytest.raises(ValueError, match=message):
-        measure_map(network, **good | change)
-    assert network.calls == 0
 
 
 # Tasks

@@ -35,53 +35,6 @@ def derived(results):
     return study.derive(results)
 
 
-# Measurements of one explanation
-
-
-def test_fidelity_on_the_fit_is_the_packages():
-    model, setting = Places(), Setting(num_samples=300, seed=1)
-    expected = LimeImageExplainer(random_state=1).explain_instance(
-        IMAGE, model, top_labels=1, hide_color=(0, 0, 0), num_features=100_000, num_samples=300
-    )
-    got = measure_lime(model, lime_explanation(model, IMAGE, setting))["r2_fit"]
-    assert got == pytest.approx(expected.score, abs=1e-6)
-
-
-@pytest.mark.parametrize("sampling", ["lime", "balanced"])
-@pytest.mark.parametrize("seed, next_seed", [(6, 7), (2**32 - 1, 0)])
-def test_fidelity_on_fresh_samples_is_that_of_the_next_seed(sampling, seed, next_seed):
-    setting = Setting(num_samples=300, hide_color=None, sampling=sampling, seed=seed)
-    explanation = lime_explanation(Places(), IMAGE, setting)
-    other = lime_explanation(Places(), IMAGE, replace(setting, seed=next_seed, num_samples=500))
-    # All but the whole image, which every fit has seen.
-    new = other.coalitions[1:]
-    truth = Places()(explanation.masked_model.images(new))[:, explanation.label]
-    weights, linear = locality(new, setting), explanation.intercept + new @ explanation.weights
-    for n in (500, 60):
-        few = slice(n - 1)
-        expected = r2_score(truth[few], linear[few], sample_weight=weights[few])
-        assert fidelity(explanation, fresh=n) == pytest.approx(expected, abs=1e-9)
-    assert measure_lime(Places(), explanation)["r2_fresh"] == fidelity(explanation)
-
-
-def test_curves_what_is_shown_and_the_object():
-    explanation = lime_explanation(Places(), IMAGE, Setting(num_samples=300, num_superpixels=4))
-    got = measure_lime(Places(), explanation, MASK)
-    assert list(got) == MEASURED and set(got) <= set(MEASUREMENTS)
-    of = Places(), IMAGE, explanation.label, explanation.saliency
-    assert got["deletion_mean"] == auc(*deletion_curve(*of, mean_colour(IMAGE)))
-    assert got["insertion"] == auc(*insertion_curve(*of, blurred(IMAGE)))
-    assert got["shown"] == explanation.shown.mean() and got["model_calls"] == 300
-    assert got["iou"] == (explanation.shown & MASK).sum() / (explanation.shown | MASK).sum()
-    assert got["pointing_game"] == MASK[explanation.saliency == explanation.saliency.max()].mean()
-    unknown = {"iou": float("nan"), "pointing_game": float("nan")}
-    np.testing.assert_equal(measure_lime(Places(), explanation), got | unknown)
-    model = Places()
-    with pytest.raises(ValueError, match="shape"):
-        measure_lime(model, explanation, np.zeros((3, 3), bool))
-    assert model.calls == 0
-
-
 # Tasks
 
 
