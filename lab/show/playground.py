@@ -157,7 +157,7 @@ class Playground(widgets.VBox):
             return maps.saliency(photograph, saliency, head, textwrap.fill(", ".join(note), 48))
         values["hide_color"] = COLORS[values["hide_color"]]
         explanation = lime_explanation(predict, image, Setting(**values), label)
-        note.append(f"R² {found.r2:.2f}")
+        note.append(f"R² {explanation.r2:.2f}")
         panel = maps.weights(
             photograph, explanation.saliency, head, textwrap.fill(", ".join(note), 48)
         )
