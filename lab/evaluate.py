@@ -9,76 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from lab.command import say, stopping
 from lab.files import lock, pack, write_whole
-from lab.images import SUFFIXES, UNREADABLE
-from lab.methods.registry import METHODS
+from lab.images import find_images
+from lab.methods.registry import METHODS, methods_of
 from lab.networks.classes import class_index, class_name
-from lab.study.runner import MODELS, Task, image_digest, network, run, saved, say, stopping
+from lab.study.runner import MODELS, Task, image_digest, network, run, saved
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
-ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\\"): r"\\"}
 CURVES = 153 + 70  # model calls for the measurements of a map, about
 ABOUT_MAPS = "class", "class_index", "probability", "network", "stands_in_for", "budget", "seed"
 UNLIKELY = 0.01  # a class less probable than that is not what the network sees
-
-
-def find_images(folder):
-    """The images of a folder and its sub-folders, without its masks and hidden files.
-
-    A sub-folder with masks of classes itself, such as ``data/evaluation``, is a set of
-    images of its own and left out.
-
-    Returns
-    -------
-    images : dict of str to pathlib.Path
-        By their path in `folder`, `escaped`, sorted, with forward slashes.
-    unread : dict of str to int
-        The number of image files in other formats, by suffix, and of "folders" that
-        cannot be opened.
-
-    Raises
-    ------
-    ValueError
-        If there is no such folder, or no image in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}")
-    images, unread, seen, closed = {}, Counter(), set(), []
-    for parent, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:  # a link that leads back up would never end
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and Path(parent, name) != folder / "masks"
-            and not any(path.is_dir() for path in Path(parent, name).glob("masks/*"))
-        ]
-        for path in (Path(parent, name) for name in files if not name.startswith(".")):
-            if path.suffix.lower() in SUFFIXES:
-                images[escaped(path.relative_to(folder).as_posix())] = path
-            elif path.suffix.lower() in UNREADABLE:
-                unread[path.suffix.lower()] += 1
-    for error in closed:
-        say(f"skipped {error.filename}: {error.strerror}")
-        unread["folders"] += 1
-    if not images:
-        others = f", and not {', '.join(unread)}" if unread else ""
-        raise ValueError(f"no image in {folder}; expected {', '.join(SUFFIXES)}{others}")
-    return dict(sorted(images.items())), unread
-
-
-def escaped(name):
-    r"""A file name as a field of a CSV file in UTF-8.
-
-    Control characters and other bytes than UTF-8 are escaped, such as ``\x0d`` and
-    ``\udcff``, and a backslash is doubled.
-    """
-    return name.translate(ESCAPES).encode(errors="backslashreplace").decode()
 
 
 def earlier_rows(out, identity, methods, about):
@@ -145,7 +86,7 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     counts : dict of str to int
         Of the images that are "finished", "skipped" (not readable) or "failed", and of
         finished ones that are "unlikely": their class is less probable than `UNLIKELY`.
-    unread : dict of str to int
+    unread : list of str
         As `find_images` returns it.
 
     Raises
@@ -162,15 +103,13 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     labels = {path.parent: class_index(path.parent.name) for path in images.values()}
     for parent in (parent for parent, label in labels.items() if label is None):
         say(f"{parent.name} is no class of ImageNet: there the predicted class is explained")
-    # A folder of one class has its masks where the folder of all classes has them.
-    root = folder if (folder / "masks").is_dir() else folder.parent
     black_box = network(model)
     identity = {"network": black_box.name, "stands_in_for": black_box.stands_in_for}
     identity |= {"weights": black_box.fingerprint, "budget": budget, "seed": seed}
     about, tasks, names, counts = {}, {}, {}, Counter()
     for name, path in images.items():
         try:
-            digest = image_digest(path, root)
+            digest = image_digest(path)
         except (OSError, ValueError) as error:
             say(f"skipped {path.name}: {error}")
             counts["skipped"] += 1
@@ -201,7 +140,7 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
             counts["unlikely"] += done[0]["probability"] < UNLIKELY
 
     try:
-        for key, state, result in run(tasks, scheduler, root):
+        for key, state, result in run(tasks, scheduler):
             counts[state] += len(names[key])
             if result:
                 add(key, result)
@@ -238,8 +177,7 @@ def main(arguments=None):
     summary = f"{counts['finished']} finished, {counts['skipped']} skipped that could not be read"
     summary += f", {counts['failed']} failed"
     if unread:
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(unread.items()))
-        summary += f"; not read: {kinds}"
+        summary += f"; not read: {', '.join(unread)}"
     if not counts["finished"]:
         sys.exit(f"No image could be measured: {summary}")
     if counts["unlikely"]:
@@ -264,7 +202,7 @@ def _options(arguments):
     add("--maps", type=Path, metavar="FOLDER", help="write each image's maps there, as .npz")
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
-    options.methods = list(dict.fromkeys(options.methods.split(",")))
+    options.methods = methods_of(options.methods)
     for name, least, most in (("budget", 1, math.inf), ("seed", 0, 2**32 - 1)):
         if not least <= getattr(options, name) <= most:
             value = getattr(options, name)
@@ -273,9 +211,6 @@ def _options(arguments):
         raise ValueError(f"--out must name a file, {options.out} is none")
     if options.maps and options.maps.exists() and not options.maps.is_dir():
         raise ValueError(f"--maps must name a folder, {options.maps} is none")
-    for method in options.methods:
-        if method not in METHODS:
-            raise ValueError(f"--methods must be of {', '.join(METHODS)}, got {method!r}")
     return options
 
 

@@ -1,9 +1,13 @@
 """Files and folders that are replaced as a whole."""
 
 import contextlib
+import errno
+import hashlib
 import io
 import os
+import secrets
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +34,35 @@ def lock(path):
         If another process is writing it.
     """
     real = Path(os.path.realpath(path))
+    digest = hashlib.sha256(os.fsencode(real.name)).hexdigest()[:16]
     try:
-        with FileLock(real.with_name(f".{real.name}.lock"), blocking=False):
+        with FileLock(_beside(real, f"{digest}.lock"), blocking=False):
             yield
     except Timeout:
         raise BlockingIOError(f"another command is writing {path}: wait until it ends") from None
+
+
+def check_writable(path):
+    """Check that `write_whole` can write a file, and leave nothing behind.
+
+    Raises
+    ------
+    OSError
+        If a name is too long, something else than a file has the file's name, or its
+        folder can neither be written nor made. The error names the path.
+    """
+    path = Path(os.path.realpath(path))
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileExistsError(errno.EEXIST, "This is no regular file", str(path))
+    new, folder = [path.name], path.parent
+    while not os.path.exists(folder):
+        new, folder = [*new, folder.name], folder.parent
+    with _naming(path):
+        for name in (*new, path):  # names that are too long raise another error
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(folder / name)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 def write_whole(path, content):
@@ -43,7 +71,7 @@ def write_whole(path, content):
     Parameters
     ----------
     path : path-like
-        Its folder is made if it is not there.
+        Its folder is made if it is not there. A link stays, and its target is written.
     content : bytes
 
     Raises
@@ -51,21 +79,34 @@ def write_whole(path, content):
     OSError
         If they cannot be written. It names the path, and the old file is unchanged.
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    path = Path(os.path.realpath(path))
+    beside = _beside(path, f"{secrets.token_hex(8)}.part")
+    with _naming(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(beside, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise
+
+
+def _beside(path, ending):
+    """A hidden file beside another one, whose name is short enough for any disk."""
+    return path.with_name(f".{path.name[:20]}.{ending}")
+
+
+@contextlib.contextmanager
+def _naming(path):
+    """Name a path in errors: that of a full disk names none, others a hidden file."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if isinstance(error, OSError) and error.errno:  # a full disk's names no path
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 @contextlib.contextmanager

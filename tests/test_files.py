@@ -8,7 +8,7 @@ import pytest
 from commands import start
 
 from lab import files
-from lab.files import lock, replacing, restore, write_whole
+from lab.files import check_writable, lock, replacing, restore, write_whole
 
 OLD = {"a.csv": b"a old", "same.csv": b"same", "gone.csv": b"gone"}
 NEW = {"a.csv": b"a new", "same.csv": b"same", "c.csv": b"c new"}
@@ -138,3 +138,36 @@ def test_a_lock_is_for_one_process_and_released_by_a_kill(tmp_path):
         holder.kill()
     with lock(path):
         pass
+
+
+def test_long_names_and_links_are_written(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    for name in ("a" * 255, "\U0001f993" * 63, "link"):
+        check_writable(tmp_path / name)
+        with lock(tmp_path / name):
+            write_whole(tmp_path / name, b"1")
+        assert (tmp_path / name).read_bytes() == b"1"
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").is_file()
+    assert sorted({path.suffix for path in tmp_path.iterdir()}) == ["", ".lock"]
+
+
+@pytest.mark.parametrize(
+    "name, error",
+    [
+        ("a" * 256, "too long"),
+        ("new/" + "b" * 256 + "/c.csv", "too long"),
+        ("d/" * 2040 + "e.csv", "too long"),
+        ("folder", "no regular file"),
+        ("pipe", "no regular file"),
+        ("file/new/f.csv", "Not a directory"),
+        ("/proc/new/g.csv", ""),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_and_leaves_nothing(tmp_path, name, error):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match=f"{error}.*{name[-5:]}'$"):
+        check_writable(tmp_path / name)
+    check_writable(tmp_path / "new" / "newer" / "h.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "pipe"]

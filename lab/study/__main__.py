@@ -6,11 +6,12 @@ import importlib
 import os
 from collections import Counter
 
+from lab.command import say, stopping
 from lab.files import lock, replacing, restore
 from lab.images import list_images, load_image, load_mask
 from lab.study.profile import PROFILES, read_profile
 from lab.study.results import MissingResult, Results, results_folder, write_table
-from lab.study.runner import Result, image_digest, network, run, say, stopping
+from lab.study.runner import Result, image_digest, network, run
 from lab.study.settings import NETWORKS
 
 STUDIES = "lime", "rise", "evaluation", "montages"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lab.images import image_files
+from lab.images import find_images
 from lab.measure.agreement import rank_correlation
 from lab.measure.curves import gains
 from lab.measure.effects import compare, effects
@@ -78,7 +78,7 @@ def photographs(folder):
     """
     half = Path(folder) / HALF
     folders = [path for path in sorted(half.glob("*")) if path.is_dir()]
-    images = [path for folder in folders for path in image_files(folder)[0]]
+    images = find_images(half)[0].values() if folders else ()
     if not images:
         raise ValueError(
             f"no photographs in {half}: expected a folder for each class, with images in it"

@@ -16,7 +16,6 @@ import logging
 import os
 import platform
 import signal
-import sys
 import threading
 import zipfile
 import zlib
@@ -34,6 +33,7 @@ from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
+from lab.command import say
 from lab.files import ROOT, pack, write_whole
 from lab.images import find_mask, load_image, load_mask
 
@@ -116,8 +116,8 @@ class Result(NamedTuple):
     about: dict
 
 
-def image_digest(path, root=None):
-    """Digest of the files of an image and its mask; `root` is that of `find_mask`.
+def image_digest(path):
+    """Digest of the files of an image and its mask.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def image_digest(path, root=None):
         If a file is not a regular one, or cannot be read, or the image has two masks.
     """
     digest = hashlib.sha256()
-    for file in filter(None, (path, find_mask(path, root))):
+    for file in filter(None, (path, find_mask(path))):
         if not file.is_file():  # a named pipe, for one, has no end
             raise OSError(f"{file} is not a regular file")
         digest.update(file.read_bytes())
@@ -201,7 +201,7 @@ def _perform(key, task, fingerprint, image, mask):
     return Result(rows, arrays, about)
 
 
-def run(tasks, scheduler=None, root=None):
+def run(tasks, scheduler=None):
     """Finish tasks, those with the most calls first, and save their results.
 
     No more tasks are handed over than there are threads, so memory holds few images. A
@@ -213,8 +213,6 @@ def run(tasks, scheduler=None, root=None):
         By key.
     scheduler : str, optional
         Address of a Dask cluster. By default each core of this machine gets a process.
-    root : pathlib.Path, optional
-        As in `lab.images.find_mask`.
 
     Yields
     ------
@@ -240,9 +238,8 @@ def run(tasks, scheduler=None, root=None):
             missing[key] = task
     if missing:
         with _cluster(scheduler, len(missing)) as client:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
             try:
-                yield from _run(missing, client, root)
+                yield from _run(missing, client)
             except OSError:  # of the connection, however the client comes to know of it
                 raise ConnectionError(
                     "the scheduler is gone. Start it and its workers again; the same command "
@@ -250,7 +247,7 @@ def run(tasks, scheduler=None, root=None):
                 ) from None
 
 
-def _run(tasks, client, root):
+def _run(tasks, client):
     waiting = sorted(reversed(tasks), key=lambda key: tasks[key].calls)  # the last one first
     running, seen, futures = {}, Counter(), as_completed()
 
@@ -268,7 +265,7 @@ def _run(tasks, client, root):
             while waiting and len(running) < threads:
                 key = waiting.pop()
                 try:
-                    of = inputs(tasks[key], root)
+                    of = inputs(tasks[key])
                 except Exception as error:  # whatever a reader of damaged files raises
                     say(f"skipped {tasks[key].image.name}: {error}")
                     bar.update(tasks[key].calls)
@@ -296,13 +293,13 @@ def _run(tasks, client, root):
                 yield key, "finished", result
 
 
-def inputs(task, root=None):
+def inputs(task):
     """The fingerprint of a task's network, and image and mask in its size, or None."""
     if task.network is None:
         return None, None, None
     loaded = network(task.network)
     size = loaded.input_size
-    return loaded.fingerprint, load_image(task.image, size), load_mask(task.image, size, root)
+    return loaded.fingerprint, load_image(task.image, size), load_mask(task.image, size)
 
 
 def _raise_if_unfit(error):
@@ -317,23 +314,7 @@ def _raise_if_unfit(error):
             ) from None
 
 
-def say(line):
-    """Print a line to the standard error, above the progress bar."""
-    tqdm.write(line, file=sys.stderr)
-
-
 _say_once = functools.cache(say)
-
-
-@contextlib.contextmanager
-def stopping():
-    """End a command in one sentence where it is interrupted or cannot go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit("Stopped. What is finished is saved, and the same command goes on.")
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        sys.exit(f"Stopped: {error}")
 
 
 @contextlib.contextmanager
