@@ -41,7 +41,7 @@ def with_the_package(black_box, image, settings):
     return {
         name: lime_image.LimeImageExplainer(random_state=setting.seed).explain_instance(
             image,
-            lambda images: black_box.inside.predict(black_box.preprocessed(images), verbose=0),
+            lambda images: black_box.keras_model.predict(black_box.preprocessed(images), verbose=0),
             top_labels=setting.top_labels,
             hide_color=setting.hide_color,
             num_features=setting.num_lime_features,
@@ -80,7 +80,7 @@ def main():
     for size in (1, 10):  # both graphs are built before the clock starts
         batch = np.repeat(image[None], size, axis=0)
         black_box(batch)
-        black_box.inside.predict(black_box.preprocessed(batch), verbose=0)
+        black_box.keras_model.predict(black_box.preprocessed(batch), verbose=0)
 
     sides = {"lab": with_the_lab, "package": with_the_package}
     explanations, seconds = {name: {} for name in sides}, dict.fromkeys(sides, 0)

@@ -41,6 +41,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lab.study.montages import object_of, objects
+
 from benchmarks.record import RESULTS, record
 from lab.images import load_image
 from lab.measure.curves import gains
@@ -51,7 +53,6 @@ from lab.model_calls import BATCH, predict
 from lab.networks.classes import class_index
 from lab.networks.loading import load
 from lab.show.style import HEAD, NOTE, new_figure, styled
-from lab.study.montages import object_of, objects
 
 SHORT = ("squeezenet",), 6, 1  # networks, objects, seeds
 LONG = ("squeezenet", "efficientnet_lite0"), 19, 3
@@ -210,7 +211,7 @@ def means(table):
         row = {"network": name, "method": method, "budget": budget, "calls": part["calls"].mean()}
         row["objects"] = part.index.unique("object").size
         for what, values in (("gain", part["gain"]), ("difference", part["gain"] - first["gain"])):
-            low, high = mean_interval(values, values.index.get_level_values("object"))
+            low, high = mean_interval(values.groupby("object").mean())
             row |= {what: values.mean(), f"{what} low": low, f"{what} high": high}
         rows.append(row)
     return pd.DataFrame(rows)

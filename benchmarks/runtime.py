@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 from record import record
 
-from lab.networks.loading import NETWORKS, WeightsUnavailable, load
+from lab.networks.loading import WeightsUnavailable, load
+from lab.networks.registry import NETWORKS
 
 RUNTIMES = ("tensorflow", "openvino")
 
@@ -31,7 +32,7 @@ RUNTIMES = ("tensorflow", "openvino")
 def serve(name, runtime, seconds):
     """Load a network, print facts about it, and measure once for each input line."""
     start = time.perf_counter()
-    black_box = load(name, runtime=runtime, cache=False)
+    black_box = load(name, runtime=runtime, cache=False, stand_in=False)
     size = black_box.input_size
     images = np.random.default_rng(0).integers(0, 256, (64, size, size, 3), np.uint8)
     black_box(images[:1])
@@ -50,14 +51,14 @@ def serve(name, runtime, seconds):
 def prepare(name, folder):
     """Write random weights where a network has none, and convert the network."""
     try:
-        load(name)
+        load(name, stand_in=False)
     except WeightsUnavailable:
         from lab.networks.tensorflow_setup import keras
 
         keras.utils.set_random_seed(0)
         network = getattr(keras.applications, NETWORKS[name].name)(weights=None)
         network.save(Path(folder, NETWORKS[name].file).with_suffix(".keras"))
-        load(name)
+        load(name, stand_in=False)
 
 
 def measure(name, rounds, seconds):

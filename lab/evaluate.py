@@ -7,55 +7,54 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lab.command import say, stopping
-from lab.files import lock, pack, write_whole
+from lab.files import ROOT, lock, pack, write_whole
 from lab.images import find_images
 from lab.methods.registry import METHODS, methods_of
-from lab.networks.classes import class_index, class_name
-from lab.study.runner import MODELS, Task, image_digest, network, run, saved
+from lab.networks.loading import add_arguments, named_by
+from lab.study.runner import network, run
+from lab.study.store import image_digest, stored
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
-CURVES = 153 + 70  # model calls for the measurements of a map, about
+STORE = ROOT / ".cache" / "tasks"
+SAME = "image", "method", "network", "stands_in_for", "weights", "budget", "seed", "digest"
 ABOUT_MAPS = "class", "class_index", "probability", "network", "stands_in_for", "budget", "seed"
 UNLIKELY = 0.01  # a class less probable than that is not what the network sees
 
 
-def earlier_rows(out, identity, methods, about):
-    """The rows by image, as text, that an earlier run with the same arguments wrote.
+def earlier(out, planned):
+    """The rows, as text, that an earlier command wrote.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+    planned : set of tuple of str
+        Values of `SAME` of all rows that are to be measured, and replace these.
+
+    Returns
+    -------
+    pandas.DataFrame
 
     Raises
     ------
     ValueError
-        If the file holds anything else: other values of `identity`, other methods, or
-        images that are not in `about` with the same digest.
+        If the file holds anything else, which would be lost.
     """
     if not out.exists() or not out.stat().st_size:
-        return {}
+        return pd.DataFrame(columns=SAME)
     try:
         table = pd.read_csv(out, dtype=str, keep_default_na=False)
-        foreign = not {"picture", "method", "digest", *identity} <= set(table)
-    except ValueError:  # no text, or no table
-        foreign = True
-    if foreign:
-        raise ValueError(f"{out} is no result of this command {REFUSAL}")
-
-    def refuse(difference):
-        raise ValueError(f"{out} holds results {difference}, {REFUSAL}")
-
-    for name, value in identity.items():
-        expected = "" if value is None else str(value)
-        for other in set(table[name]) - {expected}:
-            refuse(f"with {name} {other or 'none'}, not {expected or 'none'}")
-    rows = {}
-    for picture, part in table.groupby("picture"):
-        if sorted(part["method"]) != sorted(methods):
-            refuse(f"of the methods {', '.join(part['method'])}, not {', '.join(methods)}")
-        if set(part["digest"]) != {about.get(picture, {}).get("digest")}:
-            refuse(f"of an image {picture} that is not in this folder, or is another one there")
-        rows[picture] = part.to_dict("records")
-    return rows
+        rows = table[list(SAME)].itertuples(index=False, name=None)
+    except (ValueError, KeyError):  # no text, or another table
+        raise ValueError(f"{out} is no result of this command {REFUSAL}") from None
+    for row in rows:
+        if row not in planned:
+            described = ", ".join(f"{name} {value or 'none'}" for name, value in zip(SAME, row))
+            raise ValueError(f"{out} holds other results ({described}) {REFUSAL}")
+    return table
 
 
 def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
@@ -65,10 +64,10 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     ----------
     folder : path-like
         The class of an image is the name of the folder that holds it, as
-        `lab.networks.classes.class_index` understands it. Where that is no class, the
+        the network's `class_index` understands it. Where that is no class, the
         class that the network predicts is explained.
-    model : str
-        A key of `lab.study.runner.MODELS`.
+    model : str or tuple
+        As `lab.study.runner.network` takes it.
     methods : sequence of str
         Keys of `lab.methods.registry.METHODS`.
     out : path-like
@@ -96,15 +95,15 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     lab.study.runner.OtherNetwork, RuntimeError, ConnectionError
         As `lab.study.runner.run` raises them.
     """
-    from lab.study.evaluation import gains_task  # takes seconds
+    from lab.study.comparison import compared  # takes seconds
 
     folder, out = Path(os.path.abspath(folder)), Path(os.path.realpath(out))
     images, unread = find_images(folder)
-    labels = {path.parent: class_index(path.parent.name) for path in images.values()}
-    for parent in (parent for parent, label in labels.items() if label is None):
-        say(f"{parent.name} is no class of ImageNet: there the predicted class is explained")
     black_box = network(model)
-    identity = {"network": black_box.name, "stands_in_for": black_box.stands_in_for}
+    labels = {path.parent: black_box.class_index(path.parent.name) for path in images.values()}
+    for parent in (parent for parent, label in labels.items() if label is None):
+        say(f"{parent.name} is no class of the network: there the predicted class is explained")
+    identity = {"network": black_box.name, "stands_in_for": black_box.stands_in_for or ""}
     identity |= {"weights": black_box.fingerprint, "budget": budget, "seed": seed}
     about, tasks, names, counts = {}, {}, {}, Counter()
     for name, path in images.items():
@@ -114,54 +113,58 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
             say(f"skipped {path.name}: {error}")
             counts["skipped"] += 1
             continue
-        label = labels[path.parent]
-        of = {"label": label, "methods": methods, "budget": budget, "seed": seed}
-        of |= {} if maps is None else {"maps": True}
-        calls = (budget + CURVES) * len(methods)
-        task = Task("evaluate", gains_task, model, path, of, calls)
+        label, kept = labels[path.parent], {"maps": "" if maps is None else "whole"}
+        arguments = {"label": label, "seed": seed} | kept
+        where = "evaluate", model, path, [(budget, methods)]
+        task = compared(*where, ["map and gains"], **arguments)
         key = task.key(black_box.fingerprint, digest)
         tasks[key] = task
         names.setdefault(key, []).append(name)  # copies of an image are one task
         source = "prediction" if label is None else "folder"
-        about[name] = {"class_from": source, "digest": digest} | identity
-    earlier, rows = earlier_rows(out, identity, methods, about), {}
-    columns = {tuple(some[0]) for some in earlier.values()}
+        about[name] = identity | {"class_from": source, "digest": digest}
+    planned = {
+        tuple(str(({"image": name, "method": method} | one)[column]) for column in SAME)
+        for name, one in about.items()
+        for method in methods
+    }
+    table, rows = earlier(out, planned), {}
 
-    def add(key, result):
+    def add(key, parts):
         for name in names[key]:
-            done = [_arranged({"picture": name} | about[name] | row) for row in result.rows]
-            if columns - {tuple(done[0])}:
-                raise ValueError(f"{out} holds results with other columns, {REFUSAL}")
-            rows[name] = done
+            measured = [row for method in methods for row in parts[method].rows]
+            rows[name] = [_arranged({"image": name} | about[name] | row) for row in measured]
             if maps is not None:
-                about_maps = {key: done[0][key] for key in ABOUT_MAPS} | {"methods": methods}
-                about_maps["stands_in_for"] = about_maps["stands_in_for"] or ""
-                write_whole(Path(maps, f"{name}.npz"), pack(result.arrays | about_maps))
-            counts["unlikely"] += done[0]["probability"] < UNLIKELY
+                first = rows[name][0]
+                described = {column: first[column] for column in ABOUT_MAPS} | {"methods": methods}
+                arrays = np.concatenate([parts[method].arrays["maps"] for method in methods])
+                write_whole(Path(maps, f"{name}.npz"), pack({"maps": arrays} | described))
+            counts["unlikely"] += rows[name][0]["probability"] < UNLIKELY
 
     try:
-        for key, state, result in run(tasks, scheduler):
+        for key, state, parts in run(tasks, STORE, scheduler):
             counts[state] += len(names[key])
-            if result:
-                add(key, result)
+            if parts:
+                add(key, parts)
     except KeyboardInterrupt:
-        # It may have come after a task was saved and before it was added.
-        for key in tasks:
-            if names[key][-1] not in rows and (result := saved(key)):
-                add(key, result)
+        # It may have come after a task was stored and before it was added.
+        for key, task in tasks.items():
+            parts = stored(STORE, key, task)
+            if names[key][-1] not in rows and parts.keys() == task.parts.keys():
+                add(key, parts)
         raise
     finally:
         if rows:
-            every = [row for _, some in sorted((earlier | rows).items()) for row in some]
-            table = pd.DataFrame(every, dtype=object)
+            new = pd.DataFrame([row for own in rows.values() for row in own], dtype=object)
+            table = pd.concat([table[~table["image"].isin(rows)], new])
+            table = table.sort_values("image", kind="stable")[list(new)]
             write_whole(out, table.to_csv(index=False, lineterminator="\n").encode())
     return counts, unread
 
 
 def _arranged(row):
     """A row with its subject first, and the columns that identify its inputs last."""
-    row = row | {"class": class_name(row["label"]), "class_index": row["label"]}
-    first = "picture class class_index class_from network stands_in_for method budget seed".split()
+    row = row | {"class": row["predicted"], "class_index": row["label"]}
+    first = "image class class_index class_from network stands_in_for method budget seed".split()
     last = "seconds weights digest".split()
     left_out = "label predicted calls".split()  # they are there under other names
     middle = [name for name in row if name not in (*first, *last, *left_out)]
@@ -172,8 +175,11 @@ def main(arguments=None):
     """Run the command line: print how many images there are results of, or why none."""
     with stopping():
         options = _options(arguments)
+        model = named_by(options)
+        for name in ("preprocess", "input_size", "labels"):
+            delattr(options, name)
         with lock(options.out):
-            counts, unread = evaluate(**vars(options))
+            counts, unread = evaluate(**vars(options) | {"model": model})
     summary = f"{counts['finished']} finished, {counts['skipped']} skipped that could not be read"
     summary += f", {counts['failed']} failed"
     if unread:
@@ -194,7 +200,7 @@ def _options(arguments):
     )
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="images in sub-folders named by class")
-    add("--model", required=True, choices=MODELS)
+    add_arguments(parser)
     add("--methods", required=True, help=f"with commas, of {', '.join(METHODS)}")
     add("--out", required=True, type=Path, metavar="FILE.csv", help="file of the results")
     add("--budget", type=int, default=1000, help="model calls per explanation (%(default)s)")

@@ -13,8 +13,7 @@ from lab.images import escaped, find_images, load_image
 from lab.methods.checks import MOST_CALLS, check_integer
 from lab.methods.registry import METHODS, check_explainable, explain, methods_of
 from lab.model_calls import predict
-from lab.networks import loading
-from lab.networks.classes import class_index, class_name, close_names
+from lab.networks.loading import add_arguments, load_from
 
 ENDINGS = ".png", ".svg", ".pdf", ".html", ".npz"
 GUESSES = 3  # classes that are listed, and the default of a page
@@ -73,7 +72,7 @@ def explain_files(images, network, labels, top, methods, budget, seed, quiet):
             guesses, classes = classes[:GUESSES], classes[:top]
             if labels:
                 probabilities = predict(network, image[None], labels)[0].tolist()
-                classes = [*zip(labels, map(class_name, labels), probabilities)]
+                classes = [*zip(labels, map(network.class_name, labels), probabilities)]
             maps = []
             for label, class_, _ in classes:
                 maps.append([])
@@ -151,12 +150,13 @@ def _by_name(paths):
     return {escaped(name.as_posix()): file for name, file in zip(inside, files)}
 
 
-def _label(name):
-    label = class_index(name)
+def _label(network, name):
+    label = network.class_index(name)
     if label is None:
-        close = close_names(name)
+        close = network.close_names(name)
         hint = f"; close names are {', '.join(close)}" if close else ""
-        expected = "--class must be a name of ImageNet's or a number from 0 to 999"
+        last = len(network.class_names) - 1
+        expected = f"--class must be a class of {network.name}, by name or number from 0 to {last}"
         raise ValueError(f"{expected}, got {name!r}{hint}")
     return label
 
@@ -192,26 +192,21 @@ def _taken(out):
     return ValueError(f"{out} exists and is left as it is: name another file with --out")
 
 
-def _load(model):
-    """The network of a name, or its stand-in."""
-    stand_in = loading.NETWORKS[model].stand_in
-    return (loading.load_or_stand_in if stand_in else loading.load)(model)
-
-
 def main(arguments=None):
     """Run the command line: print the name of the file, or why there is none."""
     options = _options(arguments)
     with stopping():
         out, methods = options.out or _free(), methods_of(options.methods)
-        kind, labels = out.suffix.lower(), list(dict.fromkeys(map(_label, options.classes)))
+        kind, names = out.suffix.lower(), list(dict.fromkeys(options.classes))
         default = GUESSES if kind == ".html" else 1
         top = default if options.top is None else options.top
         check_integer("--top", top, 1)
         check_integer("--budget", options.budget, 1, MOST_CALLS)
         check_integer("--seed", options.seed, 0, 2**32 - 1)
         images = _by_name(options.images)
-        _check_out(out, len(images) * (len(labels) or top), methods)
-        network, drawn = _load(options.model), (options.budget, options.seed)
+        _check_out(out, len(images) * (len(names) or top), methods)
+        network, drawn = load_from(options), (options.budget, options.seed)
+        labels = list(dict.fromkeys(_label(network, name) for name in names))
         explained = explain_files(images, network, labels, top, methods, *drawn, options.quiet)
         content = _content(kind, explained, network, methods, *drawn)
         if out.exists():  # made in the meantime
@@ -228,7 +223,7 @@ def _options(arguments):
     )
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="an image, or a folder of them")
-    add("--model", default="xception", choices=loading.NETWORKS, help="(%(default)s)")
+    add_arguments(parser)
     classes = parser.add_mutually_exclusive_group()
     classes.add_argument(
         "--class",
@@ -236,7 +231,7 @@ def _options(arguments):
         action="append",
         default=[],
         metavar="NAME",
-        help="a class to explain, of ImageNet or by number; may be repeated",
+        help="a class to explain, by name or number; may be repeated",
     )
     classes.add_argument(
         "--top",

@@ -34,10 +34,14 @@ def lock(path):
         If another process is writing it.
     """
     real = Path(os.path.realpath(path))
-    digest = hashlib.sha256(os.fsencode(real.name)).hexdigest()[:16]
+    file = _beside(real, hashlib.sha256(os.fsencode(real.name)).hexdigest()[:16] + ".lock")
     try:
-        with FileLock(_beside(real, f"{digest}.lock"), blocking=False):
-            yield
+        with FileLock(file, blocking=False):
+            try:
+                yield
+            finally:  # Windows removes no open file
+                with contextlib.suppress(OSError):
+                    file.unlink()
     except Timeout:
         raise BlockingIOError(f"another command is writing {path}: wait until it ends") from None
 

@@ -84,9 +84,9 @@ def list_images(kind):
     ValueError
         If there is no such folder, or no image in it.
     """
-    # A folder with masks of its own, such as data/evaluation, is no kind.
-    folders = [path for path in sorted(DATA.iterdir()) if path.is_dir()]
-    kinds = [p.name for p in folders if p.name not in MASKS and not (p / "masks").is_dir()]
+    # A folder with masks of kinds itself, such as data/evaluation, is no kind.
+    folders = [path for path in sorted(DATA.iterdir()) if path.is_dir() and path.name not in MASKS]
+    kinds = [p.name for p in folders if not any(mask.is_dir() for mask in p.glob("masks/*"))]
     if kind not in kinds:
         raise ValueError(f"no images of kind {kind!r}; data/ has {', '.join(map(repr, kinds))}")
     images, left_out = find_images(DATA / kind)
@@ -172,43 +172,44 @@ def find_mask(path):
 def _counterpart(folder, masks, part, *rest):
     """The mask of the image at part/…/rest in a folder, or None."""
 
-    def entries(parent):
-        return [path for path in sorted(parent.iterdir()) if path.is_dir() == bool(rest)]
+    def alike(names, parent, others):
+        """The others in a folder with an equal name, or else one equal but for case."""
+        for form in (str, _folded):
+            forms = set(map(form, names))
+            found = [other for other in others if forms & set(map(form, others[other]))]
+            if found := [name for name in found if (parent / name).is_dir() == bool(rest)]:
+                return sorted(found)
+        return []
 
-    path = folder / part
-    images = [path, *(p for p in entries(folder) if rest or _suffix(p) in SUFFIXES)]
-    images = {image: {image.name} if rest else {image.name, image.stem} for image in images}
-    masks = {mask: {mask.name if rest else mask.stem} for mask in entries(masks)}
-    found = _alike(images[path], masks)
-    found = [mask for mask in found if _suffix(mask) in SUFFIXES] or found
-    owners = _alike(masks[found[0]], images) if found else []
-    if path not in owners:
+    def keys(name, *more):
+        return {name} if rest else {os.path.splitext(name)[0], *more}
+
+    images = [part, *(n for n in os.listdir(folder) if rest or _suffix(n) in SUFFIXES)]
+    images = {name: keys(name, name) for name in images}
+    of_mask = {name: keys(name) for name in os.listdir(masks)}
+    found = alike(images[part], masks, of_mask)
+    found = [name for name in found if _suffix(name) in SUFFIXES] or found
+    owners = alike(of_mask[found[0]], folder, images) if found else []
+    if part not in owners:
         return None
-    if found[1:] or any(not path.samefile(owner) for owner in owners):
-        owners, found = (" and ".join(map(escaped, paths)) for paths in (sorted(owners), found))
+    path, mask = folder / part, masks / found[0]
+    if found[1:] or any(not path.samefile(folder / owner) for owner in owners):
+        found = " and ".join(escaped(masks / name) for name in found)
+        owners = " and ".join(escaped(folder / name) for name in owners)
         raise ValueError(
             f"{found} may be the mask of {owners}: expected one mask for each, named like "
             f"{escaped(part)}.png"
         )
-    return _counterpart(path, found[0], *rest) if rest else found[0]
+    return _counterpart(path, mask, *rest) if rest else mask
 
 
-def _alike(names, others):
-    """The keys of names that are equal to one of these, or else equal but for case."""
-
-    def folded(name):
-        name = unicodedata.normalize("NFD", name).casefold()
-        return unicodedata.normalize("NFC", name).strip()
-
-    for form in (str, folded):
-        forms = set(map(form, names))
-        if found := [key for key in others if forms & set(map(form, others[key]))]:
-            return found
-    return []
+def _folded(name):
+    name = unicodedata.normalize("NFD", name).casefold()
+    return unicodedata.normalize("NFC", name).strip()
 
 
-def _suffix(path):
-    return path.suffix.strip().lower()
+def _suffix(name):
+    return os.path.splitext(name)[1].strip().lower()
 
 
 def load_mask(path, size=None):
@@ -260,6 +261,9 @@ def _read(path, convert):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 _scale_transparent_colour(image)
+                tags = image.tag_v2 if image.format == "TIFF" else {}
+                if tags.get(284) == 2 and tags[258][0] > 8 and image.info["compression"] == "raw":
+                    raise ValueError("Pillow reads its separate planes wrongly, save it as PNG")
                 image.load()
                 # Damaged EXIF, or tags that Pillow cannot write, do not matter.
                 with contextlib.suppress(Exception):
@@ -304,8 +308,10 @@ def _deep(image):
 
 def _mask_pixels(image):
     if image.mode.startswith(("I", "F")):  # masks use up the range or not
-        values = np.clip(_deep(image)[0], 0, None)
-        image = Image.fromarray(np.uint8(values / max(values.max(), 1e-9) * 255))
+        values, white = _deep(image)
+        top = white if values.min() == values.max() else values.max()
+        scaled = values / max(top, 1e-9) * 255
+        image = Image.fromarray(np.uint8(np.where(values > 0, np.clip(scaled, 1, 255), 0)))
     return np.asarray(image.convert("RGBA"))
 
 

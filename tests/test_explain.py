@@ -22,7 +22,7 @@ from lab.networks.classes import class_index, close_names
 def network(monkeypatch):
     network = Network(cached=True)
     monkeypatch.setattr(loading, "load", lambda name: network)
-    monkeypatch.setattr(loading, "load_or_stand_in", lambda name: network)
+    monkeypatch.setattr(loading, "load", lambda name: network)
     return network
 
 

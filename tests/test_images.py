@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lab import images
@@ -52,7 +53,7 @@ def touch(folder, names):
 
 
 def test_kinds_are_listed_and_others_named(data):
-    touch(data, "lion/x/.1.jpg,masks/lion/1.png,set/masks/lion/1.png,notes.txt")
+    touch(data, "lion/masks/1.jpg,masks/lion/1.png,set/masks/lion/1.png,notes.txt")
     for kind in ("zebra", "masks", "set", "", "..", "lion/.."):
         with pytest.raises(ValueError, match="no images of kind .* has 'lion'$"):
             list_images(kind)
@@ -152,6 +153,14 @@ def test_colours_of_every_depth_and_mode(tmp_path):
     for values in (np.float32(COLOURS[..., 0]), np.int32(COLOURS[..., 0])):
         with pytest.raises(ValueError, match="a.tif .*32 bits"):
             load_image(save(tmp_path / "a.tif", values))
+    for compression in (None, "zlib"):  # Pillow reads separate planes of 16 bits as if of 8
+        planes = {"photometric": "rgb", "planarconfig": "separate", "compression": compression}
+        tifffile.imwrite(tmp_path / "a.tif", deep.transpose(2, 0, 1).astype("u2"), **planes)
+        if compression:
+            np.testing.assert_allclose(load_image(tmp_path / "a.tif"), deep / 257, atol=1)
+        else:
+            with pytest.raises(ValueError, match="a.tif .*separate planes"):
+                load_image(tmp_path / "a.tif")
 
 
 def write_tiff(path, bits, photometric, row):
@@ -294,6 +303,7 @@ MASKS = {
     "0 and 1": SHAPE.astype(np.uint8),
     "10 and 245": np.where(SHAPE, 245, 10).astype(np.uint8),
     "16 bits, 0 and 1": SHAPE.astype(np.uint16),
+    "16 bits, low": np.uint16(SHAPE) * 65000 + 200,
     "palette of VOC": with_palette(SHAPE, (0, 0, 0), (128, 0, 0)),
     "VOC, undecided": with_palette(labelled(0, 1, 2), (0, 0, 0), (128, 0, 0), (224, 224, 192)),
     "white first": with_palette(~SHAPE, (255, 255, 255), (0, 0, 0)),
@@ -306,6 +316,8 @@ MASKS = {
 NO_MASKS = {
     "three labels": labelled(0, 1, 2),
     "labels and undecided": labelled(0, 1, 255),
+    "16 bits, labels and undecided": np.array([0, 1, 65535], np.uint16)[labelled(0, 1, 2)],
+    "16 bits, all 1": np.uint16(BLACK[..., 0]) + 1,
     "VOC, two classes": with_palette(labelled(0, 1, 2), (0, 0, 0), (128, 0, 0), (0, 128, 0)),
     "only undecided": with_palette(SHAPE, (0, 0, 0), (224, 224, 192)),
     "ramp": np.broadcast_to(np.linspace(0, 255, 60).astype(np.uint8), (40, 60)),

@@ -40,7 +40,7 @@ def black_is_least_faithful(results):
     mean = runs.groupby("value")["r2_fresh"].mean()
     behind = mean["mean colour"] - mean
     ends = (effect["worst"], effect["best"]) == ("black", "mean colour")
-    return ends and effect["significant"] and behind["blurred picture"] < behind["black"] / 5
+    return ends and effect["significant"] and behind["blurred image"] < behind["black"] / 5
 
 
 def samples_raise_stability(results):
@@ -72,7 +72,7 @@ def recommended_is_better_than_black(results):
     """The blur with five superpixels ranks first, significantly above black."""
     ranks = results.table("lime_recommended").query("measure == 'all'").set_index("setting")
     above = (ranks["gain"] > 0).all() and (ranks["low"].drop(_MEAN_COLOUR) > 0).all()
-    return above and set(ranks["candidate"]) == {"blurred picture, 5"}
+    return above and set(ranks["candidate"]) == {"blurred image, 5"}
 
 
 def hide_color_decides_on_photographs(results):
@@ -113,9 +113,9 @@ def effects_carry_over(results):
 def the_class_matters_most(results):
     """A seed changes least, a class most, a network as much as another image."""
     distance = results.table("lime_distances").groupby("change")["distance"].mean()
-    near = distance["another picture of the same class"] - distance["the other network"]
+    near = distance["another image of the same class"] - distance["the other network"]
     ends = (distance.idxmin(), distance.idxmax())
-    return ends == ("another seed", "a picture of the other class") and abs(near) < 0.15
+    return ends == ("another seed", "an image of the other class") and abs(near) < 0.15
 
 
 def balanced_saves_calls(results):

@@ -1,22 +1,26 @@
 """What a class's probability becomes while important pixels are hidden or shown.
 
-All functions raise a TypeError or ValueError, before any model call, where an argument
-is not as described.
+All functions but `curve`, whose callers have done so, check their arguments: they raise
+a TypeError or ValueError, before any model call, where one is not as described.
 """
 
 import numpy as np
 
-from lab.measure.agreement import check_map, constant, correlation
+from lab.measure.agreement import constant, correlation
+from lab.measure.checks import check_map
 from lab.methods.checks import check_image, check_integer, check_label
 from lab.methods.masked_model import blurred, mean_colour
+from lab.methods.ranking import ranks
 from lab.model_calls import predict_in_chunks
 
 STEPS = 50
-"""Equal portions of pixels in a curve: smooth at 2%, and always 51 model calls."""
+"""Steps of equal size in a curve: smooth at 2%, and always 51 model calls."""
+CURVES_OF_MAP, CURVES_OF_GAINS = 3, 6
+"""Curves of `deletion_and_insertion`, and of `gains` without these."""
 
 
-def deletion_and_insertion(black_box, image, label, saliency, start):
-    """Deletion and insertion curves of a map.
+def deletion_and_insertion(black_box, image, label, saliency):
+    """Deletion and insertion curves of a map [1]_.
 
     Parameters
     ----------
@@ -26,22 +30,24 @@ def deletion_and_insertion(black_box, image, label, saliency, start):
     label : int
         The class explained.
     saliency : (H, W) array
-        Finite; higher is more important.
-    start : (H, W, 3) uint8 array
-        The insertion's baseline, as from `lab.methods.masked_model.blurred`.
+        Finite; higher is more important. Equally salient pixels go row by row.
 
     Returns
     -------
     dict of str to (2, 51) array
-        "deletion_black", "deletion_mean" (to the image's mean colour) and "insertion",
-        each for 51 model calls: share of the pixels, and the class's probability.
+        "deletion_black", "deletion_mean" (to the image's mean colour) and "insertion"
+        (from the blurred image), each for 51 model calls: the share of the pixels that
+        are replaced, from 0 to 1, and the class's probability.
+
+    References
+    ----------
+    .. [1] Petsiuk, Das, Saenko, "RISE", BMVC 2018.
     """
-    common = black_box, check_image(image), label, saliency
-    insertion = np.stack(insertion_curve(*common, start))  # first, since it checks `start`
+    image, label, saliency = check_explained(image, label, saliency)
     return {
-        "deletion_black": np.stack(deletion_curve(*common, np.uint8(0))),
-        "deletion_mean": np.stack(deletion_curve(*common, mean_colour(image))),
-        "insertion": insertion,
+        "deletion_black": curve(black_box, label, saliency, image, np.uint8(0)),
+        "deletion_mean": curve(black_box, label, saliency, image, mean_colour(image)),
+        "insertion": curve(black_box, label, saliency, blurred(image), image),
     }
 
 
@@ -55,9 +61,9 @@ def gains(black_box, image, label, saliency, along=None, steps=STEPS):
     black_box, image, label, saliency
         As for `deletion_and_insertion`.
     along : dict of str to (2, steps + 1) array, optional
-        The `deletion_and_insertion` of this map and the blurred image.
+        The `deletion_and_insertion` of these arguments, which then have been checked.
     steps : int, optional
-        Number of equal portions of pixels.
+        Number of steps of equal size, at least 1.
 
     Returns
     -------
@@ -70,83 +76,55 @@ def gains(black_box, image, label, saliency, along=None, steps=STEPS):
     ----------
     .. [1] Haug et al., "On Baselines for Local Feature Attributions", 2021.
     """
-    image = check_image(image)
     known = {} if along is None else along | {"insertion_blurred": along["insertion"]}
+    if along is None:
+        image, label, saliency = check_explained(image, label, saliency)
+        steps = check_integer("steps", steps, 1)
 
-    def area(name, curve, baseline):
+    def area(name, before, after):
         if name in known:
             return auc(*known[name])
-        return auc(*curve(black_box, image, label, saliency, baseline, steps))
+        return auc(*curve(black_box, label, saliency, before, after, steps))
 
     baselines = {"black": np.uint8(0), "mean": mean_colour(image), "blurred": blurred(image)}
     return {
-        f"gain_{name}": area(f"insertion_{name}", insertion_curve, baseline)
-        - area(f"deletion_{name}", deletion_curve, baseline)
+        f"gain_{name}": area(f"insertion_{name}", baseline, image)
+        - area(f"deletion_{name}", image, baseline)
         for name, baseline in baselines.items()
     }
 
 
-def deletion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
-    """A class's probability while the most salient pixels become the baseline's [1]_.
+def curve(black_box, label, saliency, before, after, steps=STEPS):
+    """A class's probability while the most salient pixels change first.
 
     Parameters
     ----------
     black_box, label, saliency
-        As for `deletion_and_insertion`. Equally salient pixels go row by row.
-    image : (H, W, 3) uint8 array
-    baseline : int, (3,) array or (H, W, 3) array
-        What replaces a pixel: integers in [0, 255].
+        As for `deletion_and_insertion`.
+    before, after : uint8 arrays
+        Images (H, W, 3) or colours: in a deletion the image and its baseline, in an
+        insertion the other way round.
     steps : int, optional
-        Number of equal portions of pixels, from 1 to all pixels.
+        Number of steps of equal size.
 
     Returns
     -------
-    fraction, probability : (steps + 1,) arrays
+    (2, steps + 1) array
         Share of the pixels replaced, from 0 to 1, and the class's probability at each.
-
-    References
-    ----------
-    .. [1] Petsiuk, Das, Saenko, "RISE", BMVC 2018.
     """
-    return _curve(black_box, image, label, saliency, baseline, steps, inserting=False)
+    step = portions(saliency, steps)
 
-
-def insertion_curve(black_box, image, label, saliency, baseline, steps=STEPS):
-    """A class's probability while a baseline's pixels become the image's.
-
-    Parameters and returns are those of `deletion_curve`; the paper's baseline is the
-    blurred image.
-    """
-    return _curve(black_box, image, label, saliency, baseline, steps, inserting=True)
-
-
-def _curve(black_box, image, label, saliency, baseline, steps, inserting):
-    image = check_image(image)
-    saliency = check_map(saliency, image.shape[:2]).astype(np.float64)
-    label, steps = check_label(label), check_integer("steps", steps, 1, saliency.size)
-    rank, baseline = portions(saliency, steps), np.asarray(baseline)
-    if baseline.dtype.kind not in "iu" or baseline.shape not in ((), (3,), image.shape):
-        got = f"{baseline.dtype} of shape {baseline.shape}"
-        raise ValueError(f"baseline must be integers of shape (3,) or {image.shape}, got {got}")
-    if baseline.min() < 0 or baseline.max() > 255:
-        got = f"from {baseline.min()} to {baseline.max()}"
-        raise ValueError(f"baseline must be in [0, 255], got values {got}")
-    baseline = baseline.astype(np.uint8)
-    before, after = (baseline, image) if inserting else (image, baseline)
-
-    def images(step):
-        return np.where((rank < step[:, None, None])[..., None], after, before)
+    def images(numbers):
+        return np.where((step < numbers[:, None, None])[..., None], after, before)
 
     probability = predict_in_chunks(black_box, images, np.arange(steps + 1), [label])[:, 0]
-    return np.append(0, np.cumsum(np.bincount(rank.ravel()))) / saliency.size, probability
+    replaced = np.cumsum(np.bincount(step.ravel(), minlength=steps)) / step.size
+    return np.stack([np.append(0, replaced), probability])
 
 
 def portions(saliency, steps):
-    """Equal portions of a map's pixels, (H, W), numbered from 0, the most salient."""
-    rank = np.empty(saliency.size, np.int64)
-    order = np.argsort(-saliency, axis=None, kind="stable")
-    rank[order] = np.arange(saliency.size) * steps // saliency.size
-    return rank.reshape(saliency.shape)
+    """The step in which each pixel changes, (H, W): 0 for the most salient ones."""
+    return ranks(saliency) * steps // saliency.size
 
 
 def auc(fraction, probability):
@@ -187,3 +165,9 @@ def faithfulness(masked_model, saliency):
         return float("nan")
     means = np.bincount(segments.ravel(), saliency.ravel()) / np.bincount(segments.ravel())
     return correlation(whole - without, means)
+
+
+def check_explained(image, label, saliency):
+    """Return an image, the label of a class and a map of the image, checked."""
+    image = check_image(image)
+    return image, check_label(label), check_map(saliency, image.shape[:2])

@@ -18,7 +18,7 @@ def effects(table):
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a run: "network", "class", "picture", "seed", "parameter", "value" and
+        A row a run: "network", "class", "image", "seed", "parameter", "value" and
         `EFFECTS_ON`; the same images and other parameters for each value.
 
     Returns
@@ -31,7 +31,7 @@ def effects(table):
         "significant", whether the interval excludes 0. NaN where nothing was measured.
     """
     rows = []
-    for parameter, runs in table.groupby("parameter", sort=False):
+    for parameter, runs in table.groupby("parameter", sort=False, dropna=False):
         for measure in EFFECTS_ON:
             row = {"parameter": parameter, "measure": measure}
             sign = 1 if MEASUREMENTS[measure].higher_is_better else -1
@@ -43,10 +43,12 @@ def effects(table):
             best, worst = means.idxmax(), means.idxmin()
             row |= {"worst": worst, "best": best}
             row |= {"worst_mean": sign * means[worst], "best_mean": sign * means[best]}
-            difference = (values[best] - values[worst]).groupby(["class", "picture"]).mean()
+            difference = values[best] - values[worst]
+            difference = difference.groupby(["class", "image"], dropna=False).mean()
             low, high = mean_interval(difference)
             row |= {"effect": means[best] - means[worst], "low": low, "high": high}
-            over_seeds = runs.groupby(["network", "class", "picture", "value"])[measure].var()
+            columns = ["network", "class", "image", "value"]
+            over_seeds = runs.groupby(columns, dropna=False)[measure].var()
             row |= {"noise": float(np.sqrt(over_seeds.mean())), "significant": bool(low > 0)}
             rows.append(row)
     return pd.DataFrame(rows)
@@ -56,8 +58,8 @@ def recommend(candidates, runs):
     """The best candidate on some images, compared with settings on the other images.
 
     The rule, fixed on 2026-11-24 before the candidates were measured: on the first
-    image of each class candidates and settings are ranked together as by
-    `lab.measure.statistics.rank_settings`, and the candidate with the lowest mean rank
+    image of each class candidates and settings are ranked together by
+    `lab.measure.statistics.ranks_by_image`, and the candidate with the lowest mean rank
     is recommended. On the other images it is ranked among the settings, and is better
     than one where the interval of the difference of their mean ranks excludes 0.
 
@@ -73,27 +75,27 @@ def recommend(candidates, runs):
         "candidate", "setting", "measure"; "gain", by how many ranks the candidate is
         before the setting on the other images, with "low" and "high" (`mean_interval`
         over images); "candidate_mean" and "setting_mean" of the measurement; and
-        "pictures", the number of images. NaN where there are none.
+        "images", the number of images. NaN where there are none.
     """
-    first = runs.groupby("class")["picture"].first()
+    first = pd.MultiIndex.from_frame(runs.drop_duplicates("class")[["class", "image"]])
 
     def on_first(table):
-        return table["picture"] == table["class"].map(first)
+        return pd.MultiIndex.from_frame(table[["class", "image"]]).isin(first)
 
     together = pd.concat([table[on_first(table)] for table in (candidates, runs)])
     order = ranks_by_image(together, CHOSEN_BY, "setting").mean()
     candidate = order[candidates["setting"].unique()].idxmin()
     chosen = candidates[candidates["setting"] == candidate]
     others = (table[~on_first(table)] for table in (chosen, runs))
-    compared = compare(*others, runs["setting"].unique())
+    compared = rank_leads(*others, runs["setting"].unique())
     compared.insert(0, "candidate", candidate)
     return compared
 
 
-def compare(chosen, runs, settings):
+def rank_leads(chosen, runs, settings):
     """The chosen setting's lead in ranks over `settings`: the table of `recommend`."""
     others = pd.concat([chosen.assign(setting="recommended"), runs])
-    means = others.groupby("setting")[list(CHOSEN_BY)].mean().assign(all=np.nan)
+    means = others.groupby("setting", dropna=False)[list(CHOSEN_BY)].mean().assign(all=np.nan)
     rows = []
     for measure in ("all", *CHOSEN_BY):
         measures = CHOSEN_BY if measure == "all" else [measure]
@@ -104,4 +106,4 @@ def compare(chosen, runs, settings):
             numbers = gain.mean(), *mean_interval(gain), *of_measure[["recommended", setting]]
             rows.append((setting, measure, *numbers, len(gain)))
     names = ["setting", "measure", "gain", "low", "high"]
-    return pd.DataFrame(rows, columns=[*names, "candidate_mean", "setting_mean", "pictures"])
+    return pd.DataFrame(rows, columns=[*names, "candidate_mean", "setting_mean", "images"])

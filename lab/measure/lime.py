@@ -1,8 +1,9 @@
 """All measurements of one explanation by LIME, and its agreement with other seeds."""
 
 from lab.measure.agreement import jaccard, rank_correlation, weighted_r2
-from lab.measure.curves import STEPS, auc, deletion_curve, insertion_curve
+from lab.measure.curves import STEPS, auc, curve
 from lab.measure.overlap import iou, pointing_game
+from lab.methods.checks import check_integer
 from lab.methods.lime import locality, perturbations
 from lab.methods.masked_model import blurred, mean_colour
 
@@ -36,15 +37,16 @@ def measure_lime(black_box, explanation, mask=None, fresh=FRESH, steps=STEPS):
     mask : (H, W) bool array, optional
         Where the object is. Without it, IoU and pointing game are NaN.
     fresh : int, optional
-        Perturbed samples for the `fidelity`.
+        Perturbed samples for the `fidelity`, at least 2.
     steps : int, optional
-        Number of equal portions of pixels in the curves.
+        Number of steps of equal size in the curves.
 
     Returns
     -------
     dict of str to float
         Keys of `lab.measure.measurements.MEASUREMENTS`.
     """
+    fresh, steps = check_integer("fresh", fresh, 2), check_integer("steps", steps, 1)
     setting, coalitions = explanation.setting, explanation.coalitions
     image, saliency = explanation.masked_model.image, explanation.saliency
     overlap = dict.fromkeys(("iou", "pointing_game"), float("nan"))
@@ -52,12 +54,12 @@ def measure_lime(black_box, explanation, mask=None, fresh=FRESH, steps=STEPS):
         overlap["iou"] = iou(explanation.shown, mask)
         overlap["pointing_game"] = pointing_game(saliency, mask)
     linear = explanation.intercept + coalitions @ explanation.weights
-    of = black_box, image, explanation.label, saliency
+    explained = black_box, explanation.label, saliency
     return {
         "r2_fit": weighted_r2(explanation.probability, linear, locality(coalitions, setting)),
         "r2_fresh": fidelity(explanation, fresh),
-        "deletion_mean": auc(*deletion_curve(*of, mean_colour(image), steps)),
-        "insertion": auc(*insertion_curve(*of, blurred(image), steps)),
+        "deletion_mean": auc(*curve(*explained, image, mean_colour(image), steps)),
+        "insertion": auc(*curve(*explained, blurred(image), image, steps)),
         **overlap,
         "shown": float(explanation.shown.mean()),
         "model_calls": setting.num_samples,

@@ -2,7 +2,7 @@
 
 from lab.measure.curves import auc, deletion_and_insertion, faithfulness
 from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
-from lab.methods.masked_model import MaskedModel, blurred, mean_colour, superpixels
+from lab.methods.masked_model import MaskedModel, mean_colour, superpixels
 
 
 def measure_map(black_box, image, label, saliency, mask=None):
@@ -32,15 +32,15 @@ def measure_map(black_box, image, label, saliency, mask=None):
     A map costs 153 model calls for its curves. Faithfulness costs one for the image and
     one for each superpixel, the same for all maps of an image.
     """
-    names = "iou_mask", "iou_mask_best", "iou_box", "iou_box_best", "pointing_game"
-    overlap = dict.fromkeys(names, float("nan"))
+    overlap = dict.fromkeys(("iou_mask", "iou_box", "pointing_game"), float("nan"))
     if mask is not None:
-        for name, truth in {"iou_mask": mask, "iou_box": bounding_box(mask)}.items():
-            values = iou_over_thresholds(saliency, truth)
-            overlap |= {name: float(values.mean()), f"{name}_best": float(values.max())}
-        overlap["pointing_game"] = pointing_game(saliency, mask)
-    segments, fill = superpixels(image), mean_colour(image)
-    masked_model = MaskedModel(black_box, image, segments, fill, [label])
-    curves = deletion_and_insertion(black_box, image, label, saliency, blurred(image))
+        overlap = {
+            "iou_mask": float(iou_over_thresholds(saliency, mask).mean()),
+            "iou_box": float(iou_over_thresholds(saliency, bounding_box(mask)).mean()),
+            "pointing_game": pointing_game(saliency, mask),
+        }
+    curves = deletion_and_insertion(black_box, image, label, saliency)
+    segments, hidden = superpixels(image), mean_colour(image)
+    masked_model = MaskedModel(black_box, image, segments, hidden, [label])
     areas = {name: auc(*curve) for name, curve in curves.items()}
     return areas | {"faithfulness": faithfulness(masked_model, saliency)} | overlap, curves

@@ -2,16 +2,16 @@
 
 A saliency map (H, W) is finite, and higher is more important; up to rounding, constant
 ones have equal values. The object's mask is (H, W), bool. All functions raise a
-ValueError where they are not, or differ in shape, and return NaN for an empty mask.
+TypeError for a mask that is not bool, a ValueError where a map is not finite or shapes
+differ, and return NaN for an empty mask.
 """
 
 import numpy as np
-from scipy.ndimage import find_objects
 
-from lab.measure.agreement import check_map, constant, jaccard
+from lab.measure.agreement import constant, jaccard
+from lab.measure.checks import check_map, check_mask
 
-FRACTIONS = np.arange(1, 51) / 50
-"""Shares of the pixels that count as salient, for `iou_over_thresholds`."""
+THRESHOLDS = 50  # of a map, at equal steps of the share of pixels that are salient
 
 
 def iou(shown, mask):
@@ -39,52 +39,41 @@ def pointing_game(saliency, mask):
 
 def bounding_box(mask):
     """Smallest upright rectangle around a mask (H, W), as a mask, empty if that is."""
-    mask = np.asarray(mask, bool)
-    if mask.ndim != 2:
-        raise ValueError(f"mask must be (H, W), got shape {mask.shape}")
+    mask = check_mask(mask)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     box = np.zeros_like(mask)
-    for place in find_objects(mask.astype(np.uint8)):
-        box[place] = True
+    if rows.size:
+        box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
     return box
 
 
-def iou_over_thresholds(saliency, mask, fractions=FRACTIONS):
+def iou_over_thresholds(saliency, mask):
     """IoU of the most salient pixels and an object by threshold: **higher is better**.
 
     The choice of one threshold decides which method wins, so that all count [1]_.
 
-    Parameters
-    ----------
-    saliency, mask : (H, W) arrays
-    fractions : (K,) array, optional
-        Shares of the pixels that count as salient, above 0 and up to 1, with all that
-        are as salient as the last of these.
-
     Returns
     -------
-    (K,) array
-        In [0, 1].
+    (50,) array
+        In [0, 1], when 2, 4, ..., 100% of the pixels, rounded up, count as salient,
+        with all that are as salient as the last of these.
 
     References
     ----------
     .. [1] Choe et al., "Evaluating Weakly Supervised Object Localization", CVPR 2020.
     """
     saliency, mask = _saliency_and_mask(saliency, mask)
-    fractions = np.asarray(fractions, float)
-    if fractions.ndim != 1 or not ((fractions > 0) & (fractions <= 1)).all():
-        raise ValueError(f"fractions must be a list of shares above 0 and up to 1, got {fractions}")
     if not mask.any():
-        return np.full(len(fractions), np.nan)
-    order = np.argsort(-saliency, axis=None, kind="stable")
-    falling = -saliency.ravel()[order]
-    # Less 1e-9, since 0.07 of 100 pixels are seven although the product is above 7.
-    last = np.ceil(fractions * saliency.size - 1e-9).astype(int) - 1
-    shown = np.searchsorted(falling, falling[np.maximum(last, 0)], side="right")
-    hits = np.cumsum(mask.ravel()[order])[shown - 1]
-    return hits / (shown + np.count_nonzero(mask) - hits)
+        return np.full(THRESHOLDS, np.nan)
+    rising, on_object = np.sort(saliency, axis=None), np.sort(saliency[mask])
+    thresholds = rising[-np.arange(1, THRESHOLDS + 1) * saliency.size // THRESHOLDS]
+    shown, hits = (
+        values.size - np.searchsorted(values, thresholds) for values in (rising, on_object)
+    )
+    return hits / (shown + on_object.size - hits)
 
 
 def _saliency_and_mask(saliency, mask):
-    mask = np.asarray(mask, bool)
+    mask = check_mask(mask)
     saliency = check_map(saliency, mask.shape)
     return saliency.astype(np.float64) * (not constant(saliency)), mask

@@ -1,13 +1,15 @@
-"""Methods compared in pairs on the same images, with intervals over their objects."""
+"""Methods compared in pairs on the same images, with intervals over these."""
 
 import itertools
 
 import pandas as pd
 
 from lab.measure.intervals import mean_interval
+from lab.measure.statistics import by_image
 
 GAINS = "gain_black", "gain_mean", "gain_blurred"
 """The measurements of `lab.measure.curves.gains`, by which `pairs` compares."""
+_IMAGE = ["image", "class"]
 
 
 def with_gain(table):
@@ -16,12 +18,12 @@ def with_gain(table):
 
 
 def means(table, measures, by):
-    """Means of measurements, with their intervals over objects.
+    """Means of measurements, with their intervals over images.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a map: "object", and the columns of `measures` and `by`.
+        A row a map: "class", "image", and the columns of `measures` and `by`.
     measures, by : list of str
         The measurements, and what a group of rows has in common.
 
@@ -31,13 +33,12 @@ def means(table, measures, by):
         The columns of `by`, "measure", "mean", "low" and "high" (`mean_interval`).
     """
     rows = []
-    for group, part in table.groupby(by, sort=False):
+    for group, part in table.groupby(by, sort=False, dropna=False):
         for measure in measures:
-            known = part.dropna(subset=[measure])  # a constant map has no faithfulness
-            low, high = mean_interval(known[measure], known["object"])
-            mean = known[measure].mean()
-            about = dict(zip(by, group)) | {"measure": measure}
-            rows.append(about | {"mean": mean, "low": low, "high": high})
+            # A constant map has no faithfulness.
+            values = part.groupby(_IMAGE, dropna=False)[measure].mean().dropna()
+            row = dict(zip(by, group)) | {"measure": measure, "mean": values.mean()}
+            rows.append(row | dict(zip(("low", "high"), mean_interval(values))))
     return pd.DataFrame(rows)
 
 
@@ -47,28 +48,27 @@ def pairs(table, measures=GAINS):
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a map: "network", "class", "picture", "object", "method" and the measures.
+        A row a map: "network", "class", "image", "method" and the measures.
     measures : sequence of str, optional
 
     Returns
     -------
     pandas.DataFrame
-        "first", "second" (methods), "network", "measure", "objects" (their number),
-        "difference" (the mean of the first's value minus the second's), "low" and
-        "high" (`mean_interval` over objects).
+        "first", "second" (methods), "network", "measure", "images" (the number of
+        images), "difference" (the mean of the first's value minus the second's), "low"
+        and "high" (`mean_interval` over images).
     """
     rows = []
-    for network, measure in itertools.product(dict.fromkeys(table["network"]), measures):
-        own = table[table["network"] == network]
-        values = own.pivot(index=["object", "class", "picture"], columns="method", values=measure)
-        for first, second in itertools.combinations(dict.fromkeys(own["method"]), 2):
-            difference = (values[first] - values[second]).dropna()
-            objects = difference.index.get_level_values("object")
-            about = network, measure, objects.nunique()
-            mean, (low, high) = difference.mean(), mean_interval(difference, objects)
-            rows.append((first, second, *about, mean, low, high))
-            rows.append((second, first, *about, -mean, -high, -low))
-    names = ["first", "second", "network", "measure", "objects", "difference", "low", "high"]
+    for network, own in table.groupby("network", sort=False, dropna=False):
+        for measure in measures:
+            values = by_image(own, measure).sort_index(level=_IMAGE)
+            for first, second in itertools.combinations(values, 2):
+                difference = (values[first] - values[second]).dropna()
+                about = network, measure, len(difference)
+                mean, (low, high) = difference.mean(), mean_interval(difference)
+                rows.append((first, second, *about, mean, low, high))
+                rows.append((second, first, *about, -mean, -high, -low))
+    names = ["first", "second", "network", "measure", "images", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=names)
 
 

@@ -11,13 +11,15 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from lab.methods.coalitions import attribute
+from lab.methods.ranking import ranks
 
 N_PIXELS, SIDE = 64, 8  # of a digit
 
 ROAR_METHODS = "lime", "rise_average", "shap", "occlusion", "random", "centre", "edges"
+SHARES = 0, 0.1, 0.3, 0.5, 0.7, 0.9  # of the pixels that are removed
 
 
-def roar(method, seed, shares=(0, 0.1, 0.3, 0.5, 0.7, 0.9), count=None, n_samples=512):
+def roar(method, seed, count=None, n_samples=512):
     """What a network still learns without the pixels that a method found important.
 
     A small network is trained on three quarters of scikit-learn's 8 x 8 handwritten
@@ -35,8 +37,6 @@ def roar(method, seed, shares=(0, 0.1, 0.3, 0.5, 0.7, 0.9), count=None, n_sample
         One of `ROAR_METHODS`.
     seed : int
         Of the split, the networks' first weights, perturbations and drawn values.
-    shares : iterable of float, optional
-        Shares of the pixels to remove, from 0 to 1.
     count : int, optional
         Use only the first `count` digits, at least 100; all 1797 by default.
     n_samples : int, optional
@@ -45,25 +45,18 @@ def roar(method, seed, shares=(0, 0.1, 0.3, 0.5, 0.7, 0.9), count=None, n_sample
     Returns
     -------
     pandas.DataFrame
-        "method", "share", "seed" and the accuracies on test digits: "accuracy" when a
-        removed pixel shows its mean over the training digits [1]_; "drawn" when it
-        shows that of a training digit drawn at random; and "trace" (NaN at share 0) of
-        a network that sees only which pixels were removed: 0.1, chance, for a method
-        that looks at neither digit nor class.
+        "method", "share" (of `SHARES`), "seed" and the accuracies on test digits:
+        "accuracy" when a removed pixel shows its mean over the training digits [1]_;
+        "drawn" when it shows that of a training digit drawn at random; and "trace" (NaN
+        at share 0) of a network that sees only which pixels were removed: 0.1, chance,
+        for a method that looks at neither digit nor class.
 
     References
     ----------
     .. [1] Hooker et al., "A Benchmark for Interpretability Methods", NeurIPS 2019.
     .. [2] Rong et al., "A Consistent and Efficient Evaluation Strategy", ICML 2022.
     """
-    shares = list(shares)
-    if method not in ROAR_METHODS:
-        raise ValueError(f"unknown method {method!r}: expected one of {', '.join(ROAR_METHODS)}")
-    if not shares or not all(0 <= share <= 1 for share in shares):
-        raise ValueError(f"shares must be from 0 to 1, got {shares}")
     digits, labels = load_digits(return_X_y=True)
-    if count is not None and not 100 <= count <= len(digits):
-        raise ValueError(f"count must be from 100 to the {len(digits)} digits, got {count}")
     digits, labels = digits[:count].astype(np.float32) / 16, labels[:count]
 
     train, test = train_test_split(
@@ -79,12 +72,12 @@ def roar(method, seed, shares=(0, 0.1, 0.3, 0.5, 0.7, 0.9), count=None, n_sample
 
     network, intact = retrained(digits)
     saliency = _saliency(method, network, digits, labels, mean, n_samples, seed)
-    places = (-saliency).argsort(axis=1, kind="stable").argsort(axis=1)
+    rank = np.stack([ranks(each) for each in saliency])
     rows = []
-    for share in shares:
+    for share in SHARES:
         accuracies = [intact, intact, float("nan")]
         if share > 0:
-            gone = places < round(share * N_PIXELS)
+            gone = rank < round(share * N_PIXELS)
             left = np.where(gone, mean, digits), np.where(gone, drawn, digits), gone * 1.0
             accuracies = [retrained(pixels)[1] for pixels in left]
         rows.append((method, share, seed, *accuracies))

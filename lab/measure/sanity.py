@@ -2,11 +2,9 @@
 
 import itertools
 
-import numpy as np
 import pandas as pd
-from skimage.metrics import structural_similarity
 
-from lab.measure.agreement import constant, rank_correlation
+from lab.measure.agreement import rank_correlation
 
 
 def sanity(explainers, black_box, image, label, layers=None):
@@ -17,8 +15,8 @@ def sanity(explainers, black_box, image, label, layers=None):
     Parameters
     ----------
     explainers : dict of str to callable
-        By method: ``explainer(black_box, image, label)`` returns a map (H, W), at least
-        7 x 7. All explain a random network before the next one is made.
+        By method: ``explainer(black_box, image, label)`` returns a map (H, W). All
+        explain a random network before the next one is made.
     black_box : lab.networks.blackbox.BlackBox
     image : (H, W, 3) uint8 array
     label : int
@@ -29,12 +27,10 @@ def sanity(explainers, black_box, image, label, layers=None):
     Returns
     -------
     pandas.DataFrame
-        A row for each method and each of `layers`: "method", "layers", "network" (the
-        random network's name), "rank_correlation" of the two maps (in [-1, 1]; NaN when
-        one of them is constant) and "ssim", the structural similarity of the maps
-        scaled to [0, 1] (in [-1, 1]; 1 only for equal ones). **Lower is better**, best
-        is 0. The measurement "sanity" is the mean of the correlation's absolute value:
-        a map turned into its negative is still the same pattern.
+        A row for each method and each of `layers`: "method", "layers" and
+        "rank_correlation" of the two maps, in [-1, 1]; NaN when one of them is
+        constant. The measurement "sanity" is the mean of its absolute value, as a map
+        turned into its negative is still the same pattern: **lower is better**.
 
     References
     ----------
@@ -50,18 +46,7 @@ def sanity(explainers, black_box, image, label, layers=None):
 
     intact, rows = maps(black_box), {method: [] for method in explainers}
     for count in layers:
-        random = black_box.randomized(count)
-        for method, saliency in maps(random).items():
-            both = intact[method], saliency
-            ssim = float(structural_similarity(*map(_scaled, both), data_range=1))
-            row = method, count, random.name, rank_correlation(*both), ssim
-            rows[method].append(row)
-    columns = ["method", "layers", "network", "rank_correlation", "ssim"]
+        for method, saliency in maps(black_box.randomized(count)).items():
+            rows[method].append((method, count, rank_correlation(intact[method], saliency)))
+    columns = ["method", "layers", "rank_correlation"]
     return pd.DataFrame(itertools.chain(*rows.values()), columns=columns)
-
-
-def _scaled(saliency):
-    if constant(saliency):
-        return np.zeros(saliency.shape)
-    saliency = saliency.astype(float) - saliency.min()
-    return saliency / saliency.max()

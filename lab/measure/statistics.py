@@ -1,9 +1,10 @@
 """What many measurements show together: means, mean ranks, and disagreement.
 
-A table has a row a map: "network", "class", "picture" (the image), "method" (or
+A table has a row a map: "network", "class", "image", "method" (or
 "setting") and keys of `lab.measure.measurements.MEASUREMENTS`. Rows that differ in the
 seed only are averaged first. "low" and "high" are `mean_interval` over images, and
-"pictures" is the number of images with a value.
+"images" is the number of images with a value. Labels may be missing: what a CSV file
+reads as NaN, such as "None", is one more label.
 """
 
 import itertools
@@ -20,8 +21,9 @@ CHOSEN_BY = "r2_fresh", "jaccard", "deletion_mean", "insertion", "iou"
 
 def by_image(table, measurement, of="method"):
     """Values by network, class and image (rows) and `of` (columns); no empty rows."""
-    means = table.groupby(["network", "class", "picture", of], sort=False)[measurement].mean()
-    return means.unstack(of).dropna(how="all")[list(dict.fromkeys(table[of]))]
+    columns = ["network", "class", "image", of]
+    means = table.groupby(columns, sort=False, dropna=False)[measurement].mean()
+    return means.unstack(of).dropna(how="all")[table[of].unique()]
 
 
 def ranks_by_image(table, measurements, of="method"):
@@ -31,7 +33,7 @@ def ranks_by_image(table, measurements, of="method"):
     constant map has no faithfulness, comes last.
     """
     ranks = pd.concat([_ranks(table, measurement, of) for measurement in measurements])
-    return ranks.groupby(["class", "picture"], sort=False).mean()
+    return ranks.groupby(["class", "image"], sort=False, dropna=False).mean()
 
 
 def _ranks(table, measurement, of):
@@ -40,32 +42,26 @@ def _ranks(table, measurement, of):
     return values.rank(axis=1, ascending=ascending, na_option="bottom")
 
 
-def rank_settings(table):
-    """Order settings by their mean rank [1]_ over the measurements of `CHOSEN_BY`.
+def rank_methods(table):
+    """Order methods by their mean rank [1]_ in each measurement.
 
     Returns
     -------
     pandas.DataFrame
-        The best first: "setting", "mean_rank" (1 is best), "low" and "high".
+        "metric" and "method", the best first in each; "mean_rank" (1 is best), "low",
+        "high" and "images".
 
     References
     ----------
     .. [1] Demsar, "Statistical Comparisons of Classifiers", JMLR 2006.
     """
-    return _ranking(table, CHOSEN_BY, "setting").drop(columns="pictures")
-
-
-def rank_methods(table):
-    """Order methods as `rank_settings` does settings, but by each "metric" alone."""
-    rankings = {metric: _ranking(table, [metric], "method") for metric in _measured(table)}
-    return pd.concat(rankings, names=["metric"]).reset_index("metric").reset_index(drop=True)
-
-
-def _ranking(table, measurements, of):
-    ranks = ranks_by_image(table, measurements, of)
-    rows = [(name, each.mean(), *mean_interval(each), len(each)) for name, each in ranks.items()]
-    result = pd.DataFrame(rows, columns=[of, "mean_rank", "low", "high", "pictures"])
-    return result.sort_values("mean_rank", kind="stable", ignore_index=True)
+    rows = []
+    for metric in _measured(table):
+        ranks = ranks_by_image(table, [metric])
+        for method in ranks.mean().sort_values(kind="stable").index:
+            own = ranks[method]
+            rows.append((metric, method, own.mean(), *mean_interval(own), len(own)))
+    return pd.DataFrame(rows, columns=["metric", "method", "mean_rank", "low", "high", "images"])
 
 
 def disagreement(table):
@@ -82,8 +78,8 @@ def disagreement(table):
     .. [1] Tomsett et al., "Sanity Checks for Saliency Metrics", AAAI 2020.
     """
     metrics = _measured(table)
-    taus = _kendall(np.stack([ranks_by_image(table, [metric]).mean() for metric in metrics]))
-    return pd.DataFrame(taus, columns=metrics).assign(metric=metrics)[["metric", *metrics]]
+    ranks = pd.DataFrame({metric: ranks_by_image(table, [metric]).mean() for metric in metrics})
+    return _kendall(ranks).rename_axis("metric").reset_index()
 
 
 def ranking_agreement(table):
@@ -110,11 +106,11 @@ def ranking_agreement(table):
         values = by_image(table, measure, "setting")
         index = values.index.to_frame(index=False)
         network, kind, image = (
-            index.groupby(levels, sort=False).ngroup().to_numpy()
-            for levels in ("network", "class", ["class", "picture"])
+            index.groupby(levels, sort=False, dropna=False).ngroup().to_numpy()
+            for levels in ("network", "class", ["class", "image"])
         )
         one, other = np.triu_indices(len(values), 1)
-        taus = _kendall(values.to_numpy())[one, other]
+        taus = _kendall(values.T).to_numpy()[one, other]
         same_network, same_class, same_image = (x[one] == x[other] for x in (network, kind, image))
         for pair, among in {
             "same class": same_network & same_class,
@@ -139,13 +135,10 @@ def _jackknife_interval(taus, images):
 
 
 def _kendall(values):
-    """Kendall's tau-b of every two rows; NaN for one that is constant or has a NaN."""
+    """Kendall's tau-b of every two columns; NaN where one is constant or has a NaN."""
     values = values.round(9)  # the last digits are rounding errors
-    first, second = np.triu_indices(values.shape[1], 1)
-    order = np.sign(values[:, first] - values[:, second])
-    products = order @ order.T
-    untied = np.where(products.diagonal() > 0, products.diagonal(), np.nan)
-    return products / np.sqrt(np.outer(untied, untied))
+    varying = values.where(values.nunique() > 1, axis="columns")
+    return varying.corr("kendall", min_periods=len(values))
 
 
 def at_odds(table, one, other, methods):
@@ -154,7 +147,7 @@ def at_odds(table, one, other, methods):
     Returns
     -------
     dict
-        "network", "class", "picture"; "first" and "second", the ones of `methods` that
+        "network", "class", "image"; "first" and "second", the ones of `methods` that
         the measurements `one` and `other` prefer, and "ranks", by how many ranks both
         do at least: below 0 if the measurements agree on all maps.
     """
@@ -163,7 +156,7 @@ def at_odds(table, one, other, methods):
     found = []
     for image in by_one.index.intersection(by_other.index):
         ranks, others = by_one.loc[image], by_other.loc[image]
-        image = dict(zip(("network", "class", "picture"), image))
+        image = dict(zip(("network", "class", "image"), image))
         for first, second in itertools.permutations(methods, 2):
             lead = min(ranks[second] - ranks[first], others[first] - others[second])
             found.append(image | {"first": first, "second": second, "ranks": float(lead)})

@@ -17,6 +17,7 @@ import numpy as np
 
 import rise
 from lab.methods.masked_model import blurred, mean_colour
+from lab.methods.ranking import ranks
 from lab.model_calls import predict, predict_in_chunks
 
 WINDOW = 1 / 4  # side of occlusion's window as a share of the image's side
@@ -168,9 +169,7 @@ def _most_salient(saliency, share):
     """The most salient share of the pixels, (H, W) float32 of 0 and 1."""
     # Values that differ by rounding alone are equal; the first pixels are then taken.
     scaled = (saliency - saliency.min()) / (np.ptp(saliency) or 1)
-    part = np.zeros(saliency.size, np.float32)
-    part[np.argsort(-scaled, axis=None, kind="stable")[: round(share * saliency.size)]] = 1
-    return part.reshape(saliency.shape)
+    return (ranks(scaled) < round(share * saliency.size)).astype(np.float32)
 
 
 def _covering(starts, size, length):

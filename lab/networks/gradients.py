@@ -33,7 +33,7 @@ def grad_cam(black_box, image, label):
     .. [1] Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
            Gradient-based Localization", ICCV 2017.
     """
-    network, x = black_box.inside, black_box.preprocessed(image[None])
+    network, x = black_box.keras_model, black_box.preprocessed(image[None])
     last = [layer for layer in network.layers if len(layer.output.shape) == 4][-1]
     with tf.GradientTape() as tape:
         features, probabilities = keras.Model(network.inputs, [last.output, network.output])(
@@ -66,7 +66,7 @@ def integrated_gradients(black_box, image, label):
     .. [1] Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
     shares = (np.arange(STEPS, dtype=np.float32) + 0.5) / STEPS
-    network, preprocessed = black_box.inside, black_box.preprocessed
+    network, preprocessed = black_box.keras_model, black_box.preprocessed
 
     def slopes(point):
         probability = network(preprocessed(point[None]), training=False)[0, label]
@@ -106,8 +106,8 @@ def expected_gradients(black_box, image, label):
         np.stack([np.full(image.shape, shade, np.float32) for shade in (0, 127, 255)])
     ).numpy()
     network = keras.Model(
-        black_box.inside.inputs,
-        keras.layers.Lambda(lambda p: p[:, label : label + 1])(black_box.inside.output),
+        black_box.keras_model.inputs,
+        keras.layers.Lambda(lambda p: p[:, label : label + 1])(black_box.keras_model.output),
     )
     values = shap.GradientExplainer(network, background, batch_size=1).shap_values(
         black_box.preprocessed(image[None]).numpy(), nsamples=STEPS, rseed=0

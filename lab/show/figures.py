@@ -32,7 +32,7 @@ FIGURES = {
         figures_evaluation.evaluation_disagreement,
         figures_evaluation.evaluation_at_odds,
         figures_evaluation.evaluation_roar,
-        figures_montages.montages_pictures,
+        figures_montages.montages_images,
         figures_montages.montages_masks,
         figures_montages.montages_alone,
         figures_montages.photographs_gains,

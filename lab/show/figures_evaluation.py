@@ -6,6 +6,7 @@ import pandas as pd
 from lab.measure.measurements import MEASUREMENTS
 from lab.measure.statistics import at_odds
 from lab.methods.masked_model import blurred
+from lab.methods.ranking import ranks
 from lab.methods.registry import METHODS
 from lab.show import charts, maps, reading
 from lab.show.style import color
@@ -33,7 +34,7 @@ def evaluation_curves(results):
     """Maps, the images of deletion and insertion, and the probability along the way."""
     network, image = reading.network(results), reading.image(results)
     pixels = reading.pixels(image)
-    squashed = reading.pixels(image, reading.input_size(results, network, image))
+    squashed = reading.pixels(image, reading.input_size(results, network))
     start = blurred(squashed)
     table = _runs(results, network, image)
     methods = [key for key in ("lime", "rise", "shap", "occlusion", "centre") if key in table.index]
@@ -44,8 +45,7 @@ def evaluation_curves(results):
     for run, (deletion, _, insertion) in zip(runs, curves):
         values = reading.array(results, "evaluation_runs", run, "maps")
         values = maps.resized(values, squashed.shape[:2])
-        rank = np.argsort(np.argsort(-values, axis=None, kind="stable"))
-        share = rank.reshape(*values.shape, 1) / values.size
+        share = ranks(values)[..., None] / values.size
         shown = [
             (np.where(share < 0.1, 0, squashed), np.interp(0.1, *deletion)),
             (np.where(share < 0.3, 0, squashed), np.interp(0.3, *deletion)),
@@ -116,7 +116,7 @@ def evaluation_at_odds(results):
     metrics = tau.loc[keys, keys].where(below).stack().idxmin()
     methods = [method for method in _methods(results) if METHODS[method].calls_model]
     odds = at_odds(results.table("evaluation_runs"), *metrics, methods)
-    network, image = odds["network"], (odds["class"], odds["picture"])
+    network, image = odds["network"], odds["image"]
     runs, pixels = _runs(results, network, image), reading.pixels(image)
     explained = f"explained: {reading.class_title(runs['label'].iloc[0])}"
     panels = [maps.image_panel(pixels, network, explained)]
@@ -159,7 +159,7 @@ def _named(table):
 
 
 def _metrics(keys):
-    return [key for key in MEASUREMENTS if key in set(keys) and not key.endswith("_best")]
+    return [key for key in MEASUREMENTS if key in set(keys)]
 
 
 def _short(key):

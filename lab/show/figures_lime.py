@@ -8,7 +8,7 @@ from lab.show import charts, maps, reading
 from lab.study.settings import COLORS, COMBINED
 
 _COLOR_NAMES = {str(color): name for name, color in COLORS.items()}
-_SHORT = {"mean colour": "mean", "blurred picture": "blurred"}
+_SHORT = {"mean colour": "mean", "blurred image": "blurred"}
 _LABELS = {key: measurement.label for key, measurement in MEASUREMENTS.items()}
 _CLEAR = 10  # standard deviations between seeds: the end of the scale of effects
 
@@ -17,8 +17,8 @@ def lime_superpixels(results):
     """The first elephant's superpixels, and perturbed images with their probability."""
     network, image = reading.network(results), reading.image(results)
     pixels, panels = reading.pixels(image), []
+    segments = reading.segments(results, network, image)
     for row in reading.rows(results, "lime_perturbed", network, image).itertuples():
-        segments = results.array("lime_perturbed", row.key, "segments")
         coalition = reading.array(results, "lime_perturbed", row, "coalitions")
         top = f"perturbed image {len(panels) + 1}"
         note = f"{reading.class_title(row.label)} {row.probability:.2f}"
@@ -100,7 +100,7 @@ def lime_q2_to_q4(results):
             chosen = reading.array(results, "lime_parameters", row, "chosen")
             rows[-1].append(maps.superpixels(pixels, segments, chosen, note=_quality(row)))
     names = [name + " (recommended)" * (name == color) for name in colors]
-    names = [name.replace("blurred picture", "blurred") for name in names]
+    names = [name.replace("blurred image", "blurred") for name in names]
     title = f"Does it hold elsewhere? {shown} superpixels at most"
     return maps.sheet(rows, title, ["image", *names], list(cases))
 
@@ -108,17 +108,18 @@ def lime_q2_to_q4(results):
 def lime_tradeoff(results):
     """Fidelity against the number of superpixels in the linear model."""
     table = reading.rows(results, "lime_grid", parameter="num_superpixels")
-    table = table.assign(value=table["value"].astype(int))
+    table = table.assign(value=table["value"].astype(int), image=table["image"].map(reading.stem))
     title = "How many superpixels are enough?"
     label = f"largest number of superpixels in the linear model ({reading.network(results)})"
-    return charts.lines(table, "value", "r2_fresh", "picture", title, label, head("r2_fresh"))
+    return charts.lines(table, "value", "r2_fresh", "image", title, label, head("r2_fresh"))
 
 
 def lime_hide_color_fidelity(results):
     """Fidelity for each colour of hidden superpixels."""
     table = reading.rows(results, "lime_grid", parameter="hide_color")
-    colors, images = (list(dict.fromkeys(table[column])) for column in ("value", "picture"))
-    values = table.pivot(index="value", columns="picture", values="r2_fresh")
+    table = table.assign(image=table["image"].map(reading.stem))
+    colors, images = (list(dict.fromkeys(table[column])) for column in ("value", "image"))
+    values = table.pivot(index="value", columns="image", values="r2_fresh")
     values = values.loc[colors, images].rename(index=_SHORT)
     label = f"{head('r2_fresh')} ({reading.network(results)})"
     return charts.bars(values, "Fidelity behind each colour", label)
@@ -126,7 +127,7 @@ def lime_hide_color_fidelity(results):
 
 def lime_stability(results):
     """Agreement between seeds against the number of samples."""
-    table, value = results.table("lime_stability"), "rank_correlation"
+    table, value = results.table("lime_sampled"), "rank_correlation"
     means = table.groupby(["sampling", "num_samples"], sort=False)[value].mean().reset_index()
     names = {"lime": "LIME", "balanced": "balanced perturbations"}
     means["sampling"] = means["sampling"].map(names)
@@ -174,8 +175,7 @@ def _effect(row):
 def lime_distances(results):
     """How far a measurement moves when one thing is changed."""
     table = results.table("lime_distances").dropna(subset="distance")
-    changes = table["change"].replace({"a picture": "an image", "picture": "image"}, regex=True)
-    table = table.assign(measure=table["measure"].map(_LABELS), change=changes)
+    table = table.assign(measure=table["measure"].map(_LABELS))
     title = "Change one thing: how far does it move?"
     label = "mean difference of two runs that differ in this only (1: as two runs drawn at random)"
     return charts.dots(table, "change", "distance", "measure", title, label)

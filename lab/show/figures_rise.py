@@ -22,7 +22,7 @@ def rise_steps(results):
     scores = results.table("rise_steps")["score"].to_numpy()
     order = np.argsort(-scores, kind="stable")
     selected = np.r_[order[: (len(growing) + 1) // 2], order[len(order) - len(growing) // 2 :]]
-    size = reading.input_size(results, network, image)
+    size = reading.input_size(results, network)
     masks = rise.generate_masks(0, len(scores), (size, size, 3))[selected]
     local = rise.local_explanations(scores[selected], masks)
     masks, local = (

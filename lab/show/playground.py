@@ -32,7 +32,7 @@ class Playground(widgets.VBox):
     ----------
     network : callable
         From images ``(N, input_size, input_size, 3)`` to probabilities, with
-        `input_size`, `class_name` and `class_index`.
+        `input_size`, `class_names`, `class_name` and `class_index`.
     method : {"LIME", "RISE"}
         The method to begin with.
     """
@@ -49,9 +49,11 @@ class Playground(widgets.VBox):
             accept="image/*", description="your own", layout=_WIDE["layout"]
         )
         self.guess = widgets.Dropdown(options=[BEST], description="class", **_WIDE)
-        hint = "or type a name or a number"
         self.search = widgets.Combobox(
-            options=_class_names(network), placeholder=hint, description="other", **_WIDE
+            options=list(dict.fromkeys(network.class_names)),
+            placeholder="or type a name or a number",
+            description="other",
+            **_WIDE,
         )
         self.method = widgets.ToggleButtons(options=["LIME", "RISE"], value=method)
         self.parameters = {
@@ -162,13 +164,3 @@ class Playground(widgets.VBox):
             photograph, explanation.saliency, head, textwrap.fill(", ".join(note), 48)
         )
         return panel._replace(pixels=maps.outlined(panel.pixels, explanation.shown))
-
-
-def _class_names(network):
-    """The names of all classes: `class_name` refuses the number after the last one."""
-    names = []
-    try:
-        while True:
-            names.append(network.class_name(len(names)))
-    except ValueError:
-        return list(dict.fromkeys(names))

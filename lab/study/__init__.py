@@ -1,9 +1,7 @@
-"""What the lab measures: the studies of LIME, of RISE, and of all methods.
+"""What the lab measures: the studies of LIME, of RISE, and of methods compared.
 
-Each study is a module with two functions. ``tasks(images, profile)`` lists all that it
-measures as `lab.study.runner.Task`, from the images by kind (dict of str to list of
-pathlib.Path; for photographs, their folder) and a `lab.study.profile.Profile`.
-``derive(results)`` computes the tables that follow (dict of str to pandas.DataFrame)
-from the tables of its tasks (`lab.study.results.Results`). `lab.study.runner.version`
-stands above each task's function: raise it when the numbers change.
+A study's module has a function that lists what it measures, as
+`lab.study.store.Task`, from a `lab.study.profile.Plan`; functions that measure; and
+``DERIVED``, the tables that follow from what was measured. `lab.study.store.version`
+stands above each function that measures: raise it when the numbers change.
 """

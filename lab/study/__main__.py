@@ -1,200 +1,210 @@
-"""``python -m lab.study [STUDY]``: measure what the results lack."""
+"""``python -m lab.study [STUDY …]``: measure what the results lack."""
 
 import argparse
-import filecmp
-import importlib
-import os
+import json
+import time
 from collections import Counter
+from pathlib import Path
+
+import numpy as np
 
 from lab.command import say, stopping
-from lab.files import lock, replacing, restore
-from lab.images import list_images, load_image, load_mask
-from lab.study.profile import PROFILES, read_profile
-from lab.study.results import MissingResult, Results, results_folder, write_table
-from lab.study.runner import Result, image_digest, network, run
-from lab.study.settings import NETWORKS
+from lab.files import lock, write_whole
+from lab.images import image_files, list_images, load_image, load_mask
+from lab.study import comparison, lime, rise
+from lab.study.profile import Plan, read_profile
+from lab.study.results import Results, results_folder
+from lab.study.runner import network, run
+from lab.study.settings import KINDS
+from lab.study.store import image_digest, store, stored
 
-STUDIES = "lime", "rise", "evaluation", "montages"
-PHOTOGRAPHS = "photographs"  # the study of images that do not come with the lab
+TASKS = {
+    "lime": lime.tasks,
+    "rise": rise.tasks,
+    "evaluation": comparison.evaluation_tasks,
+    "montages": comparison.montages_tasks,
+    "photographs": comparison.photographs_tasks,
+}
+"""The functions of a `Plan` that list what each study measures."""
+
+USUAL = "lime", "rise"  # what the questions need
+HOURS = 1  # more are only taken where they are asked for
+PROBE = 64  # images of noise that are predicted to know how long it takes
 
 
-def images_of(profile):
-    """The paths of the images that a profile measures, by kind.
+def images_of(number):
+    """The lab's images by class: by default two of the first class, one of the others.
 
     Raises
     ------
     ValueError
         If an image or its mask cannot be read.
     """
-    numbers = {"African_elephant": profile.elephants, "black_bear": profile.bears}
-    images = {kind: list_images(kind)[:number] for kind, number in numbers.items()}
+    numbers = {kind: number or (1 if place else 2) for place, kind in enumerate(KINDS)}
+    images = {kind: list_images(kind)[:most] for kind, most in numbers.items()}
     for path in (path for paths in images.values() for path in paths):
         load_image(path)
         load_mask(path)
     return images
 
 
-def study(names, profile, scheduler=None, at_least=False, photographs=None):
-    """Measure what the results of studies lack, and replace the results as a whole.
+def photographs(folder):
+    """The images of a folder of class folders, by class.
+
+    Raises
+    ------
+    ValueError
+        If there is no image in it.
+    """
+    folders = [path for path in sorted(Path(folder).glob("*")) if path.is_dir()]
+    images = {path.name: image_files(path)[0] for path in folders}
+    if not any(images.values()):
+        raise ValueError(f"no image in {folder}: expected a folder for each class, with images")
+    return images
+
+
+def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, scheduler=None):
+    """Measure what the results of studies lack.
 
     Parameters
     ----------
     names : sequence of str
-        Of `STUDIES`, or `PHOTOGRAPHS` alone.
+        Keys of `TASKS`.
     profile : lab.study.profile.Profile
+    images, seeds : int, optional
+        Images of each class, and seeds. By default as many as the results have if
+        these are about the same images, else as `images_of` and 1.
+    folder : path-like, optional
+        Class folders with the images of "photographs".
+    hours : float, optional
+        The most that may be started.
     scheduler : str, optional
         Address of a Dask cluster. By default this machine's cores do the work.
-    at_least : bool, optional
-        Whether results of a larger profile are brought up to date at that profile. By
-        default they are an error, as fewer would replace them.
-    photographs : path-like, optional
-        The folder of `PHOTOGRAPHS`.
 
     Returns
     -------
-    written : list of str
-        The files in the folder of results that are new or have changed.
-    measured : dict of str to int
+    dict of str to int
         The number of tasks of each table that the results lacked.
 
     Raises
     ------
+    ValueError
+        If it would take longer, or an image cannot be read.
     RuntimeError
-        If a task failed; then no result is replaced.
+        If a task failed. What is finished is stored, and the results are as before.
     """
-    modules = {name: importlib.import_module(f"lab.study.{name}") for name in names}
-    folder = results_folder(profile)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with lock(folder):
-        restore(folder)
-        folder.mkdir(exist_ok=True)
-        old = Results(folder)
-        profile = _no_fewer(profile, old, names, at_least)
-        images = images_of(profile) if photographs is None else photographs
-        plans = {name: _keyed(module.tasks(images, profile)) for name, module in modules.items()}
-        committed, missing = {}, {}
-        for name, plan in plans.items():
-            committed |= _committed(old, name, plan)
-            missing |= {key: task for key, task in plan.items() if key not in committed}
-        found = {key: result for key, _, result in run(missing, scheduler)}
-        if failed := [*found.values()].count(None):
+    results = results_folder(profile)
+    results.mkdir(parents=True, exist_ok=True)
+    with lock(results):
+        facts, plans = Results(results).facts, {}
+        for name in names:
+            plan = _plan(name, facts.get(name), profile, images, seeds, folder)
+            plans[name] = plan, [(_key(task), task) for task in TASKS[name](plan)]
+        # Copies of an image are one task.
+        planned = {key: task for _, tasks in plans.values() for key, task in tasks}
+        missing = {
+            key: task.only(lacking)
+            for key, task in planned.items()
+            if (lacking := task.parts.keys() - stored(results, key, task).keys())
+        }
+        if missing and scheduler is None:
+            _announce(missing, hours)
+        states = Counter(state for _, state, _ in run(planned, results, scheduler))
+        if failed := len(planned) - states["finished"]:
             raise RuntimeError(
-                f"{failed} of {len(missing)} tasks failed, and {folder} is unchanged: the same "
-                "command tries them again"
+                f"{failed} of {len(planned)} tasks failed, and the results are as before: the "
+                "same command tries them again"
             )
-        found = {key: _described(key, missing[key], result) for key, result in found.items()}
-        with replacing(folder) as new:
-            for name, plan in plans.items():
-                _write(new, name, plan, committed, committed | found)
-                write_table(new, f"{name}_provenance", _provenance(profile, plan))
-                for table, frame in modules[name].derive(Results(new)).items():
-                    frame.to_csv(new / f"{table}.csv", index=False, lineterminator="\n")
-            names = os.listdir(new)
-            same, *_ = filecmp.cmpfiles(folder, new, names, shallow=False)
-    return sorted({*names} - {*same}), Counter(task.table for task in missing.values())
+        for name, (plan, tasks) in plans.items():
+            for key, task in tasks:
+                store(results, key, task, stored(results, key, task))  # without other parts
+            text = json.dumps(_facts(plan, tasks), indent=1, ensure_ascii=False)
+            write_whole(results / f"{name}.json", f"{text}\n".encode())
+        _tidy(results)
+    return Counter(task.table for task in missing.values())
 
 
-def _no_fewer(profile, results, names, at_least):
-    """The profile to measure: results of the same networks must not become fewer."""
-    for name in names if profile.name == "full" else ():
-        try:
-            facts = dict(results.text(f"{name}_provenance").itertuples(index=False))
-        except MissingResult:
-            continue
-        weights = {fact for name, fact in facts.items() if name.endswith("_weights")}
-        here = {network(model).fingerprint for model in NETWORKS}
-        if facts.get("profile") == "study" and weights <= here:
-            there = f"{results.folder} has {name} at LAB_PROFILE=study"
-            if not at_least:
-                raise ValueError(
-                    f"{there}, with more images and seeds than full: set LAB_PROFILE=study, or "
-                    f"delete {name}_provenance.csv there to have fewer"
-                )
-            say(f"{there}: it is brought up to date at this profile")
-            return PROFILES["study"]
-    return profile
+def _plan(name, facts, profile, images, seeds, folder):
+    """What to measure; results of the same images and networks do not become fewer."""
+    if name == "photographs":
+        return Plan(photographs(folder), profile)
+    if facts and facts["profile"] == profile.name and images is seeds is None:
+        there = {f"{path.parent.name}/{path.name}" for kind in KINDS for path in list_images(kind)}
+        if there >= facts["images"].keys() and _networks_of(facts) == _networks_here(facts):
+            images, seeds = facts["images_of_each_class"], facts["seeds"]
+    return Plan(images_of(images), profile, seeds or 1)
 
 
-def _keyed(tasks):
+def _networks_of(facts):
+    return [network["weights"] for network in facts["networks"]]
+
+
+def _networks_here(facts):
+    return [network(one["model"]).fingerprint for one in facts["networks"]]
+
+
+def _key(task):
+    fingerprint = task.network and network(task.network).fingerprint
+    return task.key(fingerprint, task.image and image_digest(task.image))
+
+
+def _announce(missing, hours):
+    """Say how long it takes, by the networks' speed here; refuse what is too long."""
+    seconds, calls, speed = 0, 0, {None: 200}
+    for task in missing.values():
+        if task.network not in speed:
+            model, rng = network(task.network), np.random.default_rng()
+            shape = PROBE, model.input_size, model.input_size, 3
+            noise = rng.integers(0, 256, shape, np.uint8)
+            model(noise[:2])
+            started = time.perf_counter()
+            model(noise)
+            speed[task.network] = PROBE / (time.perf_counter() - started)
+        calls += task.calls
+        seconds += task.calls / speed[task.network]
+    say(f"{len(missing)} tasks, {calls:,} model calls, about {seconds / 60:.0f} minutes here")
+    if seconds > 3600 * hours:
+        raise ValueError(
+            f"that is more than {hours:g} hours: allow it with --hours {seconds / 3600:.0f}, or "
+            "name fewer images and seeds"
+        )
+
+
+def _facts(plan, tasks):
+    """What holds for all of a study, as `Results.facts` has it."""
+    models = dict.fromkeys(task.network for _, task in tasks if task.network)
+    by_table, images = {}, {}
+    for key, task in tasks:
+        name = task.network and network(task.network).name
+        by_table.setdefault(task.table, []).append([key, name, task.name])
+        if task.image:
+            images[task.name] = image_digest(task.image)
     return {
-        task.key(
-            task.network and network(task.network).fingerprint,
-            task.image and image_digest(task.image),
-        ): task
-        for task in tasks
+        "profile": plan.profile.name,
+        "images_of_each_class": max(map(len, plan.images.values()), default=0),
+        "seeds": plan.seeds,
+        "networks": [
+            {"model": model, "name": loaded.name, "source": loaded.source}
+            | {"stands_in_for": loaded.stands_in_for, "weights": loaded.fingerprint}
+            | {"input_size": loaded.input_size}
+            for model in models
+            for loaded in [network(model)]
+        ],
+        "images": images,
+        "tasks": by_table,
     }
 
 
-def _committed(results, name, plan):
-    """The tasks that the results hold in full: by key the rows, as text, and arrays."""
-    found = {}
-    for table in _tables(plan):
-        try:
-            tasks = results.text(f"{name}_tasks").set_index("key", drop=False).to_dict("index")
-            arrays = {}
-            if any(task["table"] == table and task["arrays"] != "0" for task in tasks.values()):
-                for member, array in results.arrays(table).items():
-                    key, part = member.split("/")
-                    arrays.setdefault(key, {})[part] = array
-            for key, rows in results.text(table).groupby("key", sort=False):
-                about, own = tasks.get(key), arrays.get(key, {})
-                if about and (about["rows"], about["arrays"]) == (str(len(rows)), str(len(own))):
-                    found[key] = Result(rows.to_dict("records"), own, about)
-        except (MissingResult, KeyError, ValueError):  # missing, damaged, or of something else
-            continue
-    return found
-
-
-def _tables(plan):
-    return dict.fromkeys(task.table for task in plan.values())
-
-
-def _write(folder, name, plan, committed, results):
-    """Write a study's tables from results by key, those that are not `committed` so."""
-    records = []
-    for table in _tables(plan):
-        some = {key: results[key] for key in plan if plan[key].table == table}
-        records += [result.about for result in some.values()]
-        before = [key for key, result in committed.items() if result.about["table"] == table]
-        if [*some] != before:  # another zlib packs the same arrays into other bytes
-            rows = [row for result in some.values() for row in result.rows]
-            arrays = {
-                f"{key}/{part}": array
-                for key, result in some.items()
-                for part, array in result.arrays.items()
-            }
-            write_table(folder, table, rows, arrays)
-    write_table(folder, f"{name}_tasks", records)
-
-
-def _described(key, task, result):
-    """A new result with the columns that all tables have."""
-    about = {}
-    if task.network is not None:
-        about["network"] = network(task.network).name
-        about |= {"class": task.image.parent.name, "picture": task.image.stem}
-    rows = [
-        about | row | {"place": row.get("place", place), "key": key}
-        for place, row in enumerate(result.rows)
-    ]
-    numbers = {"version": task.function.version, "rows": len(rows), "arrays": len(result.arrays)}
-    return Result(rows, result.arrays, {"key": key, "table": task.table} | numbers | result.about)
-
-
-def _provenance(profile, plan):
-    """What holds for all of a study, as rows of a table."""
-    facts = {"profile": profile.name}
-    models = dict.fromkeys(task.network for task in plan.values() if task.network)
-    for number, model in enumerate(models, 1):
-        facts |= {
-            f"network_{number}": network(model).name,
-            f"network_{number}_source": network(model).source,
-            f"network_{number}_stands_in_for": network(model).stands_in_for,
-            f"network_{number}_weights": network(model).fingerprint,
-        }
-    for path in sorted({task.image for task in plan.values() if task.image}):
-        facts[f"picture {path.parent.name}/{path.stem}"] = image_digest(path)
-    return [{"name": name, "value": value} for name, value in facts.items()]
+def _tidy(folder):
+    """Remove files of tasks that no study lists any more."""
+    listed = {
+        folder / table / f"{key}.npz"
+        for facts in Results(folder).facts.values()
+        for table, keys in facts["tasks"].items()
+        for key, *_ in keys
+    }
+    for path in set(folder.glob("*/*.npz")) - listed:
+        path.unlink()
 
 
 def main(arguments=None):
@@ -202,33 +212,43 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m lab.study",
         description="Measure what the results in report/results lack. The environment variable "
-        "LAB_PROFILE (quick, full, study) sets how much is measured. After an interruption, the "
+        "LAB_PROFILE (quick, full) sets how many samples are drawn. After an interruption, the "
         "same command goes on.",
     )
-    parser.add_argument(
-        "study",
-        nargs="?",
-        choices=[*STUDIES, PHOTOGRAPHS],
-        help=f"by default all, but for {PHOTOGRAPHS}",
+    add = parser.add_argument
+    usual = " and ".join(USUAL)
+    add("studies", nargs="*", metavar="STUDY", help=f"of {', '.join(TASKS)} (default: {usual})")
+    add(
+        "--images",
+        type=_count,
+        metavar="N",
+        help="images of each class (default: what the results have, or two elephants and one bear)",
     )
-    parser.add_argument(
-        "--folder",
-        help=f"of {PHOTOGRAPHS}: FOLDER/verdict/CLASS/FILE, any names of classes and files",
-    )
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
+    add("--seeds", type=_count, metavar="N", help="(default: what the results have, or 1)")
+    add("--hours", type=float, default=HOURS, help="the most it may take (default: %(default)s)")
+    add("--folder", help="of photographs: FOLDER/CLASS/FILE, any names of classes and files")
+    add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
-    names = [options.study] if options.study else STUDIES
-    if (options.study == PHOTOGRAPHS) != (options.folder is not None):
+    names = options.studies or list(USUAL)
+    if unknown := set(names) - {*TASKS}:
+        parser.error(f"there is no study {', '.join(unknown)}: expected {', '.join(TASKS)}")
+    if ("photographs" in names) != (options.folder is not None):
         parser.error(
-            f"{PHOTOGRAPHS} do not come with the lab: name their folder with --folder, and no "
-            "folder for another study"
+            "photographs do not come with the lab: name their folder with --folder, and no folder "
+            "for another study"
         )
     with stopping():
-        profile, at_least = read_profile(), "LAB_PROFILE" not in os.environ
-        written, measured = study(names, profile, options.scheduler, at_least, options.folder)
+        profile = read_profile()
+        del options.studies
+        measured = study(names, profile, **vars(options))
     new = ", ".join(f"{number} of {table}" for table, number in measured.items())
     print(f"Tasks measured anew: {new or 'none, nothing has changed'}")
-    print(f"Written to {results_folder(profile)}: {', '.join(written) or 'nothing has changed'}")
+
+
+def _count(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How much the studies measure: the profile that ``LAB_PROFILE`` names."""
+"""How many samples the studies draw: the profile that ``LAB_PROFILE`` names."""
 
 import math
 import os
@@ -12,22 +12,13 @@ class Profile(NamedTuple):
 
     Attributes
     ----------
-    name : {"quick", "full", "study"}
+    name : {"quick", "full"}
     sample_share : float
         The share of the samples above 100 that are drawn.
-    seeds, stability_seeds : int
-        Seeds of what is measured over seeds, on many images and on one.
-    elephants, bears, objects : int or None
-        Images of each kind, and objects of the evaluation's images. None for all.
     """
 
     name: str
     sample_share: float
-    seeds: int
-    stability_seeds: int
-    elephants: int | None
-    bears: int | None
-    objects: int | None
 
     def samples(self, full, fewest=FEWEST):
         """A number of samples, where those above `fewest` are cut to `sample_share`.
@@ -47,11 +38,7 @@ class Profile(NamedTuple):
         return full if full <= fewest else fewest + math.ceil((full - fewest) * self.sample_share)
 
 
-PROFILES = {
-    "quick": Profile("quick", 0.05, 1, 2, 2, 1, 3),
-    "full": Profile("full", 1, 1, 2, 2, 1, 6),
-    "study": Profile("study", 1, 3, 5, None, None, None),
-}
+PROFILES = {"quick": Profile("quick", 0.05), "full": Profile("full", 1)}
 """The profiles by name, the smallest first."""
 
 
@@ -72,3 +59,41 @@ def read_profile():
     if name not in PROFILES:
         raise ValueError(f"LAB_PROFILE must be one of {', '.join(PROFILES)}, got {name!r}")
     return PROFILES[name]
+
+
+class Plan(NamedTuple):
+    """What a study is to measure.
+
+    Attributes
+    ----------
+    images : dict of str to list of pathlib.Path
+        By class. They may be none: then only what needs no image is measured.
+    profile : Profile
+    seeds : int
+        Seeds of what is measured over seeds on many images. With more than one, what is
+        measured on the first elephant alone is measured on the first of each class.
+    """
+
+    images: dict
+    profile: Profile
+    seeds: int = 1
+
+    @property
+    def every(self):
+        """All images."""
+        return [path for paths in self.images.values() for path in paths]
+
+    @property
+    def some(self):
+        """The images of what is measured on few."""
+        first = [paths[0] for paths in self.images.values()]
+        return first if self.seeds > 1 else first[:1]
+
+    @property
+    def repeats(self):
+        """Seeds of what is measured on few images."""
+        return max(2, 2 * self.seeds - 1)
+
+    def samples(self, full, fewest=FEWEST):
+        """As of the `Profile`."""
+        return self.profile.samples(full, fewest)

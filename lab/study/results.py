@@ -1,18 +1,32 @@
-"""Results: their folders, how they are written, and how they are read."""
+"""Results: read from the store, as tables and arrays.
 
-import zipfile
-import zlib
+A study that is finished lists its tasks and what holds for all of them in
+``<study>.json``. Tables of what was measured are made of its tasks' files, and all
+other tables are computed from these when they are asked for.
+"""
+
+import functools
+import importlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lab.files import ROOT, pack
+from lab.files import ROOT, write_whole
+from lab.study.store import read
 
 MAP = 112  # pixels: side length of a saved map
-# Columns of words, even where all words of a table look like numbers.
-WORDS = ("key", "class", "picture", "network", "name", "value", "text")
+
+STUDIES = {
+    "lime": "lab.study.lime",
+    "rise": "lab.study.rise",
+    "evaluation": "lab.study.comparison",
+    "montages": "lab.study.comparison",
+    "photographs": "lab.study.comparison",
+}
+"""The module of each study."""
 
 
 class MissingResult(FileNotFoundError):
@@ -50,7 +64,7 @@ def small(saliency):
 
 
 class Results:
-    """The results in a folder, each read when it is first needed.
+    """The results in a folder, each read or computed when it is first needed.
 
     Parameters
     ----------
@@ -60,82 +74,124 @@ class Results:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self._archives = {}
+        self._tables, self._arrays = {}, {}
+
+    @functools.cached_property
+    def facts(self):
+        """What holds for all of a study, by the names of the studies that are finished.
+
+        A dict with "profile", "images_of_each_class" and "seeds"; "networks", a list of
+        dict ("name", "source", "stands_in_for", "weights", "runtime", "input_size");
+        "images", their digests by path; and "tasks", by table a list of key, network
+        and image.
+        """
+        found = {}
+        for study in STUDIES:
+            path = self.folder / f"{study}.json"
+            if path.is_file():
+                try:
+                    found[study] = json.loads(path.read_text(encoding="utf-8"))
+                except ValueError as error:
+                    raise MissingResult(
+                        f"{self._shown(path)} cannot be read ({error}): delete it, make study "
+                        "writes it again"
+                    ) from None
+        return found
 
     def has(self, name):
-        """Whether the table has been measured."""
-        return (self.folder / f"{name}.csv").is_file()
+        """Whether a study is finished."""
+        return name in self.facts
 
     def table(self, name):
-        """The table of ``name.csv``, with every number as it was measured.
+        """A table of what was measured, or one that is computed from it.
+
+        Of what was measured, a row has "network", "class" and "image" (its path below
+        the folder of class folders), what its task measured, "place" (its index in the
+        task's arrays) and "key", by which `array` finds them.
 
         Raises
         ------
         MissingResult
-            If there is no such file.
+            If it has not been measured.
         """
-        # Only an empty field is missing: "None" and "nan" are words.
-        table = pd.read_csv(
-            self._existing(f"{name}.csv"),
-            float_precision="round_trip",
-            keep_default_na=False,
-            na_values=[""],
-            dtype=dict.fromkeys(WORDS, str),
-        )
-        words = [word for word in WORDS if word in table]
-        table[words] = table[words].fillna("")
-        return table
-
-    def text(self, name):
-        """A table as it is written: text, empty where nothing is."""
-        return pd.read_csv(self._existing(f"{name}.csv"), dtype=str, keep_default_na=False)
+        if name not in self._tables:
+            self._tables[name] = self._measured(name)
+        if self._tables[name] is None:
+            self._tables[name] = self._derived(name)
+        return self._tables[name].copy()
 
     def array(self, table, key, name):
-        """An array of the task that has a key; a row's "place" is its index in it.
+        """An array of the part that has a key; a row's "place" is its index in it.
 
         Raises
         ------
         MissingResult
-            If there is no such file, no such array in it, or the file is damaged.
+            If there is no such array.
         """
-        member = f"{key}/{name}"
-        if member not in self.arrays(table):
-            shown = self._shown(f"{table}.npz")
-            raise MissingResult(f"there is no array {member} in {shown}: make study measures it")
-        return self._archives[table][member]
+        self.table(table)
+        if (table, key, name) not in self._arrays:
+            raise MissingResult(f"there is no array {name} of {key} in {table}: {_MEASURE}")
+        return self._arrays[table, key, name]
 
-    def arrays(self, table):
-        """All arrays of a table, by ``key/name``."""
-        if table not in self._archives:
-            path = self._existing(f"{table}.npz")
-            try:
-                with np.load(path, allow_pickle=False) as archive:
-                    self._archives[table] = dict(archive)
-            except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
-                raise MissingResult(
-                    f"the arrays in {self._shown(path.name)} cannot be read ({error}): delete the "
-                    "file, make study measures them"
-                ) from None
-        return self._archives[table]
+    def tables(self):
+        """Names of all tables that there are."""
+        names = [name for facts in self.facts.values() for name in facts["tasks"]]
+        for study, module in STUDIES.items():
+            if study in self.facts:
+                names += importlib.import_module(module).DERIVED[study]
+        return names
 
-    def _existing(self, name):
-        if not (self.folder / name).is_file():
-            raise MissingResult(f"there is no file {self._shown(name)}: make study measures it")
-        return self.folder / name
+    def write_tables(self, folder):
+        """Write all tables as CSV files into a folder."""
+        for name in self.tables():
+            text = self.table(name).to_csv(index=False, lineterminator="\n")
+            write_whole(Path(folder) / f"{name}.csv", text.encode())
 
-    def _shown(self, name):
-        path = self.folder / name
+    def records(self):
+        """A row for each part that was measured: "study", "table", day and versions."""
+        rows = []
+        for study, facts in self.facts.items():
+            for table, keys in facts["tasks"].items():
+                for key, *_ in keys:
+                    for part, (_, result) in self._parts(table, key).items():
+                        rows.append({"study": study, "table": table, "part": part} | result.about)
+        return pd.DataFrame(rows)
+
+    def _measured(self, name):
+        for facts in self.facts.values():
+            if name in facts["tasks"]:
+                rows = []
+                for key, network, image in facts["tasks"][name]:
+                    about = {}
+                    if network is not None:
+                        about = {"network": network, "class": image.split("/")[0], "image": image}
+                    for part, (_, result) in self._parts(name, key).items():
+                        own = f"{key}/{part}" if part else key
+                        rows += [
+                            about | row | {"place": place, "key": own}
+                            for place, row in enumerate(result.rows)
+                        ]
+                        for array, values in result.arrays.items():
+                            self._arrays[name, own, array] = values
+                return pd.DataFrame(rows)
+        return None
+
+    def _parts(self, table, key):
+        path = self.folder / table / f"{key}.npz"
+        parts = read(path)
+        if not parts:
+            raise MissingResult(f"{self._shown(path)} is missing or damaged: {_MEASURE}")
+        return parts
+
+    def _derived(self, name):
+        for study, module in STUDIES.items():
+            derived = importlib.import_module(module).DERIVED[study]
+            if name in derived:
+                return derived[name](self).reset_index(drop=True)
+        raise MissingResult(f"there is no table {name} in {self._shown(self.folder)}: {_MEASURE}")
+
+    def _shown(self, path):
         return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
-def write_table(folder, name, rows, arrays=()):
-    """Write a table, and its arrays by ``key/name``.
-
-    A column that a row lacks stays empty there, and text is written as it is.
-    """
-    # As objects: numbers of a column that also has text or gaps keep their digits.
-    table = pd.DataFrame(rows, dtype=object)
-    table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    (folder / f"{name}.npz").unlink(missing_ok=True)
-    if arrays:
-        (folder / f"{name}.npz").write_bytes(pack(arrays))
+_MEASURE = "make study measures it"

@@ -9,14 +9,17 @@ import pandas as pd
 from lab.measure.agreement import rank_correlation
 from lab.measure.overlap import pointing_game
 from lab.model_calls import predict
-from lab.networks.classes import class_name
+from lab.networks.classes import class_index
 from lab.study.results import small
-from lab.study.runner import Task, version
 from lab.study.settings import NETWORKS
+from lab.study.store import Task, version
 from rise import Rise, generate_masks, perturb
 
-ELEPHANT_CLASSES = 386, 101, 385  # African_elephant, tusker, Indian_elephant
-BEAR_CLASSES = 295, 294  # American_black_bear, brown_bear
+CLASSES = {
+    "African_elephant": (386, 101, 385),  # African_elephant, tusker, Indian_elephant
+    "black_bear": (295, 294),  # American_black_bear, brown_bear
+}
+"""The classes that are explained on images of each folder; else the folder's own."""
 STEPS = 32  # masks of which the first figure shows some
 STOPPING = 1000  # masks that the quick profile has for tolerances: none stops before 200
 
@@ -42,7 +45,7 @@ def runs_task(network, image, mask, classes, nb_samples, grid_size, preservation
     second = (whole.saliency - share * first) / (1 - share)  # the map is a mean over masks
     rows = []
     for label, saliency, *halves in zip(classes, whole.saliency, first, second):
-        row = {"label": label, "predicted": class_name(label)} | parameters
+        row = {"label": label, "predicted": network.class_name(label)} | parameters
         row |= {"lowest": float(saliency.min()), "highest": float(saliency.max())}
         row |= {"contrast": float("nan"), "pointing_game": float("nan")}
         if mask is not None:
@@ -66,79 +69,87 @@ def estimators_task(network, image, mask, label, calls, reference):
 
     The long run, of the average, has `reference` masks, and other ones.
     """
-    truth, rows, maps = _reference(network, image, label, reference), [], []
+    truth, rows = _reference(network, image, label, reference), []
     for estimator in ("average", "regression"):
         for n in calls:
             result = estimate(network, image, [label], nb_samples=n, estimator=estimator)
-            [saliency], [error] = result.saliency, result.standard_error
             row = {"estimator": estimator, "calls": n}
-            row |= {"rank_correlation": rank_correlation(saliency, truth)}
+            row |= {"rank_correlation": rank_correlation(result.saliency[0], truth)}
             rows.append(row | {"reference_masks": reference})
-            maps.append(small(saliency))
-    arrays = {"maps": np.stack(maps), "reference": small(truth), "standard_error": small(error)}
-    return rows, arrays
+    return rows, {}
 
 
 @version(1)
 def stopping_task(network, image, mask, label, tolerances, most, reference):
     """The number of calls after which a tolerance stops the regression."""
-    truth, rows, maps = _reference(network, image, label, reference), [], []
+    truth, rows = _reference(network, image, label, reference), []
     for tolerance in tolerances:
         result = estimate(network, image, [label], nb_samples=most, tolerance=tolerance)
         [saliency], [error] = result.saliency, result.relative_error
         row = {"tolerance": tolerance, "calls": result.calls, "relative_error": float(error)}
         rows.append(row | {"rank_correlation": rank_correlation(saliency, truth)})
-        maps.append(small(saliency))
-    return rows, {"maps": np.stack(maps)}
+    return rows, {}
 
 
 def _reference(network, image, label, n):
     return estimate(network, image, [label], nb_samples=n, seed=1, estimator="average").saliency[0]
 
 
-def tasks(images, profile):
-    """All that the study of RISE measures, see `lab.study`."""
-    elephant, bear = (paths[0] for paths in images.values())
-    first, label = NETWORKS[0], ELEPHANT_CLASSES[0]
-    n, half = profile.samples(4000), profile.samples(2000)
+def tasks(plan):
+    """All that the study of RISE measures, from a `lab.study.profile.Plan`."""
+    n, half = plan.samples(4000), plan.samples(2000)
+    listed = []
 
-    plan = []
-
-    def add(table, function, made, network=first, image=elephant, **arguments):
-        plan.append(Task(f"rise_{table}", function, network, image, arguments, made))
+    def add(table, function, declared, network, image, **arguments):
+        listed.append(Task(f"rise_{table}", function, network, image, arguments, declared))
 
     def add_runs(network, image, classes, nb_samples, grid_size=7, p=0.5):
-        of = {"classes": list(classes), "nb_samples": nb_samples, "grid_size": grid_size}
-        add("runs", runs_task, nb_samples, network, image, **of, preservation_probability=p)
+        arguments = {"classes": classes, "nb_samples": nb_samples, "grid_size": grid_size}
+        arguments |= {"preservation_probability": p}
+        add("runs", runs_task, nb_samples, network, image, **arguments)
 
-    for network, m in itertools.product(NETWORKS, (16, profile.samples(200), half, n)):
-        add_runs(network, elephant, ELEPHANT_CLASSES, m)
-    for m in (2, 8, 32, profile.samples(400), profile.samples(1000)):
-        add_runs(first, elephant, ELEPHANT_CLASSES, m)
-    for network in NETWORKS:
-        add_runs(network, bear, BEAR_CLASSES, n)
-    for grid_size in (4, 8, 16):
-        add_runs(first, elephant, [label], half, grid_size=grid_size)
-    for p in (0.1, 0.3, 0.5, 0.7, 0.9):
-        add_runs(first, elephant, [label], half, p=p)
-    calls, most = [profile.samples(m) for m in (250, 500, 1000)], profile.samples(4000, STOPPING)
-    add("steps", steps_task, STEPS, label=label)
-    of = {"label": label, "reference": n}
-    add("estimators", estimators_task, n + 2 * calls[-1], **of, calls=calls)
-    add("stopping", stopping_task, n + most, **of, tolerances=[0.2, 0.15, 0.1], most=most)
-    return plan
+    main, first = NETWORKS[0], plan.some[:1]
+    others = [paths[0] for paths in plan.images.values()][1:]
+    for image in first:
+        classes = classes_of(image)
+        for network, m in itertools.product(NETWORKS, (16, plan.samples(200), half, n)):
+            add_runs(network, image, classes, m)
+        for m in (2, 8, 32, plan.samples(400), plan.samples(1000)):
+            add_runs(main, image, classes, m)
+    for network, image in itertools.product(NETWORKS, others):
+        add_runs(network, image, classes_of(image), n)
+    for image in first:
+        label, *_ = classes_of(image)
+        for grid_size in (4, 8, 16):
+            add_runs(main, image, [label], half, grid_size=grid_size)
+        for p in (0.1, 0.3, 0.5, 0.7, 0.9):
+            add_runs(main, image, [label], half, p=p)
+        add("steps", steps_task, STEPS, main, image, label=label)
+        calls, most = [plan.samples(m) for m in (250, 500, 1000)], plan.samples(4000, STOPPING)
+        arguments = {"label": label, "reference": n}
+        declared = n + 2 * calls[-1]
+        add("estimators", estimators_task, declared, main, image, **arguments, calls=calls)
+        arguments |= {"tolerances": [0.2, 0.15, 0.1], "most": most}
+        add("stopping", stopping_task, n + most, main, image, **arguments)
+    return listed
 
 
-def derive(results):
+def classes_of(path):
+    """The classes that are explained on an image, the first of them most often."""
+    kind = path.parent.name
+    return list(CLASSES.get(kind, [class_index(kind)]))
+
+
+def agreement(results):
     """The agreement of the longest runs' maps between networks, and between classes.
 
-    A row of "rise_agreement" is about two maps of an image: "first" and "second" are
+    A row is about two maps of an image: "first" and "second" are
     two networks, or a network and another of its classes.
     """
     runs = results.table("rise_runs")
     longest = runs[runs["nb_samples"] == runs["nb_samples"].max()]
     rows = []
-    for (kind, picture), group in longest.groupby(["class", "picture"], sort=False):
+    for image, group in longest.groupby("image", sort=False):
         maps = {
             (row.network, row.predicted): results.array("rise_runs", row.key, "maps")[row.place]
             for row in group.itertuples()
@@ -147,8 +158,12 @@ def derive(results):
         pairs = [("networks", networks[0], other, (other, main)) for other in networks[1:]]
         pairs += [("classes", *other, other) for other in maps if other[1] != main]
         for between, network, second, other in pairs:
-            about = {"between": between, "class": kind, "picture": picture}
-            agreement = rank_correlation(maps[network, main], maps[other])
+            about = {"between": between, "class": group["class"].iloc[0], "image": image}
             about |= {"first": network, "second": second}
-            rows.append(about | {"rank_correlation": agreement})
-    return {"rise_agreement": pd.DataFrame(rows)}
+            value = rank_correlation(maps[network, main], maps[other])
+            rows.append(about | {"rank_correlation": value})
+    return pd.DataFrame(rows)
+
+
+DERIVED = {"rise": {"rise_agreement": agreement}}
+"""The table that follows from what was measured, a function of `Results`."""

@@ -1,14 +1,9 @@
-"""The runner: finish tasks with processes of this machine or of a Dask cluster.
-
-A finished task is saved in ``.cache/tasks`` under a digest of what it measures. So an
-interrupted command goes on where it stopped, and nothing is measured twice.
-"""
+"""The runner: finish tasks with processes of this machine or of a Dask cluster."""
 
 import asyncio
 import contextlib
 import datetime
 import functools
-import hashlib
 import importlib.metadata
 import io
 import json
@@ -17,12 +12,7 @@ import os
 import platform
 import signal
 import threading
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 import distributed
 import numpy as np
@@ -34,21 +24,10 @@ from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
 from lab.command import say
-from lab.files import ROOT, pack, write_whole
-from lab.images import find_mask, load_image, load_mask
-
-MODELS = {
-    "xception": "load_or_stand_in",
-    "resnet50": "load_or_stand_in",
-    "efficientnet_lite0": "load",
-    "efficientnet_lite1": "load",
-    "efficientnet_lite2": "load",
-    "squeezenet": "load",
-}
-"""The function of `lab.networks.loading` that loads each network."""
+from lab.images import load_image, load_mask
+from lab.study.store import WHOLE, Result, store, stored
 
 PACKAGES = "numpy", "tensorflow", "keras", "openvino", "lime", "shap", "scikit-image"
-MEMO = ROOT / ".cache" / "tasks"
 MEMORY = 5 * 2**29  # bytes for a process: 2.2 of 2.5 GiB with Xception, ResNet50, random copies
 SCHEDULER_PATIENCE = 10  # seconds that a cluster's scheduler has to answer
 WORKER_PATIENCE = 60  # seconds that it has to show a first worker
@@ -61,102 +40,17 @@ class OtherNetwork(RuntimeError):
     """A worker loads another network than the rest of the results is about."""
 
 
-def version(number):
-    """Decorate a task's function with its version: raise it when its numbers change."""
-
-    def declare(function):
-        function.version = number
-        return function
-
-    return declare
-
-
-class Task(NamedTuple):
-    """One piece of work, which gives some rows of a table.
-
-    Attributes
-    ----------
-    table : str
-    function : callable
-        Of a module, with a `version`. ``function(network, image, mask, **arguments)``
-        returns rows (at least one, list of dict) and arrays (dict of str to array).
-        `image` is a uint8 array in the network's input size, `mask` a bool array or
-        None.
-    network : str or None
-        A key of `MODELS`; None where no network is called, and then there is no image.
-    image : pathlib.Path or None
-    arguments : dict
-        Values that JSON can hold.
-    calls : int
-        About how many model calls it takes.
-    """
-
-    table: str
-    function: Callable
-    network: str | None
-    image: Path | None
-    arguments: dict
-    calls: int
-
-    def key(self, fingerprint, digest):
-        """Digest of what is measured, from the network's and `image_digest`."""
-        about = [self.table, self.function.version, fingerprint, digest, self.arguments]
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-
-    def __str__(self):
-        parts = [self.table, self.network, self.image, *self.arguments.values()]
-        return ", ".join(str(part) for part in parts if isinstance(part, (str, int, float, Path)))
-
-
-class Result(NamedTuple):
-    """Rows and arrays of a finished task; its date, runtime and package versions."""
-
-    rows: list
-    arrays: dict
-    about: dict
-
-
-def image_digest(path):
-    """Digest of the files of an image and its mask.
-
-    Raises
-    ------
-    OSError, ValueError
-        If a file is not a regular one, or cannot be read, or the image has two masks.
-    """
-    digest = hashlib.sha256()
-    for file in filter(None, (path, find_mask(path))):
-        if not file.is_file():  # a named pipe, for one, has no end
-            raise OSError(f"{file} is not a regular file")
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def saved(key):
-    """A finished task's result; None if it is not saved, or its file is damaged."""
-    try:
-        with np.load(MEMO / f"{key}.npz", allow_pickle=False) as archive:
-            arrays = dict(archive)
-        parts = json.loads(arrays.pop("result").item())
-        return Result(parts["rows"], arrays, parts["about"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
-
-
-def _save(key, result):
-    text = json.dumps({"rows": result.rows, "about": result.about})
-    try:
-        write_whole(MEMO / f"{key}.npz", pack(result.arrays | {"result": np.array(text)}))
-    except OSError as error:
-        _say_once(f"{MEMO} cannot be written ({error.strerror}): interrupted work starts again")
-
-
 @functools.cache
 def network(model):
-    """The `lab.networks.blackbox.BlackBox` of a key of `MODELS`, loaded once."""
-    from lab.networks import loading  # a task without a network needs none of it
+    """A `lab.networks.blackbox.BlackBox`, loaded once.
 
-    return getattr(loading, MODELS[model])(model)
+    `model` is what `lab.networks.load` takes first, or a tuple of this and of pairs, its
+    further arguments.
+    """
+    from lab.networks import load  # a task without a network needs none of it
+
+    name, *arguments = (model,) if isinstance(model, str) else model
+    return load(name, **dict(arguments))
 
 
 class _Reporting:
@@ -173,8 +67,8 @@ class _Reporting:
         return self._network(images)
 
 
-def _perform(key, task, fingerprint, image, mask):
-    """On a worker: finish a task with the network that has this fingerprint."""
+def _finish(key, task, fingerprint, image, mask):
+    """On a worker: finish a task's parts with the network that has this fingerprint."""
     # A cluster's worker may run several threads. Networks use several cores themselves,
     # and some methods draw from NumPy's global generator, which threads would share.
     with _one_at_a_time:
@@ -188,29 +82,43 @@ def _perform(key, task, fingerprint, image, mask):
                     "command other weights: set LAB_BLACKBOX and LAB_WEIGHTS alike on all machines"
                 )
             called, runtime = _Reporting(loaded, key), loaded.runtime
-        rows, arrays = task.function(called, image, mask, **task.arguments)
-    rows = json.loads(json.dumps(rows, default=lambda number: number.item()))  # NumPy's numbers
-    arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    if not rows or any(array.dtype.hasobject for array in arrays.values()):
-        raise ValueError(f"{task.function.__name__} must return rows, and arrays of numbers")
+        measured = measure(task, called, image, mask)
     about = {"date": datetime.date.today().isoformat(), "runtime": runtime}
-    about["python"] = platform.python_version()
+    about |= {"version": task.function.version, "python": platform.python_version()}
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             about[package] = importlib.metadata.version(package)
-    return Result(rows, arrays, about)
+    return {name: Result(*part, about) for name, part in measured.items()}
 
 
-def run(tasks, scheduler=None):
-    """Finish tasks, those with the most calls first, and save their results.
+def measure(task, network, image, mask):
+    """The rows and arrays of each of a task's parts, as they are stored."""
+    if task.parts == WHOLE:
+        measured = {"": task.function(network, image, mask, **task.arguments)}
+    else:
+        measured = task.function(network, image, mask, parts=task.parts, **task.arguments)
+    assert measured.keys() == task.parts.keys(), f"{task} measured {', '.join(measured)}"
+    return {name: _as_stored(*part) for name, part in measured.items()}
+
+
+def _as_stored(rows, arrays):
+    rows = json.loads(json.dumps(rows, default=lambda number: number.item()))  # NumPy's numbers
+    return rows, {name: np.asarray(array) for name, array in arrays.items()}
+
+
+def run(tasks, folder, scheduler=None):
+    """Finish tasks, those with the most calls first, and store their results.
 
     No more tasks are handed over than there are threads, so memory holds few images. A
-    task whose worker ends is tried again.
+    task whose worker ends is tried again. Of a task whose parts are stored in part, the
+    rest is measured.
 
     Parameters
     ----------
-    tasks : dict of str to Task
+    tasks : dict of str to lab.study.store.Task
         By key.
+    folder : pathlib.Path
+        Of the store.
     scheduler : str, optional
         Address of a Dask cluster. By default each core of this machine gets a process.
 
@@ -219,7 +127,8 @@ def run(tasks, scheduler=None):
     key : str
     state : {"finished", "skipped", "failed"}
         A task is skipped if its image cannot be read. The reasons are printed.
-    result : Result or None
+    results : dict of str to lab.study.store.Result
+        Of each part; empty unless finished.
 
     Raises
     ------
@@ -232,19 +141,31 @@ def run(tasks, scheduler=None):
     """
     missing = {}
     for key, task in tasks.items():
-        if result := saved(key):
-            yield key, "finished", result
+        results = stored(folder, key, task)
+        if lacking := task.parts.keys() - results.keys():
+            missing[key] = task.only(lacking)
         else:
-            missing[key] = task
-    if missing:
-        with _cluster(scheduler, len(missing)) as client:
-            try:
-                yield from _run(missing, client)
-            except OSError:  # of the connection, however the client comes to know of it
-                raise ConnectionError(
-                    "the scheduler is gone. Start it and its workers again; the same command "
-                    "then goes on"
-                ) from None
+            yield key, "finished", results
+    if not missing:
+        return
+    with _cluster(scheduler, len(missing)) as client:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+        try:
+            for key, state, results in _run(missing, client):
+                if state == "finished":
+                    task = tasks[key]
+                    results = stored(folder, key, task) | results
+                    results = {name: results[name] for name in task.parts}
+                    try:
+                        store(folder, key, task, results)
+                    except OSError as error:
+                        _say_once(f"{error}: interrupted work starts again")
+                yield key, state, results
+        except OSError:  # of the connection, however the client comes to know of it
+            raise ConnectionError(
+                "the scheduler is gone. Start it and its workers again; the same command "
+                "then goes on"
+            ) from None
 
 
 def _run(tasks, client):
@@ -265,13 +186,13 @@ def _run(tasks, client):
             while waiting and len(running) < threads:
                 key = waiting.pop()
                 try:
-                    of = inputs(tasks[key])
+                    loaded = inputs(tasks[key])
                 except Exception as error:  # whatever a reader of damaged files raises
                     say(f"skipped {tasks[key].image.name}: {error}")
                     bar.update(tasks[key].calls)
-                    yield key, "skipped", None
+                    yield key, "skipped", {}
                     continue
-                future = client.submit(_perform, key, tasks[key], *of, pure=False)
+                future = client.submit(_finish, key, tasks[key], *loaded, pure=False)
                 running[future] = key
                 futures.add(future)
             if not running:
@@ -286,11 +207,9 @@ def _run(tasks, client):
                 ended = "its worker ended each time (too little memory?)"
                 reason = ended if isinstance(error, KilledWorker) else repr(error)
                 say(f"failed {tasks[key]}: {reason}")
-                yield key, "failed", None
+                yield key, "failed", {}
             else:
-                result = future.result()
-                _save(key, result)
-                yield key, "finished", result
+                yield key, "finished", future.result()
 
 
 def inputs(task):

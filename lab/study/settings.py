@@ -1,4 +1,4 @@
-"""The lab's seven settings of LIME, and what the study varies around one of them."""
+"""The lab's settings of LIME, and what the study varies around one of them."""
 
 from dataclasses import fields, replace
 
@@ -6,6 +6,9 @@ from lab.methods.setting import Setting
 
 NETWORKS = "xception", "resnet50"
 """The lab's networks, each of which may be replaced by its stand-in."""
+
+KINDS = "African_elephant", "black_bear"
+"""The lab's classes of images: folders in ``data/``."""
 
 COMPARED = "lime", "rise", "rise_average", "shap", "occlusion", "random", "centre", "edges"
 """Methods whose maps are drawn and studied one by one."""
@@ -22,13 +25,16 @@ LAB_SETTINGS = {
     "4": Setting(num_lime_features=1000, num_samples=7000, num_superpixels=10),
     "5": Setting(hide_color=None, num_lime_features=500, num_samples=3000, num_superpixels=25),
 }
-"""The lab's seven settings, by name."""
+"""The lab's settings, by name."""
 
 LAB_PARAMETERS = tuple(field.name for field in fields(Setting))[:8]
 """The eight parameters that the lab studies."""
 
+LAB = "setting of the lab"
+"""In the place of a parameter: the lab's settings are measured among the parameters."""
+
 COMBINED = "hide_color and num_superpixels"
-"""The two parameters that `around` combines, to find a setting better than the seven.
+"""The two parameters that `around` combines, to find a setting better than these.
 
 Both change the explanation, and neither costs model calls."""
 
@@ -39,7 +45,7 @@ COLORS = {
     "red": (255, 0, 0),
     "green": (0, 255, 0),
     "blue": (0, 0, 255),
-    "blurred picture": "blur",
+    "blurred image": "blur",
 }
 """The baselines that the study compares, by name, as values of `hide_color`."""
 
@@ -76,7 +82,7 @@ def around(base, num_samples):
     They are named by parameter and value: under `COMBINED` by the values of both.
     `num_samples` lists the values of this parameter.
     """
-    colors = ("black", "mean colour", "white", "blurred picture")
+    colors = ("black", "mean colour", "white", "blurred image")
     either_sign = replace(base, positive_only=False)
     combined = {
         (COMBINED, f"{name}, {n}"): replace(base, hide_color=COLORS[name], num_superpixels=n)

@@ -31,12 +31,13 @@ def test_baselines_need_no_network():
     assert set(np.flatnonzero(edges[0] > 0) // 8) == {3, 4}
 
 
-def test_roar_removes_what_matters():
-    def run(method, seed):
-        return roar(method, seed, shares=(0, 0.3), count=400)
-
-    runs = [run(method, seed) for method in ("occlusion", "random") for seed in (0, 1)]
+def test_roar_removes_what_matters(monkeypatch):
+    monkeypatch.setattr(module, "SHARES", (0, 0.3))
+    runs = [roar(method, seed, count=400) for method in ("occlusion", "random") for seed in (0, 1)]
     table = pd.concat(runs, ignore_index=True)
+    # Of the 100 digits, a quarter, that are tested.
+    accuracies = 100 * table[["accuracy", "drawn", "trace"]].fillna(0)
+    np.testing.assert_allclose(accuracies, accuracies.round())
     whole = table[table["share"] == 0]
     assert (whole["accuracy"] > 0.85).all() and whole["trace"].isna().all()
     assert (whole["drawn"] == whole["accuracy"]).all()
@@ -45,18 +46,9 @@ def test_roar_removes_what_matters():
     # The class can be read from the hole.
     assert mean["drawn"]["occlusion"] < mean["accuracy"]["occlusion"] - 0.1
     assert mean["trace"]["random"] < 0.25 < 0.5 < mean["trace"]["occlusion"]
-    pd.testing.assert_frame_equal(run("random", 1), runs[-1])
+    pd.testing.assert_frame_equal(roar("random", 1, count=400), runs[-1])
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"method": "gradient"}, "unknown method 'gradient': expected one of lime, rise_average"),
-        ({"shares": (0.5, 1.5)}, r"shares must be from 0 to 1, got \[0.5, 1.5\]"),
-        ({"count": 10}, "count must be from 100 to the 1797 digits, got 10"),
-        ({"method": "shap", "count": 100, "n_samples": 129}, "budget must be at least 258"),
-    ],
-)
-def test_roar_refuses_what_makes_no_sense(change, message):
-    with pytest.raises(ValueError, match=message):
-        roar(**{"method": "random", "seed": 0} | change)
+def test_too_few_perturbations_are_refused():
+    with pytest.raises(ValueError, match="budget must be at least 258"):
+        roar("shap", 0, count=100, n_samples=129)

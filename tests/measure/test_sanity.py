@@ -14,7 +14,7 @@ class Box:
     n_layers = 5
 
     def __init__(self, layers=0):
-        self.layers, self.name = layers, f"Box, {layers} random"
+        self.layers = layers
         intact = np.random.default_rng(9).normal(size=(64, 80))
         mixed = np.random.default_rng(0).permutation(intact.ravel()).reshape(64, 80)
         self.weights = np.where(np.arange(80) < 16 * layers, mixed, intact)
@@ -30,9 +30,9 @@ def test_similarity_is_of_each_map_with_those_of_random_networks():
     table = sanity(explainers, Box(), IMAGE, 1)
     assert table["method"].tolist() == ["weights"] * 4 + ["image"] * 4
     assert table["layers"].tolist() == [1, 2, 4, 5] * 2
-    np.testing.assert_allclose(table[["rank_correlation", "ssim"]][4:], 1)
-    similarity = table[["rank_correlation", "ssim"]].to_numpy()[:4]
-    assert (np.diff(similarity, axis=0) < 0).all() and (abs(similarity[3]) < 0.1).all()
+    np.testing.assert_allclose(table["rank_correlation"][4:], 1)
+    agreement = table["rank_correlation"].to_numpy()[:4]
+    assert (np.diff(agreement) < 0).all() and abs(agreement[3]) < 0.1
     expected = scipy.stats.spearmanr(Box().weights.ravel(), Box(2).weights.ravel()).statistic
     assert table["rank_correlation"][1] == pytest.approx(expected)
     again = sanity(explainers, Box(), IMAGE, 1, layers=(2, 5))
@@ -45,7 +45,7 @@ def test_a_map_without_a_pattern_has_no_agreement(rounding):
         return np.float32(1 + (1 if box.layers == 0 else rounding) * box.weights)
 
     table = sanity({"lost": lost}, Box(), IMAGE, 1, layers=(1, 5))
-    assert table["rank_correlation"].isna().all() and (abs(table["ssim"]) < 0.05).all()
+    assert table["rank_correlation"].isna().all()
 
 
 @pytest.mark.parametrize("layers", [(), (0,), (1, 6)])

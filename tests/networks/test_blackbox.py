@@ -97,7 +97,7 @@ def test_randomized_layers_predict_something_else(noise):
     assert top.runtime == black_box.runtime and top.fingerprint == again.fingerprint
     assert len({one.fingerprint for one in (black_box, top, whole)}) == 3
     for copy in (top, whole):
-        expected = np.asarray(copy.inside(copy.preprocessed(images), training=False))
+        expected = np.asarray(copy.keras_model(copy.preprocessed(images), training=False))
         np.testing.assert_allclose(copy(images), expected, atol=5e-6)
         assert np.abs(copy(images) - before).max() > 1e-3
     np.testing.assert_array_equal(load("squeezenet", cache=False)(images), before)
@@ -105,8 +105,8 @@ def test_randomized_layers_predict_something_else(noise):
 
 def test_randomizing_cascades_from_the_top_and_permutes_weights():
     black_box = load("squeezenet")
-    original = black_box.inside.get_weights()
-    one, three = (black_box.randomized(layers).inside.get_weights() for layers in (1, 3))
+    original = black_box.keras_model.get_weights()
+    one, three = (black_box.randomized(layers).keras_model.get_weights() for layers in (1, 3))
     same = [np.array_equal(a, b) for a, b in zip(original, three)]
     assert all(same[:-6]) and not any(same[-6:])  # a kernel and a bias each
     assert all(np.array_equal(a, b) for a, b in zip(one[-2:], three[-2:]))

@@ -2,19 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from cheap import NETWORKS, Network, measured, tiles
+from lab.study.evaluation import CALLING, COMPARED, with_sanity
 
 from lab.measure import axioms
 from lab.measure.agreement import rank_correlation
-from lab.measure.curves import auc, deletion_and_insertion, gains
+from lab.measure.curves import gains
 from lab.measure.maps import measure_map
-from lab.measure.measurements import MEASUREMENTS
-from lab.measure.overlap import bounding_box, iou_over_thresholds, pointing_game
 from lab.methods.coalitions import attribute
-from lab.methods.masked_model import MaskedModel, blurred, mean_colour, superpixels
+from lab.methods.masked_model import MaskedModel, blurred, superpixels
 from lab.methods.registry import explain
 from lab.networks.classes import class_name
 from lab.study import evaluation as study
-from lab.study.evaluation import CALLING, COMPARED, with_sanity
 from lab.study.results import small
 
 MEASURED = ["deletion_black", "deletion_mean", "insertion", "faithfulness"]

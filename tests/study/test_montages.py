@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cheap import Network
+from lab.study.montages import SET, half, object_of, tasks
 
 from lab.images import load_image, load_mask
 from lab.measure.curves import gains
 from lab.methods.registry import METHODS, explain
 from lab.study import montages
-from lab.study.montages import SET, half, object_of, tasks
 from lab.study.profile import PROFILES
 
 

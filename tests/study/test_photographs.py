@@ -147,7 +147,7 @@ def test_means_and_differences_are_over_photographs(tmp_path):
     values = [np.mean([row[key] for key in photographs.GAINS]) for row in rows[:-1:2]]
     assert mean["mean"] == pytest.approx(np.mean(values)) and mean["n"] == 12
     pair = derived["photographs_pairs"].query("first == 'owen' and measure == 'gain'").iloc[0]
-    assert pair["low"] > 0.15 and pair["objects"] == 12
+    assert pair["low"] > 0.15 and pair["pictures"] == 12
 
 
 @pytest.mark.parametrize(

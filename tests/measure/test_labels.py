@@ -1,0 +1,55 @@
+"""Images of one name in two classes, and labels that a CSV file reads as missing."""
+
+import numpy as np
+import pytest
+from crossed import crossed
+
+from lab.measure.effects import EFFECTS_ON, effects, recommend
+from lab.measure.paired import means, pairs
+from lab.measure.statistics import CHOSEN_BY, rank_methods, ranking_agreement
+from lab.measure.variance import distances, variance_shares
+
+TABLE = crossed(lambda *_: 0.0)
+TABLE = TABLE.assign(
+    **{name: np.random.default_rng(n).random(len(TABLE)) for n, name in enumerate(EFFECTS_ON)},
+    method=TABLE["setting"],
+    value=TABLE["setting"],
+    parameter="p",
+)
+CASES = {
+    "means": lambda table: means(table, ["iou"], ["network", "setting"]),
+    "pairs": lambda table: pairs(table, ["iou"]),
+    "rank_methods": rank_methods,
+    "effects": effects,
+    "recommend": lambda table: recommend(
+        table.assign(setting=table["setting"].map({"a": "e", "b": "f"})).dropna(subset="setting"),
+        table,
+    ),
+    "ranking_agreement": ranking_agreement,
+    "variance_shares": lambda table: variance_shares(table, CHOSEN_BY),
+    "distances": lambda table: distances(table, CHOSEN_BY),
+}
+
+
+def numbers(found):
+    return found.select_dtypes("number").to_numpy(float)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_images_of_one_name_in_two_classes_stay_two(case):
+    expected = CASES[case](TABLE.assign(picture=TABLE["image"].str[1] + TABLE["class"]))
+    found = CASES[case](TABLE.assign(picture=TABLE["image"].str[1]))
+    np.testing.assert_allclose(numbers(found), numbers(expected))
+    assert not np.isnan(numbers(expected)).all()
+
+
+@pytest.mark.parametrize("column", ["network", "class", "image", "setting", "method", "value"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_label_that_reads_as_missing_is_one_more_label(case, column):
+    if case == "recommend" and column == "setting":
+        pytest.skip("which of them is recommended has a name")
+    first = TABLE[column].iloc[0]
+    missing = TABLE.assign(**{column: TABLE[column].where(TABLE[column] != first)})
+    named = TABLE.assign(**{column: TABLE[column].replace(first, "zz")})  # last in order, too
+    found, expected = CASES[case](missing), CASES[case](named)
+    np.testing.assert_allclose(numbers(found), numbers(expected))
