@@ -98,7 +98,8 @@ def heat(table, title, label, number, limits=None, texts=None):
     texts : pandas.DataFrame, optional
         Texts of at most two lines to show in the cells, in place of the numbers.
     """
-    height = 0.9 + (0.27 if texts is None else 0.36) * len(table)
+    upright = table.shape[1] > 9  # names of columns, which would overlap side by side
+    height = 0.9 + (0.27 if texts is None else 0.36) * len(table) + 0.7 * upright
     figure, [axes] = _axes(title, height, label)
     if texts is None:
         texts = table.map(lambda value: "–" if np.isnan(value) else _signed(number, value))
@@ -110,10 +111,9 @@ def heat(table, title, label, number, limits=None, texts=None):
         ink = "black" if np.isnan(value) else _ink(drawn.to_rgba(value)[:3])
         at = column + 0.5, row + 0.5
         axes.text(*at, texts.iloc[row, column], ha="center", va="center", color=ink)
-    columns = [
-        textwrap.fill(name, 84 // table.shape[1], break_long_words=False) for name in table.columns
-    ]
-    axes.set_xticks(np.arange(table.shape[1]) + 0.5, columns)
+    width = 30 if upright else 84 // table.shape[1]  # characters
+    columns = [textwrap.fill(name, width, break_long_words=False) for name in table.columns]
+    axes.set_xticks(np.arange(table.shape[1]) + 0.5, columns, rotation=90 * upright)
     axes.set_yticks(np.arange(len(table)) + 0.5, [textwrap.fill(name, 30) for name in table.index])
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)

@@ -37,8 +37,7 @@ def shrunk(image):
     """An image (H, W, 3) whose longer side has at most `SIDE` pixels."""
     image = Image.fromarray(image)
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    # A contour needs two pixels along each side.
-    return np.array(image.resize([max(side, 2) for side in image.size]))
+    return np.array(image)
 
 
 def rows_per_image(methods):

@@ -21,10 +21,10 @@ def rise_steps(results):
     growing = runs[~runs["nb_samples"].isin(_counts(results, image)[:-1])]
     scores = results.table("rise_steps")["score"].to_numpy()
     order = np.argsort(-scores, kind="stable")
-    some = np.r_[order[: (len(growing) + 1) // 2], order[len(order) - len(growing) // 2 :]]
+    selected = np.r_[order[: (len(growing) + 1) // 2], order[len(order) - len(growing) // 2 :]]
     size = reading.input_size(results, network)
-    masks = rise.generate_masks(0, len(scores), (size, size, 3))[some]
-    local = rise.local_explanations(scores[some], masks)
+    masks = rise.generate_masks(0, len(scores), (size, size, 3))[selected]
+    local = rise.local_explanations(scores[selected], masks)
     masks, local = (
         [np.clip(maps.resized(one, pixels.shape[:2]), 0, 1)[..., None] for one in several]
         for several in (masks, local / local.max())
@@ -35,7 +35,7 @@ def rise_steps(results):
         [_grey(one) for one in local],
         [maps.saliency(pixels, one) for one in growing["map"]],
     ]
-    rows[1] = _noted(rows[1], [f"score {score:.3f}" for score in scores[some]])
+    rows[1] = _noted(rows[1], [f"score {score:.3f}" for score in scores[selected]])
     rows[3] = _noted(rows[3], [f"after {count} masks" for count in growing["nb_samples"]])
     title = f"RISE in four steps: {reading.class_title(label)}, {network}"
     heads = ["masks", "perturbed\nimages", "score\n× mask", "aggregate"]

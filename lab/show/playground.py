@@ -32,7 +32,7 @@ class Playground(widgets.VBox):
     ----------
     network : callable
         From images ``(N, input_size, input_size, 3)`` to probabilities, with
-        `input_size`, `class_name` and `class_index`.
+        `input_size`, `class_names`, `class_name` and `class_index`.
     method : {"LIME", "RISE"}
         The method to begin with.
     """
@@ -49,9 +49,11 @@ class Playground(widgets.VBox):
             accept="image/*", description="your own", layout=_WIDE["layout"]
         )
         self.guess = widgets.Dropdown(options=[BEST], description="class", **_WIDE)
-        hint = "or type a name or a number"
         self.search = widgets.Combobox(
-            options=_class_names(network), placeholder=hint, description="other", **_WIDE
+            options=list(dict.fromkeys(network.class_names)),
+            placeholder="or type a name or a number",
+            description="other",
+            **_WIDE,
         )
         self.method = widgets.ToggleButtons(options=["LIME", "RISE"], value=method)
         self.parameters = {
@@ -153,20 +155,12 @@ class Playground(widgets.VBox):
         note += [f"{name} {value}" for name, value in values.items()]
         if self.method.value == "RISE":
             explainer = Rise(predict, predict.batch_size, **values)
-            found = explainer.explain_classes(image, label)[0]
-            return maps.saliency(photograph, found, head, textwrap.fill(", ".join(note), 48))
+            saliency = explainer.explain_classes(image, label)[0]
+            return maps.saliency(photograph, saliency, head, textwrap.fill(", ".join(note), 48))
         values["hide_color"] = COLORS[values["hide_color"]]
-        found = lime_explanation(predict, image, Setting(**values), label)
-        note.append(f"R² {found.r2:.2f}")
-        panel = maps.weights(photograph, found.saliency, head, textwrap.fill(", ".join(note), 48))
-        return panel._replace(pixels=maps.outlined(panel.pixels, found.shown))
-
-
-def _class_names(network):
-    """The names of all classes: `class_name` refuses the number after the last one."""
-    names = []
-    try:
-        while True:
-            names.append(network.class_name(len(names)))
-    except ValueError:
-        return list(dict.fromkeys(names))
+        explanation = lime_explanation(predict, image, Setting(**values), label)
+        note.append(f"R² {explanation.r2:.2f}")
+        panel = maps.weights(
+            photograph, explanation.saliency, head, textwrap.fill(", ".join(note), 48)
+        )
+        return panel._replace(pixels=maps.outlined(panel.pixels, explanation.shown))

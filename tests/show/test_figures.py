@@ -113,23 +113,25 @@ def test_the_gains_on_photographs_leave_no_method_out(results, drawn):
     assert {METHODS[method].title for method in methods} <= shown
 
 
-def test_one_method_more_appears_in_every_chart_of_methods(results, monkeypatch):
-    monkeypatch.setitem(METHODS, "noise", METHODS["rise"]._replace(title="Noise occlusion"))
-    monkeypatch.setitem(figures_evaluation._TITLES, "noise", "Noise occlusion")
+@pytest.mark.parametrize("more", [1, 6])
+def test_more_methods_appear_in_every_chart_of_methods(results, monkeypatch, more):
+    titles = {f"noise_{n}": f"Noise occlusion {n}" for n in range(more)}
+    for name, title in titles.items():
+        monkeypatch.setitem(METHODS, name, METHODS["rise"]._replace(title=title))
+        monkeypatch.setitem(figures_evaluation._TITLES, name, title)
 
     class More(Results):
         def table(self, name):
             table = super().table(name)
             if name not in ("evaluation_runs", "evaluation_ranks", "evaluation_roar"):
                 return table
-            more = table[table["method"] == table["method"][0]].assign(method="noise")
-            return pd.concat([table, more], ignore_index=True)
+            first = table[table["method"] == table["method"][0]]
+            return pd.concat([table, *(first.assign(method=name) for name in titles)])
 
-    more = More(results.folder)
-    FIGURES["evaluation_at_odds"](more)
+    FIGURES["evaluation_at_odds"](More(results.folder))
     for name in ("evaluation_ranks", "evaluation_roar"):
-        read = texts(FIGURES[name](more))
-        assert "Noise occlusion" in [" ".join(text.get_text().split()) for text, _ in read]
+        read = texts(FIGURES[name](More(results.folder)))
+        assert set(titles.values()) <= {" ".join(text.get_text().split()) for text, _ in read}
         assert not overlaps(read)
 
 
