@@ -55,7 +55,7 @@ def test_iou_over_thresholds_is_iou_at_each():
 
 
 def test_other_libraries_values():
-    """As printed by benchmarks/metrics_elsewhere.py: Quantus 0.6.0 on these inputs."""
+    """Values of ``PointingGame()`` and ``RelevanceRankAccuracy()`` of Quantus 0.6.0."""
     y, x = np.mgrid[:12, :16]
     saliency = np.sin(0.9 * y) + np.cos(1.7 * x * y + 0.3 * x)
     mask = (y < 7) & (x < 9)
