@@ -40,8 +40,6 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lab.study.montages import object_of, objects
-
 from benchmarks.record import RESULTS, record
 from lab.images import load_image
 from lab.measure.curves import gains
@@ -49,9 +47,10 @@ from lab.measure.intervals import mean_interval
 from lab.methods import registry
 from lab.methods.occlusion import WINDOW
 from lab.model_calls import BATCH, predict
+from lab.networks import load
 from lab.networks.classes import class_index
-from lab.networks.loading import load
 from lab.show.style import HEAD, NOTE, new_figure, styled
+from lab.study.comparison import object_of, objects
 
 SHORT = ("squeezenet",), 6, 1  # networks, objects, seeds
 LONG = ("squeezenet", "efficientnet_lite0"), 19, 3

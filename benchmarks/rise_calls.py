@@ -16,7 +16,7 @@ error is extrapolated: it decreases with the square root of the number of calls.
 of each image) and `rise_calls_shares.csv` (geometric means over images).
 
 The images were not used to develop the estimator. They belong to the half of the
-objects called "montages" (`lab.study.montages.half`): the first image of each object
+objects measured (`lab.study.comparison.chosen_on`): the first image of each object
 whose class is the most probable for both networks and more probable than 1/2 for one of
 them; of four such objects, the first three by name.
 
@@ -40,8 +40,8 @@ from benchmarks.record import record
 from lab.images import load_image
 from lab.measure.agreement import rank_correlation
 from lab.model_calls import predict
-from lab.networks.loading import load
-from lab.study.montages import SET
+from lab.networks import load
+from lab.study.comparison import MONTAGES
 from rise import Rise
 
 NETWORKS = "squeezenet", "efficientnet_lite0"
@@ -146,7 +146,7 @@ def main():
 
     rows = []
     for name, image in itertools.product(NETWORKS, IMAGES):
-        rows += measure(name, SET / f"{image}.jpg", arguments.seeds, arguments.masks)
+        rows += measure(name, MONTAGES / f"{image}.jpg", arguments.seeds, arguments.masks)
     table = pd.DataFrame(rows)
     needed = calls_needed(table)
     tables = {
