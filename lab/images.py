@@ -159,7 +159,7 @@ def find_mask(path):
     path = Path(os.path.abspath(path))
     folders = (parent / name for parent in path.parents for name in MASKS)
     masks = next(filter(Path.is_dir, folders), None)
-    if masks is None or path.is_relative_to(masks):
+    if masks is None:
         return None
     root, (first, *rest) = masks.parent, path.relative_to(masks.parent).parts
     mask = _counterpart(root, masks, first, *rest)
@@ -204,8 +204,7 @@ def _counterpart(folder, masks, part, *rest):
 
 
 def _folded(name):
-    name = unicodedata.normalize("NFD", name).casefold()
-    return unicodedata.normalize("NFC", name).strip()
+    return unicodedata.normalize("NFC", name.casefold()).strip()
 
 
 def _suffix(name):
