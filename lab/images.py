@@ -261,8 +261,9 @@ def _read(path, convert):
             with Image.open(path, formats=FORMATS) as image:
                 _scale_transparent_colour(image)
                 tags = image.tag_v2 if image.format == "TIFF" else {}
-                if tags.get(284) == 2 and tags[258][0] > 8 and image.info["compression"] == "raw":
-                    raise ValueError("Pillow reads its separate planes wrongly, save it as PNG")
+                planar, deep = tags.get(284) == 2, tags.get(258, [8])[0] > 8
+                if planar and deep and image.info["compression"] == "raw":
+                    raise ValueError("Pillow misreads its separate planes, save it as PNG")
                 image.load()
                 # Damaged EXIF, or tags that Pillow cannot write, do not matter.
                 with contextlib.suppress(Exception):
@@ -334,9 +335,9 @@ def _bright(colours):
     parts = values[:, np.newaxis] >> (16, 8, 0) & 255
     dark, bright = parts.max(axis=1) < 64, parts.min(axis=1) >= 192
     between, darks, n_bright = counts[~dark & ~bright], np.sort(counts[dark]), counts[bright].sum()
-    # A third value, as of labels 0, 1 and 255, is frequent. Values of noise are rare,
-    # and those of antialiased edges rarer.
-    third = max([0, *4 * between, *darks[:-1]])
+    # A third value, as of labels 0, 1 and 255, is frequent or one of few. Values of
+    # noise are rare, and those of antialiased edges rarer.
+    third = max([0, *4 * between, *darks[:-1] * (codes.size if len(values) < 6 else 1)])
     if not n_bright or third > n_bright / 2 or between.sum() > codes.size / 10:
         return None
     return colours.mean(axis=-1) >= 128 if dark.any() or values.tolist() == [0xFFFFFF] else None
