@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import dask.system
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,7 +58,7 @@ if __name__ == "__main__":  # the command with two processes of its own, to be e
     runner._perform, runner.MEMO = test_evaluate.perform, Path(os.environ[LOG]).with_name("memo")
     runner.network = evaluate.network = test_evaluate.Network
     sys.modules["lab.study.evaluation"] = test_evaluate
-    runner.CPU_COUNT = 2
+    dask.system.CPU_COUNT = 2
     evaluate.main(sys.argv[1:])
     sys.exit()
 
@@ -302,7 +303,7 @@ def test_bad_arguments_are_refused_before_anything_is_started(
     Image.new("RGB", (9, 9)).save(tmp_path / "crane" / "one.png")
     (tmp_path / "masks").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    monkeypatch.setattr(runner, "_cluster", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(runner, "_processes", lambda *_: pytest.fail("a process was started"))
     _, printed, _ = command(**{"folder": "images"} | changed)
     assert re.search(message, printed) and "\n" not in printed
     assert not (tmp_path / "results.csv").exists()
