@@ -19,8 +19,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 MODELS = Path(__file__).parent / "models"
 # The .onnx files are from PyTorch 2.14, "imagenet" preprocessing, and logits: a
 # convolution of 3 to 4 channels, ReLU, mean, one of 4 to 5. "fixed" has batches of 8 in
-# its graph, "squeeze" ends with `squeeze()`, "two" has two inputs. These are PyTorch's own
-# probabilities.
+# its graph, "squeeze" ends with `squeeze()`, "two" has two inputs. These are PyTorch's
+# own probabilities.
 TORCH = np.array(
     [
         [1.8605451e-01, 2.0966902e-01, 6.0258222e-01, 4.3649219e-05, 1.6504973e-03],
