@@ -7,7 +7,7 @@
 # make exercise   writes LIME and RISE with the solutions cut out, for a course, into dist/exercise
 # make test    runs linters and tests, and the notebooks with small counts
 # make bench   compares explanations with those of other software, by model calls: a quarter of an hour
-# make bench-long   the same for two networks, all objects and three seeds, and the costs of rise.py: many hours
+# make bench-long   the same for two networks, all objects and three seeds, RISE's calls, and speed: many hours
 #
 # Each first makes .venv and installs LIME_requirements.txt, once; the benchmarks .venv-bench and benchmarks/requirements.txt,
 # the exercise .venv-exercise and exercise/requirements.txt.
@@ -95,9 +95,8 @@ bench: .venv-bench/installed
 bench-long: .venv-bench/installed
 	$(BENCH) -m pytest -p no:cacheprovider tests/test_benchmarks.py
 	$(BENCH) benchmarks/quality.py --long
-	$(BENCH) benchmarks/rise_overhead.py
 	$(BENCH) benchmarks/rise_calls.py
-	$(BENCH) benchmarks/rise_calls.py --convergence
+	$(BENCH) benchmarks/speed.py lime rise networks
 
 .venv-bench/installed: benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench

@@ -1,13 +1,19 @@
 """Images, black boxes and results for tests, small and cheap."""
 
+import json
+
 import numpy as np
+import pytest
 from counting import Counting
 from PIL import Image
 
 from lab.images import load_image, load_mask
 from lab.model_calls import predict
 from lab.networks.classes import class_name
-from lab.study.results import Results, write_table
+from lab.study import __main__ as command
+from lab.study.results import Results
+from lab.study.runner import measure
+from lab.study.store import Result, store
 
 
 def tiles(rows=4, columns=5, side=16, seed=0):
@@ -41,6 +47,7 @@ class Network(Counting):
     runtime = "NumPy"
     stands_in_for = None
     n_layers = 8
+    class_name = staticmethod(class_name)
     alive = [386, 101, 385, 295, 294, 7, 999]  # the ImageNet classes with a high probability
 
     def __init__(self, name="Cheap", input_size=64, seed=0, layers=0, cached=False):
@@ -98,7 +105,8 @@ def noise_occlusion(black_box, image, label, budget, seed, side):
 def data_folder(folder):
     """Two images of elephants and one of a bear, with masks: their paths by kind."""
     images = {}
-    for number, name in enumerate(("elephant/first", "elephant/second", "bear/only")):
+    names = "African_elephant/first", "African_elephant/second", "black_bear/only"
+    for number, name in enumerate(names):
         path, mask = folder / f"{name}.png", folder / "masks" / f"{name}.png"
         for one in (path, mask):
             one.parent.mkdir(parents=True, exist_ok=True)
@@ -112,23 +120,17 @@ def data_folder(folder):
     return images
 
 
-def measured(tasks, networks, folder):
-    """The `Results` of tasks done here, written to a folder and read back."""
-    tables, arrays = {}, {}
-    for number, task in enumerate(tasks):
-        network, where, image, mask = networks.get(task.network), {}, None, None
+def measured(study, tasks, plan, networks, folder):
+    """The `Results` of a study's tasks done here, stored in a folder and read back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "network", networks.get)
+        tasks = [(command.key_of(task), task) for task in tasks]
+        facts = command.facts_of(plan, tasks)
+    for key, task in tasks:
+        network, inputs = networks.get(task.network), (None, None)
         if network is not None:
-            size, path = network.input_size, task.image
-            image, mask = load_image(path, size), load_mask(path, size)
-            where = {"network": network.name, "class": path.parent.name, "picture": path.stem}
-        rows, own = task.function(network, image, mask, **task.arguments)
-        key = f"task {number}"
-        tables.setdefault(task.table, []).extend(
-            {**where, "place": place, **row, "key": key} for place, row in enumerate(rows)
-        )
-        arrays.setdefault(task.table, {}).update(
-            {f"{key}/{name}": array for name, array in own.items()}
-        )
-    for table, rows in tables.items():
-        write_table(folder, table, rows, arrays[table])
+            inputs = [load(task.image, network.input_size) for load in (load_image, load_mask)]
+        parts = measure(task, network, *inputs).items()
+        store(folder, key, task, {name: Result(*part, {}) for name, part in parts})
+    (folder / f"{study}.json").write_text(json.dumps(facts))
     return Results(folder)

@@ -10,6 +10,7 @@ import zipfile
 
 import nbformat
 
+from lab.command import stopping
 from lab.files import ROOT, write_whole
 from lab.hand_in.report import metadata
 
@@ -108,12 +109,14 @@ def rebuild():
     """Draw the figures and build the report of ``report/results`` again."""
     for module in ("lab.show", "lab.hand_in.report"):
         command = [sys.executable, "-m", module]
-        subprocess.run(command, cwd=ROOT, env=os.environ | {"LAB_PROFILE": "full"}, check=True)
+        ended = subprocess.run(command, cwd=ROOT, env=os.environ | {"LAB_PROFILE": "full"})
+        if ended.returncode:
+            sys.exit(ended.returncode)  # it printed why
 
 
 def main(arguments):
     """Check everything, build figures and report again, and pack."""
-    try:
+    with stopping():
         name = _checked(arguments[0] if arguments else "")
         notes = [
             f"{path.name} ran at LAB_PROFILE=quick, with small counts: make lab runs it again"
@@ -129,10 +132,6 @@ def main(arguments):
         contents["ABOUT.txt"] = ABOUT.format(where=f": {where}" if where else "").encode()
         target = ROOT / "dist" / f"{name}_LIME_RISE.zip"
         pack(contents, target)
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
-    except subprocess.CalledProcessError as error:  # it printed why
-        sys.exit(error.returncode)
     size = target.stat().st_size
     if size > LARGE:
         notes.append(f"it has more than {LARGE / 1e6:.0f} MB, which some platforms refuse")

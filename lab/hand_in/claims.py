@@ -16,7 +16,14 @@ from lab.methods.registry import METHODS
 
 CONTROLS = [name for name, method in METHODS.items() if method.control]
 GRADIENTS = [name for name, method in METHODS.items() if method.gradients]
-_MEAN_COLOUR = ["1", "2", "5"]  # the settings that hide with it; the others hide with black
+
+def _settings(results, hide_color):
+    """The lab's settings with a value of `hide_color`, as it is written."""
+    table = results.table("lime_settings")
+    return list(table.loc[table["hide_color"] == hide_color, "setting"])
+
+
+_BLACK, _MEAN_COLOUR = "(0, 0, 0)", "None"
 
 
 def _effects(results, measure, table="lime_effects"):
@@ -63,15 +70,15 @@ def six_parameters_change_no_weight(results):
 def same_colour_same_fidelity(results):
     """Settings of one `hide_color` are equally faithful, and least so with black."""
     fidelity = results.table("lime_runs").groupby("setting")["r2_fresh"].mean()
-    mean = fidelity.index.isin(_MEAN_COLOUR)
-    within = max(np.ptp(fidelity[mean]), np.ptp(fidelity[~mean]))
-    return within < 0.03 and fidelity[mean].min() - fidelity[~mean].max() > 3 * within
+    black, mean = (fidelity[_settings(results, color)] for color in (_BLACK, _MEAN_COLOUR))
+    within = max(np.ptp(mean), np.ptp(black))
+    return within < 0.03 and mean.min() - black.max() > 3 * within
 
 
 def recommended_is_better_than_black(results):
     """The blur with five superpixels ranks first, significantly above black."""
     ranks = results.table("lime_recommended").query("measure == 'all'").set_index("setting")
-    above = (ranks["gain"] > 0).all() and (ranks["low"].drop(_MEAN_COLOUR) > 0).all()
+    above = (ranks["gain"] > 0).all() and (ranks["low"][_settings(results, _BLACK)] > 0).all()
     return above and set(ranks["candidate"]) == {"blurred image, 5"}
 
 
@@ -98,10 +105,10 @@ def samples_raise_stability_on_photographs(results):
 def recommended_is_as_good_as_mean_colours_on_photographs(results):
     """There too it ranks significantly above black, and no other than mean colours."""
     ranks = results.table("photographs_recommended").query("measure == 'all'")
-    ranks = ranks.set_index(ranks["setting"].astype(str))
-    mean = ranks.loc[_MEAN_COLOUR]
+    ranks = ranks.set_index("setting")
+    black, mean = (ranks.loc[_settings(results, color)] for color in (_BLACK, _MEAN_COLOUR))
     equal = (mean["low"] <= 0).all() and (mean["high"] >= 0).all()
-    return equal and (ranks["low"].drop(_MEAN_COLOUR) > 0).all()
+    return equal and (black["low"] > 0).all()
 
 
 def effects_carry_over(results):
@@ -146,7 +153,7 @@ def _on_montages(results, measure):
 def nested_occlusion_finds_what_is_recognised(results):
     """Alone, its regions are recognised as the object is, and better than RISE's."""
     found = set(itertools.product(("nested", "combined"), ("rise", "rise_average", "soft", "owen")))
-    order = _on_montages(results, "alone")
+    order = _on_montages(results, "transplanted")
     equal = ("object", "nested") not in order and ("object", "combined") not in order
     return equal and found <= order
 

@@ -5,7 +5,6 @@ formulas are MathML, so it can be read offline, on a phone and by a screen reade
 """
 
 import html
-import sys
 from urllib.parse import urlsplit
 
 import nbformat
@@ -13,6 +12,7 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from lab.command import stopping
 from lab.files import ROOT, write_whole
 from lab.hand_in.archive import profile_of
 from lab.hand_in.report import metadata
@@ -123,7 +123,7 @@ def page(notebook, title):
 def main():
     """Write the pages and their index into ``dist/html``."""
     entries = []
-    try:
+    with stopping():
         about = metadata()
         for path in (ROOT / f"{name}.ipynb" for name in NOTEBOOKS):
             profile_of(path)  # refuses a notebook that did not run
@@ -137,8 +137,6 @@ def main():
         line = ". ".join(filter(None, (words["subtitle"], words["author"])))
         index = INDEX.format(title=words["title"], about=line, entries="\n".join(entries))
         write_whole(FOLDER / "index.html", index.encode())
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
     print(f"Wrote {len(entries)} notebooks and index.html into dist/html")
 
 

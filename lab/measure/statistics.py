@@ -153,9 +153,9 @@ def at_odds(table, one, other, methods):
     """
     table = table[table["method"].isin(methods)]
     by_one, by_other = (_ranks(table, metric, "method") for metric in (one, other))
+    by_one, by_other = by_one.align(by_other, join="inner", axis="index")
     found = []
-    for image in by_one.index.intersection(by_other.index):
-        ranks, others = by_one.loc[image], by_other.loc[image]
+    for (image, ranks), (_, others) in zip(by_one.iterrows(), by_other.iterrows()):
         image = dict(zip(("network", "class", "image"), image))
         for first, second in itertools.permutations(methods, 2):
             lead = min(ranks[second] - ranks[first], others[first] - others[second])

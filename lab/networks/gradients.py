@@ -34,9 +34,12 @@ def grad_cam(black_box, image, label):
            Gradient-based Localization", ICCV 2017.
     """
     network, x = black_box.keras_model, black_box.preprocessed(image[None])
-    last = [layer for layer in network.layers if len(layer.output.shape) == 4][-1]
+    # Not `layer.output`, which for a network within the network is of another graph.
+    nodes = getattr(network, "_functional", network)._nodes_by_depth  # from the output on
+    tensors = [t for depth in sorted(nodes) for node in nodes[depth] for t in node.output_tensors]
+    last = next(tensor for tensor in tensors if len(tensor.shape) == 4)
     with tf.GradientTape() as tape:
-        features, probabilities = keras.Model(network.inputs, [last.output, network.output])(
+        features, probabilities = keras.Model(network.inputs, [last, network.output])(
             x, training=False
         )
         # Unlike the probability, its logarithm is not flat near 1.

@@ -139,7 +139,7 @@ def load_from(options):
 
 
 def named_by(options):
-    """What a command's options say of the network: the model, and pairs of arguments."""
+    """The network that a command's options name: the model, and pairs of arguments."""
     given = ((name, getattr(options, name)) for name in ("preprocess", "input_size", "labels"))
     return options.model, *((name, value) for name, value in given if value is not None)
 

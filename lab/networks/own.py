@@ -178,7 +178,7 @@ def _open_keras(model, runtime, transform, input_size):
         except Exception as error:  # h5py, zipfile and Keras each raise their own
             raise ValueError(f"Keras cannot read it: {_reason(error)}") from error
     _check_single("inputs", [tensor.name for tensor in model.inputs])
-    _check_single("outputs", [tensor.name for tensor in model.outputs])
+    _check_single("outputs", getattr(model, "output_names", model.outputs))
     layout, input_size = _geometry(model.inputs[0].shape, input_size)
     transformed = keras_networks.preprocessing(transform)
 

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from lab.command import stopping
 from lab.files import write_whole
 from lab.show.figures import FIGURES
 from lab.show.style import encode
@@ -61,12 +62,10 @@ def main(arguments=None):
     names = list(dict.fromkeys(parser.parse_args(arguments).names))
     if unknown := [name for name in names if name not in FIGURES]:
         sys.exit(f"No figure is named {unknown[0]!r}: expected {', '.join(FIGURES)}")
-    try:
+    with stopping():
         profile = read_profile()
         folder = figures_folder(profile)
         drawn, missing = draw(Results(results_folder(profile)), folder, names)
-    except (OSError, ValueError) as error:  # an unknown profile, a disk that is full
-        sys.exit(str(error))
     for reason in dict.fromkeys(missing.values()):
         names = ", ".join(name for name, why in missing.items() if why == reason)
         print(f"Skipped {names}: {reason}", file=sys.stderr)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lab.images import DATA, SUFFIXES, load_image, load_mask
+from lab.images import DATA, find_images, load_image, load_mask
 from lab.measure.agreement import rank_correlation
 from lab.measure.curves import CURVES_OF_GAINS, CURVES_OF_MAP, STEPS, gains, portions
 from lab.measure.effects import effects, rank_leads
@@ -381,8 +381,8 @@ def backgrounds_of(name):
 def objects():
     """The measured objects with their images' paths, in alphabetical order."""
     by_object = {}
-    for path in sorted(MONTAGES.glob("*/*"), key=lambda path: path.stem):
-        if path.suffix in SUFFIXES and not chosen_on(object_of(path)):
+    for path in sorted(find_images(MONTAGES)[0].values(), key=lambda path: path.stem):
+        if not chosen_on(object_of(path)):
             by_object.setdefault(object_of(path), []).append(path)
     return by_object
 

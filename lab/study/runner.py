@@ -44,8 +44,8 @@ class OtherNetwork(RuntimeError):
 def network(model):
     """A `lab.networks.blackbox.BlackBox`, loaded once.
 
-    `model` is what `lab.networks.load` takes first, or a tuple of this and of pairs, its
-    further arguments.
+    `model` is what `lab.networks.load` takes first, or a tuple of this and of pairs,
+    its further arguments.
     """
     from lab.networks import load  # a task without a network needs none of it
 

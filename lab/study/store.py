@@ -82,7 +82,8 @@ class Task(NamedTuple):
 
     def __str__(self):
         described = [self.table, self.network, self.image, *self.arguments.values(), *self.parts]
-        return ", ".join(str(one) for one in described if isinstance(one, (str, int, float, Path)))
+        kinds = str, int, float, Path
+        return ", ".join(str(one) for one in described if isinstance(one, kinds) and one != "")
 
 
 class Result(NamedTuple):

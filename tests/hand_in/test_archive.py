@@ -43,7 +43,7 @@ def refused(*arguments):
         archive.main(list(arguments))
     message = str(exit.value.code)
     assert message and "\n" not in message
-    return message
+    return message.removeprefix("Stopped: ")
 
 
 def test_holds_what_is_handed_in_and_says_where_the_rest_is(ready, capsys):

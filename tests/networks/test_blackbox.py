@@ -77,6 +77,21 @@ def test_bad_images_get_one_clear_error(efficientnet, images, message):
         efficientnet(images)
 
 
+def test_images_in_0_to_1_get_a_hint(efficientnet, noise, capsys):
+    efficientnet(noise[:1] / 255), efficientnet(noise[:1] / np.float32(255))
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and "largest of these images is 1" in printed
+    for dark in (noise[:1] // 255, np.zeros((1, 224, 224, 3)), noise[:1] / 200):
+        efficientnet(dark)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_network_with_another_number_of_classes_than_it_said_is_refused(efficientnet, noise):
+    efficientnet._predict = lambda images: np.ones((len(images), 1), np.float32)
+    with pytest.raises(ValueError, match=r"has 1000 classes, and returned .* \(2, 1\) for 2"):
+        efficientnet(noise[:2])
+
+
 def test_top_is_sorted_and_agrees_with_the_call(efficientnet, noise):
     top = efficientnet.top(noise[0], k=5)
     probabilities = efficientnet(noise[:1])[0]

@@ -10,7 +10,7 @@ import pytest
 from lab.networks import keras_networks, loading
 from lab.networks.blackbox import from_keras
 from lab.networks.loading import WeightsUnavailable
-from lab.networks.registry import NETWORKS
+from lab.networks.registry import NETWORKS, Network
 from lab.networks.tensorflow_setup import keras
 
 FILE = NETWORKS["resnet50"].file
@@ -87,6 +87,33 @@ def test_the_folder_lab_weights_comes_first_in_each_format(small, tmp_path, offl
     inputs = IMAGES[..., ::-1] - np.float32([103.939, 116.779, 123.68])
     expected = np.asarray(small(inputs, training=False))
     np.testing.assert_allclose(black_box(IMAGES), expected, rtol=0, atol=5e-6)
+
+
+def test_a_network_more_is_one_entry(monkeypatch, online):
+    entry = Network("VGG16", 32, "vgg16.VGG16", "vgg16.h5", options={"input_shape": (32, 32, 3)})
+    monkeypatch.setitem(NETWORKS, "vgg16", entry)
+    keras.utils.set_random_seed(0)
+    module = keras.applications.vgg16
+    network = module.VGG16(weights=None, **entry.options)
+    kernel, bias = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([kernel * 100, bias])  # so that probabilities differ
+    monkeypatch.setattr(module, "VGG16", lambda weights, input_shape: network)  # as downloaded
+    black_box, images = loading.load("vgg16"), IMAGES[:, :32, :32]
+    inputs = module.preprocess_input(images.astype(np.float32))
+    expected = network.predict(inputs, verbose=0)
+    np.testing.assert_allclose(black_box(images), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(black_box.preprocessed(images), inputs, rtol=1e-6)
+    other = network.predict(images / np.float32(127.5) - 1, verbose=0)
+    assert np.abs(other - expected).max() > 1e-4
+    assert black_box.name == "VGG16" and black_box.class_name(386) == "African_elephant"
+
+
+@pytest.mark.parametrize("key", [key for key, one in NETWORKS.items() if not one.package])
+def test_named_preprocessing_is_the_module_s_own(key):
+    module = getattr(keras.applications, NETWORKS[key].builder.split(".")[0])
+    images = IMAGES.astype(np.float32)
+    named = keras_networks.preprocessing(NETWORKS[key].preprocess)(images)
+    np.testing.assert_allclose(named, module.preprocess_input(images.copy()), rtol=1e-6, atol=1e-6)
 
 
 def test_keras_cache_comes_second(small, tmp_path, offline):
