@@ -14,7 +14,7 @@ _GAIN = "insertion minus deletion"
 _BY_MASKS = {
     "iou_mask": "IoU with the object",
     "pointing_game": "most salient point on it",
-    "transplanted": "a fifth elsewhere: probability",
+    "transplanted": "fifth elsewhere: probability",
 }
 _SHOWN = "koala slope", "flamingo gravel", "garbage_truck meadow", "zebra meadow"
 _SHOWN += "lemon blades", "mantis planks"  # objects in landscapes
