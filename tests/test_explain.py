@@ -15,7 +15,7 @@ from lab.files import ROOT
 from lab.images import load_image
 from lab.methods.registry import METHODS, Method, explain
 from lab.networks import loading
-from lab.networks.classes import class_index, close_names
+from lab.networks.classes import class_index, imagenet
 
 
 @pytest.fixture
@@ -236,6 +236,7 @@ def test_the_command_line_itself(tmp_path):
 
 
 def test_close_names_are_classes():
+    close_names = imagenet().close
     for name in ("elefant", "African elefant", "bear", "German sheperd", "husky"):
         close = close_names(name)
         assert 1 <= len(close) <= 5
