@@ -20,6 +20,8 @@ LARGE = 15_000_000
 PROFILE = re.compile(r"^Profile: (\w+)$", re.MULTILINE)
 """The line by which a notebook prints the profile that it ran at."""
 
+MARKERS = re.compile(r"^ *### (BEGIN|END) (SOLUTION|HIDDEN TESTS)(\n|$)", re.MULTILINE)
+
 PARTS = (
     *("*.ipynb", "rise.py", "lab/**/*", "data/**/*", "docs/**/*", "report/*.*"),
     *("report/figures/*", "report/results/*", "README.md", "LICENSE", "CITATION.cff"),
@@ -78,6 +80,19 @@ def profile_of(path):
     return found and found[1]
 
 
+def without_markers(notebook):
+    """Remove the lines by which nbgrader finds solutions and hidden tests."""
+    for cell in notebook.cells:
+        cell.source = MARKERS.sub("", cell.source).rstrip("\n")
+    return notebook
+
+
+def _content(path):
+    if path.suffix != ".ipynb":
+        return path.read_bytes()
+    return (nbformat.writes(without_markers(nbformat.read(path, as_version=4))) + "\n").encode()
+
+
 def _files():
     """List what is handed in; refuse links to what is not in the project."""
     found = []
@@ -128,7 +143,7 @@ def main(arguments):
         where = metadata().get("repository")
         _files()
         rebuild()
-        contents = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in _files()}
+        contents = {path.relative_to(ROOT).as_posix(): _content(path) for path in _files()}
         contents["ABOUT.txt"] = ABOUT.format(where=f": {where}" if where else "").encode()
         target = ROOT / "dist" / f"{name}_LIME_RISE.zip"
         pack(contents, target)
