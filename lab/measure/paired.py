@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pandas as pd
 
 from lab.measure.intervals import mean_interval
@@ -62,14 +63,27 @@ def pairs(table, measures=GAINS):
     for network, own in table.groupby("network", sort=False, dropna=False):
         for measure in measures:
             values = by_image(own, measure).sort_index(level=_IMAGE)
-            for first, second in itertools.combinations(values, 2):
-                difference = (values[first] - values[second]).dropna()
-                about = network, measure, len(difference)
-                mean, (low, high) = difference.mean(), mean_interval(difference)
-                rows.append((first, second, *about, mean, low, high))
-                rows.append((second, first, *about, -mean, -high, -low))
+            for first, second, n, *numbers in _differences(values):
+                mean, low, high = numbers
+                rows.append((first, second, network, measure, n, mean, low, high))
+                rows.append((second, first, network, measure, n, -mean, -high, -low))
     names = ["first", "second", "network", "measure", "images", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _differences(values):
+    """Every two columns of a table: number, mean and interval of their difference."""
+    several = {
+        (first, second): values[first] - values[second]
+        for first, second in itertools.combinations(values, 2)
+    }
+    differences, measured = pd.DataFrame(several), {}
+    known = differences.notna()
+    for rows in known.T.drop_duplicates().to_numpy():  # together what has the same images
+        alike = differences.loc[rows, (known.T == rows).all(axis=1)]
+        numbers = zip(alike.mean(), *map(np.atleast_1d, mean_interval(alike)))
+        measured |= dict(zip(alike, ((len(alike), *each) for each in numbers)))
+    return [(*pair, *measured[pair]) for pair in several]
 
 
 def better(compared):
