@@ -40,10 +40,11 @@ def mean_interval(values):
     values = check_array(values).astype(float)
     if values.ndim not in (1, 2) or not np.isfinite(values).all():
         raise ValueError(f"values must be finite numbers in one or two axes, got {values}")
-    n, mean = len(values), values.mean(axis=0)
+    n = len(values)
     if n < 3:
-        return np.full(mean.shape, np.nan)[()], np.full(mean.shape, np.nan)[()]
-    drawn, wider = _drawn(n)
+        unknown = np.full(values.shape[1:], np.nan)[()]
+        return unknown, unknown
+    (drawn, wider), mean = _drawn(n), values.mean(axis=0)
     low, high = mean + wider * (np.percentile(drawn @ values / n, [2.5, 97.5], axis=0) - mean)
     return low, high
 
