@@ -232,7 +232,7 @@ def check_explainable(method, black_box, image, budget):
         from lab.methods.masked_model import superpixels  # takes seconds
 
         n_superpixels = int(superpixels(image).max()) + 1
-    if METHODS[method].gradients and not hasattr(black_box, "preprocessed"):
+    if METHODS[method].gradients and not hasattr(black_box, "keras_model"):
         raise ValueError(f"{method} needs a Keras network of the lab, got {black_box!r}")
     return check_budget(budget, method, n_superpixels)
 
