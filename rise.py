@@ -10,6 +10,7 @@ For an input I, a model f that scores one class, and N random masks M_i with val
   default, a regression that needs fewer model calls for the same map.
 - `generate_masks`, `perturb`, `local_explanations` and `average` are its steps.
 
+Images have their channels last, ``(H, W, C)``, unless `channels_first` says otherwise.
 A wrong argument raises a ValueError before the model is called. To use this file, copy
 it; it needs Python 3.10 and NumPy 2.
 
@@ -22,26 +23,39 @@ References
 # SPDX-License-Identifier: MIT
 # From a lab on LIME and RISE that tests it and packages it as "rise-explainer".
 
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache, partial
+from itertools import zip_longest
 from math import ceil, prod, sqrt
 from numbers import Integral, Real
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"
+__all__ = ["Explanation", "Outputs", "Rise", "average", "generate_masks", "local_explanations"]
+__all__ += ["model_outputs", "perturb", "rise_map"]
 
 
 # 1. The equation.
 
 
 def rise_map(
-    model, x, label, nb_samples, grid_size=7, preservation_probability=0.5, mask_value=0, seed=0
-):
+    model: Callable[[np.ndarray], Any],
+    x: ArrayLike,
+    label: int,
+    nb_samples: int,
+    grid_size: int | tuple[int, ...] = 7,
+    preservation_probability: float = 0.5,
+    mask_value: ArrayLike = 0,
+    seed: int = 0,
+) -> np.ndarray:
     """The paper's equation as a loop, ``S(x) = 1/(N p) sum_i f(I * M_i) M_i(x)``.
 
     Parameters
@@ -57,8 +71,9 @@ def rise_map(
         ``Rise(model, estimator="average", ...).explain_classes(x, label)[0]``.
     """
     classes, total, p = _classes(label), 0, preservation_probability
+    shape = _shape_of_input(np.shape(x))
     for i in range(_integer("nb_samples", nb_samples, 1)):
-        mask = generate_masks(i, i + 1, np.shape(x), grid_size, p, seed)
+        mask = generate_masks(i, i + 1, shape, grid_size, p, seed)
         outputs = model_outputs(model, perturb(x, mask, mask_value))
         total = total + _columns(outputs, classes)[0, 0] * mask[0]
     return total / (nb_samples * p)
@@ -68,8 +83,14 @@ def rise_map(
 
 
 def generate_masks(
-    start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0, antithetic=False
-):
+    start: int,
+    stop: int,
+    shape: tuple[int, ...],
+    grid_size: int | tuple[int, ...] = 7,
+    preservation_probability: float = 0.5,
+    seed: int = 0,
+    antithetic: bool = False,
+) -> np.ndarray:
     """Masks number `start` to `stop` of the endless sequence that belongs to `seed`.
 
     Parameters
@@ -77,7 +98,8 @@ def generate_masks(
     start, stop : int
         The masks wanted, as in `range`.
     shape : tuple of int
-        Shape of one input: ``(H, W, C)``, ``(T, W)`` or ``(W,)``.
+        Shape of one input: ``(H, W, C)`` of an image, ``(H, W, 1)`` if it is grey,
+        ``(T, W)`` of a series or ``(W,)`` of a row.
     grid_size, preservation_probability, seed
         As in `Rise`.
     antithetic : bool
@@ -125,8 +147,8 @@ def _upscale(grids, shifts, shape):
         masks = masks @ crops[1]
     if crops:
         masks = crops[0].transpose(0, 2, 1) @ masks
-    # Weights sum to one only up to rounding.
-    return np.minimum(masks, 1, out=masks)
+    # Weights sum to one only up to rounding. (NumPy's minimum is several times as slow.)
+    return np.clip(masks, 0, 1, out=masks)
 
 
 def _crops(shape, grid):
@@ -145,53 +167,73 @@ def _bilinear(length, cells):
     return sliding_window_view(weights.astype(np.float32), length, axis=0)[:cell]
 
 
-def perturb(x, masks, mask_value=0.0):
+def perturb(
+    x: ArrayLike, masks: ArrayLike, mask_value: ArrayLike = 0.0, channels_first: bool = False
+) -> np.ndarray:
     """Blend an input with the values that replace masked ones.
 
     Parameters
     ----------
-    x : array, (H, W, C), (T, W) or (W,)
+    x : array, (H, W, C), (H, W), (T, W) or (W,)
         One input.
     masks : array, (n, H, W), (n, T, W) or (n, W)
         Masks in [0, 1]; the input is preserved where they are 1.
     mask_value : float or array
         As in `Rise`.
+    channels_first : bool
+        An image is ``(C, H, W)``.
 
     Returns
     -------
-    array, (n, H, W, C), (n, T, W) or (n, W)
+    array, (n, *x.shape)
         ``x * mask + mask_value * (1 - mask)``, within the values of `x` and
-        `mask_value`. It is float64 if `x` is float64 or holds integers that are too
-        large for float32, else float32.
+        `mask_value`, in the type of `x`. Integers become float32, or float64 if they
+        are too large for that.
     """
-    x, masks = _in_own_precision(_numbers("x", x)), _numbers("masks", masks)
+    masks, x = _numbers("masks", masks), _in_own_precision(_numbers("x", x))
+    blend = _blend(x, mask_value, channels_first)
+    shape = x.shape[1:] if channels_first and x.ndim == 3 else x.shape[:2]
+    if masks.shape[1:] != shape or masks.size and (masks.min() < 0 or masks.max() > 1):
+        raise ValueError(f"masks must be in [0, 1], of shape {shape}, got {masks.shape[1:]}.")
+    return blend(masks, np.empty((len(masks), *x.shape), x.dtype))
+
+
+def _blend(x, mask_value, channels_first):
+    """A function that writes the inputs that masks perturb into an array."""
     mask_value = _numbers("mask_value", _numbers("mask_value", mask_value).astype(x.dtype))
-    if mask_value.shape not in ((), x.shape[-1:], x.shape):
+    channels_first = channels_first and x.ndim == 3
+    colour = x.shape[:1] if channels_first else x.shape[-1:]
+    if mask_value.shape not in ((), colour, x.shape):
         raise ValueError(
-            f"mask_value must be a number or of shape {x.shape[-1:]} or {x.shape}, "
+            f"mask_value must be a number or of shape {colour} or {x.shape}, "
             f"got shape {mask_value.shape}."
         )
-    if masks.shape[1:] != x.shape[:2] or masks.size and (masks.min() < 0 or masks.max() > 1):
-        raise ValueError(f"masks must be in [0, 1], of shape {x.shape[:2]}, got {masks.shape[1:]}.")
+    if channels_first and mask_value.ndim == 1:
+        mask_value = mask_value[:, np.newaxis, np.newaxis]
+    ends = (x.min(), x.max(), mask_value.min(), mask_value.max()) if mask_value.any() else ()
+    # Channel by channel, as NumPy is slow along short last axes.
+    by_channel = partial(np.moveaxis, source=-3 if channels_first else -1, destination=-3)
     if x.ndim == 3:
-        preserved, perturbed = x - mask_value, np.empty((len(masks), *x.shape), x.dtype)
-        # Image by image, which fits a processor's cache, and with the channels first,
-        # as NumPy is slow along short last axes.
-        for mask, channels in zip(masks, np.moveaxis(perturbed, -1, 1)):
-            np.multiply(mask, np.moveaxis(preserved, -1, 0), out=channels)
-        if mask_value.any():
-            perturbed += mask_value
-    else:
-        # Exact where masks are 0 or 1, as a feature may be the code of a category.
-        perturbed = (masks * x + (1 - masks) * mask_value).astype(x.dtype, copy=False)
-    if mask_value.any():
-        # Rounding must not carry a value out of the range the model was made for.
-        low, high = min(x.min(), mask_value.min()), max(x.max(), mask_value.max())
-        np.clip(perturbed, low, high, out=perturbed)
-    return perturbed
+        preserved = np.subtract(x, mask_value, dtype=np.result_type(x, np.float32))
+        preserved = np.ascontiguousarray(by_channel(preserved))
+
+    def blend(masks, out):
+        if x.ndim == 3:
+            np.multiply(masks[:, np.newaxis], preserved, out=by_channel(out), casting="same_kind")
+            if ends:
+                out += mask_value
+        else:
+            # Exact where masks are 0 or 1, as a feature may be the code of a category.
+            out[:] = masks * x + (1 - masks) * mask_value
+        if ends:
+            # Rounding must not carry a value out of the range the model was made for.
+            np.clip(out, min(ends), max(ends), out=out)
+        return out
+
+    return blend
 
 
-def local_explanations(scores, masks):
+def local_explanations(scores: ArrayLike, masks: ArrayLike) -> np.ndarray:
     """Weight each mask by the score of the input that it perturbed.
 
     Parameters
@@ -211,7 +253,7 @@ def local_explanations(scores, masks):
     return scores.reshape(-1, *[1] * (masks.ndim - 1)) * masks
 
 
-def average(total, nb_samples, preservation_probability=0.5):
+def average(total: ArrayLike, nb_samples: int, preservation_probability: float = 0.5) -> np.ndarray:
     """Divide the sum of all local explanations by its expected weight.
 
     Parameters
@@ -236,7 +278,6 @@ _FEWEST_SAMPLES = 200  # a standard error from fewer scores is a guess
 # The errors of pixels are correlated, at worst all equal: then a map's error is below
 # this many standard errors in nine of ten cases.
 _NINE_IN_TEN = NormalDist().inv_cdf(0.95)
-_NONE_KNOWN = np.empty((0, 0))
 
 
 class Rise:
@@ -245,12 +286,13 @@ class Rise:
     Parameters
     ----------
     model : callable
-        Takes perturbed inputs, ``(n, H, W, C)``, ``(n, T, W)`` or ``(n, W)``, an array
-        of its own, and returns scores, ``(n, n_classes)``, as an array of NumPy,
-        TensorFlow or PyTorch. A binary classifier with one output, ``(n,)`` or
-        ``(n, 1)``, has one class, 0, with this score: for a sigmoid, that of label 1.
+        Takes n perturbed inputs, an array of its own, ``(n, H, W, C)`` or as the inputs
+        are, and returns scores, ``(n, n_classes)``, as an array of NumPy, TensorFlow or
+        PyTorch. A binary classifier with one output, ``(n,)`` or ``(n, 1)``, has one
+        class, 0, with this score: for a sigmoid, that of label 1.
     batch_size : int
-        Perturbed inputs per call of `model`.
+        Perturbed inputs per call of `model`. If the last, smaller batch fails, it is
+        tried once more, filled up to this size.
     operator : callable, optional
         ``operator(model, inputs, targets)`` returns the score of each perturbed input,
         ``(n,)``; by default the output of the target class. It is for `explain` only.
@@ -263,7 +305,7 @@ class Rise:
     preservation_probability : float
         Probability in (0, 1) that a cell is preserved; the expected value p of a mask.
     mask_value : float, (C,) array or array of one input's shape
-        What replaces masked values: a number, a colour or a whole input.
+        What replaces masked values: a number, a colour or a whole input. It is copied.
     seed : int
         Mask i depends on `seed` and i alone, not on `batch_size` or `nb_samples`.
     progress : callable, optional
@@ -275,7 +317,21 @@ class Rise:
     tolerance : float, optional
         Stop before `nb_samples`, but never before 200, once every map's error, root
         mean square over the map and relative to its range, is below this in nine of ten
-        cases: once 1.645 times its `relative_error` is.
+        cases: once 1.645 times its `relative_error` is. A warning says if it never was.
+    channels_first : bool, optional
+        Whether images are ``(C, H, W)``. By default they are ``(H, W, C)`` with at most
+        four channels; others are refused.
+    layout : {"image", "series"}, optional
+        What inputs with two axes are: grey images, ``(H, W)``, or series, ``(T, W)``.
+        By default series, if these have fewer than eight features or steps or at least
+        four steps a feature; others are refused.
+
+    Attributes
+    ----------
+    unfinished : list of Outputs
+        After an explanation that an exception or Ctrl-C ended: what the model returned
+        for each input so far. `explain` continues with it as its `outputs`, `estimate`
+        with its only entry.
 
     Raises
     ------
@@ -287,6 +343,7 @@ class Rise:
     -----
     *Logits or probabilities.* Both will do: maps are in the units of the score. The
     paper uses probabilities. If these are near 0 or 1 for all masks, use logits.
+    TODO
 
     *mask_value* should mean "nothing here" to the model. The default 0 is black for
     images in [0, 255] or [0, 1], the mean for standardised inputs, and mid-grey for
@@ -297,8 +354,8 @@ class Rise:
     masks. Rows need several masks for each feature; with hundreds of features, explain
     a model of groups of features instead.
 
-    *Precision.* Scores and maps are float64. The model gets float64 if the inputs are
-    float64 or hold integers that are too large for float32, else float32.
+    *Precision.* Scores and maps are float64. The model gets inputs in their own type;
+    integers become float32, or float64 if they are too large for that.
 
     *Memory.* Masks are made a batch at a time, the next while the model works. Memory
     holds two batches and, for each mask, the scores of the explained classes. The
@@ -319,80 +376,106 @@ class Rise:
 
     def __init__(
         self,
-        model,
-        batch_size=32,
-        operator=None,
-        nb_samples=4000,
-        grid_size=7,
-        preservation_probability=0.5,
-        mask_value=0.0,
-        seed=0,
-        progress=None,
-        estimator="regression",
-        tolerance=None,
-    ):
+        model: Callable[[np.ndarray], Any],
+        batch_size: int = 32,
+        operator: Callable[[Callable, np.ndarray, np.ndarray], Any] | None = None,
+        nb_samples: int = 4000,
+        grid_size: int | tuple[int, ...] = 7,
+        preservation_probability: float = 0.5,
+        mask_value: ArrayLike = 0.0,
+        seed: int = 0,
+        progress: Callable | None = None,
+        estimator: str = "regression",
+        tolerance: float | None = None,
+        channels_first: bool | None = None,
+        layout: str | None = None,
+    ) -> None:
         for name, function in {"model": model, "operator": operator, "progress": progress}.items():
             if not callable(function) and (function is not None or name == "model"):
                 raise TypeError(f"{name} must be callable, got {function!r}.")
         if not isinstance(estimator, str) or estimator not in _ESTIMATORS:
             raise ValueError(f'estimator must be "regression" or "average", got {estimator!r}.')
+        if channels_first not in (None, False, True):
+            raise ValueError(f"channels_first must be True, False or None, got {channels_first!r}.")
+        if layout not in (None, "image", "series"):
+            raise ValueError(f'layout must be "image", "series" or None, got {layout!r}.')
         self.model = model
         self.progress = progress or iter
         self.nb_samples = _integer("nb_samples", nb_samples, 2 if estimator == "regression" else 1)
         self.grid_size = _grid_size(grid_size)
         self.preservation_probability = _between(preservation_probability)
-        self.mask_value = _numbers("mask_value", mask_value)
+        self.mask_value = _numbers("mask_value", mask_value).copy()
         self.seed = _integer("seed", seed, 0)
         self.estimator = estimator
         self.tolerance = None if tolerance is None else _between(tolerance, "tolerance", np.inf)
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.operator = operator
+        self.channels_first = channels_first
+        self.layout = layout
+        self.unfinished = []
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         values = self.mask_value.tolist() if self.mask_value.ndim < 2 else self.mask_value.shape
-        settings = vars(self) | {"mask_value": values}
-        shown = [f"{n}={v!r}" for n, v in settings.items() if n not in ("model", "progress")]
-        return f"Rise({', '.join(shown)})"
+        hidden = "model", "progress", "unfinished"
+        settings = {n: v for n, v in vars(self).items() if n not in hidden} | {"mask_value": values}
+        return f"Rise({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
 
-    def explain(self, inputs, targets):
+    def explain(
+        self,
+        inputs: ArrayLike,
+        targets: ArrayLike,
+        return_error: bool = False,
+        outputs: Sequence["Outputs"] = (),
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Explain the target class of each input.
 
         Parameters
         ----------
-        inputs : array, (N, H, W, C), (N, T, W) or (N, W)
+        inputs : array, (N, H, W, C), (N, C, H, W), (N, H, W), (N, T, W) or (N, W)
             Images, series of W features over T steps, or tabular rows, in the model's
             own value range.
         targets : array, (N,) of int or (N, n_classes)
-            For each input the index of the class to explain, or its one-hot row. An
-            `operator` gets an array of n copies of it.
+            For each input the index of the class to explain, or its one-hot row; an
+            integer will do for one input. An `operator` gets an array of n copies of it.
+        return_error : bool
+            Return the standard errors, too.
+        outputs : list of Outputs
+            Those of the first inputs, from `unfinished`.
 
         Returns
         -------
-        array of float64, (N, H, W, 1), (N, T, W) or (N, W)
+        array of float64, (N, H, W, 1), (N, 1, H, W), (N, H, W), (N, T, W) or (N, W)
             Saliency in the units of the score. The channels of an image share one map;
-            the features of a series are masked, and explained, one by one.
+            the features of a series are masked, and explained, one by one. With
+            `return_error`, a second array of this shape has the standard errors.
         """
         inputs, targets = _numbers("inputs", inputs), _numbers("targets", targets)
         if inputs.ndim not in (2, 3, 4) or 0 in inputs.shape:
             raise ValueError(
                 f"inputs must be (N, H, W, C), (N, T, W) or (N, W), got {inputs.shape}."
             )
-        n, model, known = len(inputs), partial(model_outputs, self.model), _NONE_KNOWN
-        if targets.ndim not in (1, 2) or len(targets) != n:
+        n, model, width = len(inputs), partial(model_outputs, self.model), 0
+        targets = targets[np.newaxis] if targets.ndim == 0 and n == 1 else targets
+        if targets.ndim not in (1, 2) or len(targets) != n or len(outputs) > n:
             raise ValueError(
-                f"targets must be {n} class indices or one-hot rows, got {targets.shape}."
+                f"targets must be {n} class indices or one-hot rows, got {targets.shape}, "
+                f"and outputs at most as many, got {len(outputs)}."
             )
         if self.operator is not None:
-            runs = [(x, partial(self._operate, target), [0]) for x, target in zip(inputs, targets)]
+            runs = [(partial(self._operate, target), [0], target) for target in targets]
         else:
             if targets.ndim == 2:
-                one_hot, known = targets, np.empty((0, targets.shape[1]))
+                one_hot, width = targets, targets.shape[1]
                 targets = one_hot.argmax(axis=1)
                 if np.count_nonzero(one_hot) != n or (one_hot[range(n), targets] != 1).any():
                     raise ValueError("targets must be one-hot rows: a single 1 and else 0 in each.")
-            runs = [(x, model, _classes(target)) for x, target in zip(inputs, targets)]
-        maps = np.concatenate([self._run(*run, known).saliency for run in runs])
-        return maps[..., np.newaxis] if inputs.ndim == 4 else maps
+            runs = [(model, _classes(target), None) for target in targets]
+        explanations = self._run([(x, *run) for x, run in zip(inputs, runs)], outputs, width=width)
+        maps, errors = (np.concatenate(each) for each in list(zip(*explanations))[:2])
+        if inputs.ndim == 4:
+            channel = 1 if self.channels_first else -1
+            maps, errors = np.expand_dims(maps, channel), np.expand_dims(errors, channel)
+        return (maps, errors) if return_error else maps
 
     def _operate(self, target, perturbed):
         n = len(perturbed)
@@ -402,7 +485,7 @@ class Rise:
             raise ValueError(f"operator must return {n} scores, got shape {scores.shape}.")
         return scores.reshape(n, 1).astype(np.float64)
 
-    def explain_classes(self, x, classes):
+    def explain_classes(self, x: ArrayLike, classes: ArrayLike) -> np.ndarray:
         """Explain several classes of one input from the same model evaluations.
 
         Parameters
@@ -417,19 +500,25 @@ class Rise:
         """
         return self.estimate(x, classes).saliency
 
-    def estimate(self, x, classes, outputs=None, keep_outputs=False):
+    def estimate(
+        self,
+        x: ArrayLike,
+        classes: ArrayLike,
+        outputs: ArrayLike | None = None,
+        keep_outputs: bool = False,
+    ) -> "Explanation":
         """Explain several classes of one input, with standard errors.
 
         Parameters
         ----------
-        x : array, (H, W, C), (T, W) or (W,)
+        x : array, (H, W, C), (C, H, W), (H, W), (T, W) or (W,)
             One input.
-        classes : int or sequence of int
+        classes : int or array of int
             Indices into the model's outputs.
-        outputs : array, (n, n_outputs), optional
+        outputs : Outputs or array, (n, n_outputs), optional
             The model's outputs for the first n masks: those of an earlier `Explanation`
-            with the same input, seed, grid, probability, mask value and estimator. Only
-            masks beyond these cost model evaluations.
+            with the same input, seed, grid, probability, mask value and estimator, or
+            of `unfinished`. Only masks beyond these cost model evaluations.
         keep_outputs : bool
             Return all outputs of the model, for more masks or other classes later. They
             take 8 bytes for each mask and output.
@@ -441,45 +530,110 @@ class Rise:
         if self.operator is not None:
             raise ValueError(f"operator must be None but for `explain`, got {self.operator!r}.")
         x, classes = _numbers("x", x), _classes(classes)
-        known = _NONE_KNOWN if outputs is None else _numbers("outputs", outputs)
-        if known.ndim != 2:
-            raise ValueError(f"outputs must be of shape (n, n_outputs), got shape {known.shape}.")
-        return self._run(x, partial(model_outputs, self.model), classes, known, keep_outputs)
+        run = x, partial(model_outputs, self.model), classes, None
+        return self._run([run], [] if outputs is None else [outputs], keep_outputs)[0]
 
-    def _run(self, x, model, classes, known=_NONE_KNOWN, keep_outputs=False):
+    def _run(self, runs, known, *settings, **more):
+        """Explanations; `unfinished` keeps what they are made of if one is interrupted."""
+        explanations, collected = [], []
+        try:
+            with _each_warning_once():
+                for run, outputs in zip_longest(runs, known):
+                    explanations.append(self._explain(collected, outputs, *run, *settings, **more))
+        except BaseException:
+            if collected:
+                self.unfinished = [*collected, *known[len(collected) :]]
+            raise
+        return explanations
+
+    def _explain(self, collected, known, x, model, classes, target, keep_outputs=False, width=0):
         """Explain columns `classes` of ``model(perturbed)``, with known first rows."""
-        p, width = self.preservation_probability, known.shape[1]
-        estimator = _ESTIMATORS[self.estimator](x.shape, self.grid_size, p)
-        known, outputs = known[: self.nb_samples], None
-        check = max(_FEWEST_SAMPLES, len(known))
-        with closing(self._batches(_in_own_precision(x), estimator, len(known))) as batches:
-            for start, stop, masks, perturbed in batches:
-                batch = known[start:stop] if perturbed is None else model(perturbed)
-                width, n_outputs = width or batch.shape[1], batch.shape[1]
-                if n_outputs != width:  # that of targets, of earlier outputs or of a batch
-                    raise ValueError(f"model must have {width} outputs, got {n_outputs}.")
-                estimator.add(masks, _columns(batch, classes).astype(np.float64))
-                if keep_outputs:
-                    outputs = np.empty((self.nb_samples, width)) if outputs is None else outputs
-                    outputs[start:stop] = batch
-                del masks, perturbed, batch  # large: the batch after the next replaces them
-                if self.tolerance and check <= stop < self.nb_samples:
-                    error = Explanation(*estimator.maps(), stop).relative_error.max()
-                    if _NINE_IN_TEN * error < self.tolerance:
-                        break
-                    check = 1.2 * stop
-        return Explanation(*estimator.maps(), stop, outputs[:stop] if keep_outputs else None)
+        p, x = self.preservation_probability, _in_own_precision(x)
+        shape = _shape_of_input(x.shape, self.channels_first, self.layout)
+        estimator = _ESTIMATORS[self.estimator](shape, self.grid_size, p)
+        blend = _blend(x, self.mask_value, self.channels_first)
+        hidden = blend(np.zeros((1, *shape[:2]), np.float32), np.empty((1, *x.shape), x.dtype))
+        origin = {"x": hash(x.tobytes()), "mask_value": hash(hidden.tobytes()), "layout": shape}
+        origin |= {"seed": self.seed, "grid_size": _grid_shape(shape, self.grid_size)}
+        origin |= {"preservation_probability": p, "estimator": self.estimator, "operator": target}
+        rows, width = _known_rows(known, origin, classes, keep_outputs, width)
+        rows = rows[: self.nb_samples]
+        check, done, outputs = max(_FEWEST_SAMPLES, len(rows)), 0, None
+        columns = classes if keep_outputs else slice(None)
 
-    def _batches(self, x, estimator, n_known):
+        def kept():
+            array = outputs[:done].view(Outputs)
+            array.origin, array.classes = origin, None if keep_outputs else classes
+            return array
+
+        def result():
+            base = outputs[:done, columns].mean(axis=0)
+            return Explanation(*estimator.maps(), done, kept() if keep_outputs else None, base)
+
+        try:
+            with closing(self._batches(x, shape, estimator, blend, len(rows))) as batches:
+                for start, stop, masks, perturbed in batches:
+                    batch = rows[start:stop] if perturbed is None else self._call(model, perturbed)
+                    if perturbed is not None:
+                        width, n_outputs = width or batch.shape[1], batch.shape[1]
+                        if n_outputs != width:  # that of targets, of earlier outputs or of a batch
+                            raise ValueError(f"model must have {width} outputs, got {n_outputs}.")
+                        scores = _columns(batch, classes)
+                        batch = batch if keep_outputs else scores
+                    scores = batch[:, columns]
+                    if outputs is None:
+                        outputs = np.empty((self.nb_samples, batch.shape[1]))
+                    outputs[start:stop], done = batch, stop
+                    estimator.add(masks, scores)
+                    del masks, perturbed, batch  # large: the batch after the next replaces them
+                    if self.tolerance and check <= stop < self.nb_samples:
+                        explanation = result()
+                        if _NINE_IN_TEN * explanation.relative_error.max() < self.tolerance:
+                            return explanation
+                        check = 1.2 * stop
+            explanation = result()
+        finally:
+            if done > len(rows):
+                collected.append(kept())
+            elif known is not None:
+                collected.append(known)
+        error = _NINE_IN_TEN * explanation.relative_error.max()
+        if self.tolerance and error >= self.tolerance:
+            warnings.warn(
+                f"{self.nb_samples} masks were not enough for a tolerance of {self.tolerance}: "
+                f"the map's error is below {error:.3g} in nine of ten cases.",
+                stacklevel=5,
+            )
+        return explanation
+
+    def _call(self, model, perturbed):
+        missing = self.batch_size - len(perturbed)
+        if not missing or self.nb_samples < self.batch_size:
+            return model(perturbed)
+        whole = np.concatenate([perturbed, np.repeat(perturbed[-1:], missing, axis=0)])
+        try:
+            return model(perturbed)
+        except Exception:
+            with suppress(Exception):  # the first error says more
+                return model(whole)[: len(perturbed)]
+            raise
+
+    def _batches(self, x, shape, estimator, blend, n_known):
         """Yield start, stop, masks for the estimator, and inputs, or None if known."""
 
         def prepare(start, stop):
-            p = self.preservation_probability
-            masks = generate_masks(
-                start, stop, x.shape, self.grid_size, p, self.seed, estimator.antithetic
+            p, n = self.preservation_probability, stop - start
+            grids, shifts = _random_grids(
+                start, stop, shape, self.grid_size, p, self.seed, estimator.antithetic
             )
-            perturbed = perturb(x, masks, self.mask_value) if start >= n_known else None
-            return estimator.select(masks), perturbed
+            perturbed = np.empty((n, *x.shape), x.dtype) if start >= n_known else None
+            selected, step = [], max(2**20 // x.size, 1)  # masks that fit a processor's cache
+            for part in (slice(first, first + step) for first in range(0, n, step)):
+                masks = _upscale(grids[part], shifts[part], shape)
+                selected.append(estimator.select(masks))
+                if perturbed is not None:
+                    blend(masks, perturbed[part])
+            return np.concatenate(selected), perturbed
 
         spans = [
             (start, min(start + self.batch_size, last))
@@ -494,6 +648,22 @@ class Rise:
                 yield *span, *batch
 
 
+class Outputs(np.ndarray):
+    """A model's outputs for the first masks of one input, float64 of (n, n_outputs).
+
+    Attributes
+    ----------
+    origin : dict, optional
+        What they belong to; `Rise` refuses others'. Slices, copies and files of them
+        have none, are plain arrays to `Rise` and are taken on trust.
+    classes : list of int, optional
+        The classes that the columns are, if not all of the model's.
+    """
+
+    origin: dict | None = None
+    classes: list[int] | None = None
+
+
 class Explanation(NamedTuple):
     """Maps of one input, their standard errors, and the model calls behind them.
 
@@ -504,17 +674,21 @@ class Explanation(NamedTuple):
         Standard deviation of `saliency` over seeds; too low for few and skewed scores.
     calls : int
         Number n of perturbed inputs that the maps are made of.
-    outputs : array of float64, (n, n_outputs), or None
+    outputs : Outputs, (n, n_outputs), or None
         All outputs of the model, if `keep_outputs` asked for them.
+    base : array of float64, (n_classes,)
+        Mean score of the perturbed inputs, E[f]: where a map is above it, preserving a
+        pixel raises the score.
     """
 
     saliency: np.ndarray
     standard_error: np.ndarray
     calls: int
-    outputs: np.ndarray | None = None
+    outputs: Outputs | None
+    base: np.ndarray
 
     @property
-    def relative_error(self):
+    def relative_error(self) -> np.ndarray:
         """Root mean square standard error of each map, relative to the map's range."""
         axes = tuple(range(1, self.saliency.ndim))
         ranges = np.ptp(self.saliency, axis=axes, keepdims=True)
@@ -523,7 +697,22 @@ class Explanation(NamedTuple):
         return np.sqrt(np.mean(np.square(relative), axis=axes))
 
 
-def model_outputs(model, inputs):
+@contextmanager
+def _each_warning_once():
+    """Show once what a model warns of at each call, as scikit-learn's may do."""
+    with warnings.catch_warnings():
+        show, shown = warnings.showwarning, set()
+
+        def show_once(message, *where):
+            if str(message) not in shown:
+                shown.add(str(message))
+                show(message, *where)
+
+        warnings.showwarning = show_once
+        yield
+
+
+def model_outputs(model: Callable[[np.ndarray], Any], inputs: np.ndarray) -> np.ndarray:
     """Call a model, and check and copy what it returns.
 
     Parameters
@@ -544,7 +733,8 @@ def model_outputs(model, inputs):
         If outputs are not of that shape or not finite numbers.
     """
     n, outputs = len(inputs), _numbers("model's outputs", model(inputs))
-    outputs = outputs[:, np.newaxis] if outputs.ndim == 1 else outputs
+    if outputs.ndim < 2 and outputs.size and (n == 1 or len(outputs) == n):
+        outputs = outputs.reshape(n, -1)  # one output, or a batch of one that was squeezed
     if outputs.ndim != 2 or len(outputs) != n or not outputs.size:
         raise ValueError(f"model must return scores ({n}, n_classes), got shape {outputs.shape}.")
     return outputs.astype(np.float64)
@@ -561,7 +751,7 @@ class _Average:
 
     def __init__(self, shape, grid_size, p):
         self.p, self.n, self.total, self.root = p, 0, 0, 0
-        self.points, self.tents = _lattice(shape, grid_size, per_cell=4)
+        self.points, self.interpolation = _lattice(shape, grid_size, per_cell=4)
 
     def add(self, masks, scores):
         self.n += len(masks)
@@ -575,7 +765,7 @@ class _Average:
         root, mean = self.root / sqrt(self.n), np.abs(_at(self.points, self.total)) / self.n
         deviation = np.sqrt(np.maximum(root - mean, 0)) * np.sqrt(root + mean)
         error = deviation / sqrt(max(self.n - 1, 1)) / self.p
-        return average(self.total, self.n, self.p), _along(self.tents, error)
+        return average(self.total, self.n, self.p), _along(self.interpolation, error)
 
 
 def _sum_of_local_explanations(scores, masks):
@@ -614,7 +804,7 @@ class _Regression:
 
     def __init__(self, shape, grid_size, p):
         self.p, self.masks, self.scores = p, [], []
-        self.points, self.tents = _lattice(shape, grid_size, per_cell=2)
+        self.points, self.interpolation = _lattice(shape, grid_size, per_cell=2)
         # Covariance of masks along an axis, up to p (1 - p): mean over shifts.
         self.overlaps = [
             np.einsum("scx,scy->xy", crops, crops[:, :, points], dtype=np.float64, optimize=True)
@@ -646,7 +836,7 @@ class _Regression:
         slopes, half = _evidence_fit(rows, ranks, bases)
         fitted = rows @ slopes
         scale = fitted @ y / max(fitted @ fitted, _TINY)
-        correction, half_too = _evidence_fit(rows, y - scale * fitted, bases)
+        correction, correction_root = _evidence_fit(rows, y - scale * fitted, bases)
         slopes_of_score = scale * slopes + correction
         along_x = _along(self.overlaps, slopes_of_score.reshape(1, *lattice))[0]
         saliency = score.mean() + (1 - self.p) * along_x
@@ -654,19 +844,22 @@ class _Regression:
         # Standard error: what the residuals of each pair of masks, as they would be had
         # the pair been left out, add to the slopes and to the mean.
         first, second = ranks - fitted, y - rows @ slopes_of_score
-        projected = sum(rows[part].T @ (rows[part] @ half_too) for part in _parts(rows))
+        projected = sum(rows[part].T @ (rows[part] @ correction_root) for part in _parts(rows))
         at_lattice = [overlap[points] for overlap, points in zip(self.overlaps, self.points)]
         means = score.reshape(-1, 2).mean(axis=1)
         means = ((means - means.mean()) / len(means)).reshape(-1, *[1] * len(lattice))
         squares, per_pair = 0, len(rows) // len(means)
         for part in _parts(rows):
             added = scale * _added(rows[part], first[part], half)
-            added += _added(rows[part], second[part], half_too) - added @ projected @ half_too.T
+            added += (
+                _added(rows[part], second[part], correction_root)
+                - added @ projected @ correction_root.T
+            )
             added = added.reshape(-1, per_pair, added.shape[1]).sum(axis=1).reshape(-1, *lattice)
             mean = means[part.start // per_pair : part.stop // per_pair]
             along_x = (1 - self.p) * _along(at_lattice, added)
             squares = squares + np.square(along_x + mean).sum(axis=0)
-        error = _along(self.tents, np.sqrt(squares)[np.newaxis])[0]
+        error = _along(self.interpolation, np.sqrt(squares)[np.newaxis])[0]
         return saliency * unit, error * unit
 
     def _contrast(self, values):
@@ -743,13 +936,15 @@ def _normal_scores(scores):
 
 def _lattice(shape, grid_size, per_cell):
     """For each upscaled axis, points, and weights to interpolate, (length, points)."""
-    points, tents = [], []
+    points, interpolation = [], []
     for length, cells in zip(shape[: len(shape) - 1], _grid_shape(shape, grid_size)):
         count = min(per_cell * cells, length)
         at = ((np.arange(count) + 0.5) * length / count).astype(int)
         points.append(at)
-        tents.append(np.array([np.interp(np.arange(length), at, unit) for unit in np.eye(count)]).T)
-    return points, tents
+        interpolation.append(
+            np.array([np.interp(np.arange(length), at, unit) for unit in np.eye(count)]).T
+        )
+    return points, interpolation
 
 
 def _at(points, masks):
@@ -778,6 +973,8 @@ def _numbers(name, values):
         # NumPy reads no PyTorch tensor that tracks gradients or is of type bfloat16.
         values = values.detach().cpu()
         values = values.float() if "bfloat16" in str(values.dtype) else values
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must be finite numbers, got a masked array.")
     try:
         array = np.asarray(values)
     except ValueError:  # of parts of unequal shapes
@@ -793,18 +990,55 @@ def _numbers(name, values):
 
 
 def _in_own_precision(x):
-    """`x` in float32, or in float64 if it is that or holds integers that need it."""
-    single = x.astype(np.float32, copy=False)
-    if x.dtype in (np.float16, np.float32) or x.dtype.kind != "f" and (single == x).all():
-        return single
-    return x.astype(np.float64, copy=False)
+    """`x`, but integers in float32, or in float64 if they need it."""
+    if x.dtype in (np.float16, np.float32, np.float64):
+        return x
+    single = x.astype(np.float32)
+    return single if x.dtype.kind != "f" and (single == x).all() else x.astype(np.float64)
+
+
+def _shape_of_input(shape, channels_first=None, layout=None):
+    """(H, W, C), (T, W) or (W,), where the shape and the settings tell it."""
+    if layout == "image" and len(shape) == 2:
+        return (*shape, 1)
+    if layout is None and len(shape) == 2 and min(shape) >= 8 and shape[0] < 4 * shape[1]:
+        raise ValueError(
+            f'layout must be "image" or "series" for inputs of shape {shape}, which may be either.'
+        )
+    if len(shape) != 3:
+        return shape
+    if channels_first is None and shape[2] > 4 or channels_first and shape[2] <= 4 < shape[0]:
+        raise ValueError(
+            f"channels_first must be True if inputs of shape {shape} are (C, H, W), or False if "
+            f"they are (H, W, C), the channels last; got {channels_first}."
+        )
+    return (*shape[1:], shape[0]) if channels_first else shape
+
+
+def _known_rows(outputs, origin, classes, keep_outputs, width):
+    """Rows of outputs with all columns or those of `classes`, and the model's width."""
+    if outputs is None:
+        return np.empty((0, 0)), width
+    rows = _numbers("outputs", outputs)
+    if rows.ndim != 2:
+        raise ValueError(f"outputs must be of shape (n, n_outputs), got shape {rows.shape}.")
+    others, held = getattr(outputs, "origin", None), getattr(outputs, "classes", None)
+    differing = [name for name in origin if others and others[name] != origin[name]]
+    if differing:
+        raise ValueError(f"outputs must be of the same {', '.join(differing)}, got those of other.")
+    if held is None:
+        scores = _columns(rows, classes)
+        return rows if keep_outputs else scores, rows.shape[1]
+    if keep_outputs or not set(classes) <= set(held):
+        raise ValueError(f"outputs must have all classes wanted, got those of {held} alone.")
+    return rows[:, [held.index(index) for index in classes]], width
 
 
 def _classes(classes):
-    classes = [classes] if isinstance(classes, Integral) else classes
-    if np.ndim(classes) != 1 or not len(classes):
+    indices = np.atleast_1d(_numbers("classes", classes))
+    if indices.dtype.kind not in "iu" or indices.ndim > 1 or not indices.size or indices.min() < 0:
         raise ValueError(f"classes must be one or more class indices, got {classes!r}.")
-    return [_integer("classes", index, 0) for index in classes]
+    return indices.tolist()
 
 
 def _columns(outputs, classes):
