@@ -10,7 +10,6 @@ For an input I, a model f that scores one class, and N random masks M_i with val
   default, a regression that needs fewer model calls for the same map.
 - `generate_masks`, `perturb`, `local_explanations` and `average` are its steps.
 
-Images have their channels last, ``(H, W, C)``, unless `channels_first` says otherwise.
 A wrong argument raises a ValueError before the model is called. To use this file, copy
 it; it needs Python 3.10 and NumPy 2.
 
@@ -26,13 +25,13 @@ References
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import lru_cache, partial
 from itertools import zip_longest
 from math import ceil, prod, sqrt
 from numbers import Integral, Real
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -41,21 +40,14 @@ from numpy.typing import ArrayLike
 __version__ = "1.1.0"
 __all__ = ["Explanation", "Outputs", "Rise", "average", "generate_masks", "local_explanations"]
 __all__ += ["model_outputs", "perturb", "rise_map"]
+_Grid = int | tuple[int, ...]
 
 
 # 1. The equation.
-
-
 def rise_map(
-    model: Callable[[np.ndarray], Any],
-    x: ArrayLike,
-    label: int,
-    nb_samples: int,
-    grid_size: int | tuple[int, ...] = 7,
-    preservation_probability: float = 0.5,
-    mask_value: ArrayLike = 0,
-    seed: int = 0,
-) -> np.ndarray:
+    model: Callable, x: ArrayLike, label: int, nb_samples: int, grid_size: _Grid = 7,
+    preservation_probability: float = 0.5, mask_value: ArrayLike = 0, seed: int = 0,
+) -> np.ndarray:  # fmt: skip
     """The paper's equation as a loop, ``S(x) = 1/(N p) sum_i f(I * M_i) M_i(x)``.
 
     Parameters
@@ -80,17 +72,10 @@ def rise_map(
 
 
 # 2. Masks, and the other steps.
-
-
 def generate_masks(
-    start: int,
-    stop: int,
-    shape: tuple[int, ...],
-    grid_size: int | tuple[int, ...] = 7,
-    preservation_probability: float = 0.5,
-    seed: int = 0,
-    antithetic: bool = False,
-) -> np.ndarray:
+    start: int, stop: int, shape: tuple[int, ...], grid_size: _Grid = 7,
+    preservation_probability: float = 0.5, seed: int = 0, antithetic: bool = False,
+) -> np.ndarray:  # fmt: skip
     """Masks number `start` to `stop` of the endless sequence that belongs to `seed`.
 
     Parameters
@@ -98,14 +83,12 @@ def generate_masks(
     start, stop : int
         The masks wanted, as in `range`.
     shape : tuple of int
-        Shape of one input: ``(H, W, C)`` of an image, ``(H, W, 1)`` if it is grey,
-        ``(T, W)`` of a series or ``(W,)`` of a row.
+        Of one input: ``(H, W, C)``, ``(H, W, 1)`` if greyscale, ``(T, W)`` or ``(W,)``.
     grid_size, preservation_probability, seed
         As in `Rise`.
     antithetic : bool
-        Draw masks in pairs, 0 and 1, 2 and 3 and so on, that share their shifts and
-        preserve opposite cells: exactly so for a probability of 1/2, else as far as the
-        probability allows.
+        Draw masks in pairs, 0 and 1, 2 and 3 and so on, with the same shifts and, as
+        far as the probability allows, opposite cells: exactly opposite for 1/2.
 
     Returns
     -------
@@ -147,7 +130,7 @@ def _upscale(grids, shifts, shape):
         masks = masks @ crops[1]
     if crops:
         masks = crops[0].transpose(0, 2, 1) @ masks
-    # Weights sum to one only up to rounding. (NumPy's minimum is several times as slow.)
+    # Weights sum to one only up to rounding. Clipping is faster than `np.minimum`.
     return np.clip(masks, 0, 1, out=masks)
 
 
@@ -174,21 +157,17 @@ def perturb(
 
     Parameters
     ----------
-    x : array, (H, W, C), (H, W), (T, W) or (W,)
-        One input.
+    x, mask_value, channels_first
+        As in `Rise` and its `estimate`.
     masks : array, (n, H, W), (n, T, W) or (n, W)
         Masks in [0, 1]; the input is preserved where they are 1.
-    mask_value : float or array
-        As in `Rise`.
-    channels_first : bool
-        An image is ``(C, H, W)``.
 
     Returns
     -------
     array, (n, *x.shape)
         ``x * mask + mask_value * (1 - mask)``, within the values of `x` and
-        `mask_value`, in the type of `x`. Integers become float32, or float64 if they
-        are too large for that.
+        `mask_value`, in the type of `x`; integers become float32, or float64 if they
+        are too large for it.
     """
     masks, x = _numbers("masks", masks), _in_own_precision(_numbers("x", x))
     blend = _blend(x, mask_value, channels_first)
@@ -200,35 +179,30 @@ def perturb(
 
 def _blend(x, mask_value, channels_first):
     """A function that writes the inputs that masks perturb into an array."""
-    mask_value = _numbers("mask_value", _numbers("mask_value", mask_value).astype(x.dtype))
-    channels_first = channels_first and x.ndim == 3
-    colour = x.shape[:1] if channels_first else x.shape[-1:]
-    if mask_value.shape not in ((), colour, x.shape):
-        raise ValueError(
-            f"mask_value must be a number or of shape {colour} or {x.shape}, "
-            f"got shape {mask_value.shape}."
-        )
-    if channels_first and mask_value.ndim == 1:
-        mask_value = mask_value[:, np.newaxis, np.newaxis]
-    ends = (x.min(), x.max(), mask_value.min(), mask_value.max()) if mask_value.any() else ()
-    # Channel by channel, as NumPy is slow along short last axes.
-    by_channel = partial(np.moveaxis, source=-3 if channels_first else -1, destination=-3)
+    value = _numbers("mask_value", _numbers("mask_value", mask_value).astype(x.dtype))
+    axis = -3 if channels_first and x.ndim == 3 else -1
+    colour = x.shape[axis : axis + 1 or None]
+    if value.shape not in ((), colour, x.shape):
+        shapes = f"{colour} or {x.shape}, got shape {value.shape}"
+        raise ValueError(f"mask_value must be a number or of shape {shapes}.")
+    value = value.reshape(-1, 1, 1) if axis == -3 and value.ndim == 1 else value
+    ends = (x.min(), x.max(), value.min(), value.max()) if value.any() else ()
     if x.ndim == 3:
-        preserved = np.subtract(x, mask_value, dtype=np.result_type(x, np.float32))
+        # Channel by channel, as NumPy is slow along short last axes.
+        by_channel = partial(np.moveaxis, source=axis, destination=-3)
+        preserved = np.subtract(x, value, dtype=np.result_type(x, np.float32))
         preserved = np.ascontiguousarray(by_channel(preserved))
 
     def blend(masks, out):
         if x.ndim == 3:
             np.multiply(masks[:, np.newaxis], preserved, out=by_channel(out), casting="same_kind")
             if ends:
-                out += mask_value
+                out += value
         else:
             # Exact where masks are 0 or 1, as a feature may be the code of a category.
-            out[:] = masks * x + (1 - masks) * mask_value
-        if ends:
-            # Rounding must not carry a value out of the range the model was made for.
-            np.clip(out, min(ends), max(ends), out=out)
-        return out
+            out[:] = masks * x + (1 - masks) * value
+        # Rounding must not carry a value out of the range the model was made for.
+        return np.clip(out, min(ends), max(ends), out=out) if ends else out
 
     return blend
 
@@ -273,7 +247,6 @@ def average(total: ArrayLike, nb_samples: int, preservation_probability: float =
 
 
 # 3. The explainer: the steps, a batch at a time.
-
 _FEWEST_SAMPLES = 200  # a standard error from fewer scores is a guess
 # The errors of pixels are correlated, at worst all equal: then a map's error is below
 # this many standard errors in nine of ten cases.
@@ -286,13 +259,13 @@ class Rise:
     Parameters
     ----------
     model : callable
-        Takes n perturbed inputs, an array of its own, ``(n, H, W, C)`` or as the inputs
-        are, and returns scores, ``(n, n_classes)``, as an array of NumPy, TensorFlow or
-        PyTorch. A binary classifier with one output, ``(n,)`` or ``(n, 1)``, has one
-        class, 0, with this score: for a sigmoid, that of label 1.
+        Takes perturbed inputs, ``(n, H, W, C)`` or as its inputs are, in an array of
+        its own, and returns scores, ``(n, n_classes)``, as an array of NumPy,
+        TensorFlow or PyTorch. A binary classifier with one output, ``(n,)`` or
+        ``(n, 1)``, has one class, 0, with this score: for a sigmoid, that of label 1.
     batch_size : int
-        Perturbed inputs per call of `model`. If the last, smaller batch fails, it is
-        tried once more, filled up to this size.
+        Perturbed inputs per call of `model`. A smaller last batch that fails is tried
+        again, padded to this size.
     operator : callable, optional
         ``operator(model, inputs, targets)`` returns the score of each perturbed input,
         ``(n,)``; by default the output of the target class. It is for `explain` only.
@@ -305,7 +278,7 @@ class Rise:
     preservation_probability : float
         Probability in (0, 1) that a cell is preserved; the expected value p of a mask.
     mask_value : float, (C,) array or array of one input's shape
-        What replaces masked values: a number, a colour or a whole input. It is copied.
+        What replaces masked values: a number, a colour or a whole input.
     seed : int
         Mask i depends on `seed` and i alone, not on `batch_size` or `nb_samples`.
     progress : callable, optional
@@ -317,27 +290,26 @@ class Rise:
     tolerance : float, optional
         Stop before `nb_samples`, but never before 200, once every map's error, root
         mean square over the map and relative to its range, is below this in nine of ten
-        cases: once 1.645 times its `relative_error` is. A warning says if it never was.
+        cases: once 1.645 times its `relative_error` is. Without success, warn.
     channels_first : bool, optional
-        Whether images are ``(C, H, W)``. By default they are ``(H, W, C)`` with at most
-        four channels; others are refused.
+        True for images ``(C, H, W)``, False for ``(H, W, C)``, which is assumed of at
+        most four channels; with more, say which. Volumes are not supported.
     layout : {"image", "series"}, optional
-        What inputs with two axes are: grey images, ``(H, W)``, or series, ``(T, W)``.
-        By default series, if these have fewer than eight features or steps or at least
-        four steps a feature; others are refused.
+        What two axes are: a greyscale image ``(H, W)`` or a series ``(T, W)``, which is
+        assumed if a side is below eight or T at least 4 W; else say which.
 
     Attributes
     ----------
     unfinished : list of Outputs
-        After an explanation that an exception or Ctrl-C ended: what the model returned
-        for each input so far. `explain` continues with it as its `outputs`, `estimate`
-        with its only entry.
+        What the model returned for each input before an error or Ctrl-C ended the last
+        explanation that was not completed: `outputs` for `explain` to continue with;
+        for `estimate`, its only entry.
 
     Raises
     ------
     TypeError, ValueError
-        Before any model call if an argument is not as described, and after one if the
-        model has no such class or returns something else than described.
+        If an argument is not as described, before any model call, or if the model has
+        no such class or returns something else than described.
 
     Notes
     -----
@@ -354,8 +326,8 @@ class Rise:
     masks. Rows need several masks for each feature; with hundreds of features, explain
     a model of groups of features instead.
 
-    *Precision.* Scores and maps are float64. The model gets inputs in their own type;
-    integers become float32, or float64 if they are too large for that.
+    *Precision.* Scores and maps are float64. The model gets the inputs' own float type,
+    and float32 for integers, or float64 if they are too large for float32.
 
     *Memory.* Masks are made a batch at a time, the next while the model works. Memory
     holds two batches and, for each mask, the scores of the explained classes. The
@@ -366,39 +338,30 @@ class Rise:
 
     Examples
     --------
-    >>> def left_half(images):
-    ...     return images[:, :, :8].mean(axis=(1, 2))
-    >>> rise = Rise(left_half, nb_samples=500, grid_size=4)
-    >>> saliency = rise.explain(np.ones((1, 16, 16, 1)), [0])[0, ..., 0]
+    >>> rise = Rise(lambda images: images[:, :, :8].mean(axis=(1, 2)), grid_size=4)
+    >>> [saliency] = rise.explain_classes(np.ones((16, 16, 1)), 0)
     >>> bool(saliency[:, :4].mean() > saliency[:, -4:].mean())
     True
     """
 
     def __init__(
-        self,
-        model: Callable[[np.ndarray], Any],
-        batch_size: int = 32,
-        operator: Callable[[Callable, np.ndarray, np.ndarray], Any] | None = None,
-        nb_samples: int = 4000,
-        grid_size: int | tuple[int, ...] = 7,
-        preservation_probability: float = 0.5,
-        mask_value: ArrayLike = 0.0,
-        seed: int = 0,
-        progress: Callable | None = None,
-        estimator: str = "regression",
-        tolerance: float | None = None,
-        channels_first: bool | None = None,
-        layout: str | None = None,
-    ) -> None:
+        self, model: Callable, batch_size: int = 32, operator: Callable | None = None,
+        nb_samples: int = 4000, grid_size: _Grid = 7, preservation_probability: float = 0.5,
+        mask_value: ArrayLike = 0.0, seed: int = 0, progress: Callable | None = None,
+        estimator: str = "regression", tolerance: float | None = None,
+        channels_first: bool | None = None, layout: str | None = None,
+    ) -> None:  # fmt: skip
         for name, function in {"model": model, "operator": operator, "progress": progress}.items():
             if not callable(function) and (function is not None or name == "model"):
                 raise TypeError(f"{name} must be callable, got {function!r}.")
-        if not isinstance(estimator, str) or estimator not in _ESTIMATORS:
-            raise ValueError(f'estimator must be "regression" or "average", got {estimator!r}.')
-        if channels_first not in (None, False, True):
-            raise ValueError(f"channels_first must be True, False or None, got {channels_first!r}.")
-        if layout not in (None, "image", "series"):
-            raise ValueError(f'layout must be "image", "series" or None, got {layout!r}.')
+        choices = [
+            ("estimator", estimator, [*_ESTIMATORS]),
+            ("layout", layout, [None, "image", "series"]),
+        ]
+        choices.append(("channels_first", channels_first, [None, False, True]))
+        for name, value, allowed in choices:
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
         self.model = model
         self.progress = progress or iter
         self.nb_samples = _integer("nb_samples", nb_samples, 2 if estimator == "regression" else 1)
@@ -412,21 +375,17 @@ class Rise:
         self.operator = operator
         self.channels_first = channels_first
         self.layout = layout
-        self.unfinished = []
+        self.unfinished: list[Outputs] = []
 
     def __repr__(self) -> str:
         values = self.mask_value.tolist() if self.mask_value.ndim < 2 else self.mask_value.shape
-        hidden = "model", "progress", "unfinished"
-        settings = {n: v for n, v in vars(self).items() if n not in hidden} | {"mask_value": values}
-        return f"Rise({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+        settings, hidden = vars(self) | {"mask_value": values}, ("model", "progress", "unfinished")
+        return f"Rise({', '.join(f'{n}={v!r}' for n, v in settings.items() if n not in hidden)})"
 
     def explain(
-        self,
-        inputs: ArrayLike,
-        targets: ArrayLike,
-        return_error: bool = False,
+        self, inputs: ArrayLike, targets: ArrayLike, return_error: bool = False,
         outputs: Sequence["Outputs"] = (),
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Explain the target class of each input.
 
         Parameters
@@ -435,34 +394,29 @@ class Rise:
             Images, series of W features over T steps, or tabular rows, in the model's
             own value range.
         targets : array, (N,) of int or (N, n_classes)
-            For each input the index of the class to explain, or its one-hot row; an
-            integer will do for one input. An `operator` gets an array of n copies of it.
+            For each input the index of the class to explain, or its one-hot row. An
+            `operator` gets an array of n copies of it.
         return_error : bool
-            Return the standard errors, too.
+            Also return standard errors, an array like the first.
         outputs : list of Outputs
-            Those of the first inputs, from `unfinished`.
+            `unfinished` of the same inputs, whose model evaluations it saves.
 
         Returns
         -------
         array of float64, (N, H, W, 1), (N, 1, H, W), (N, H, W), (N, T, W) or (N, W)
             Saliency in the units of the score. The channels of an image share one map;
-            the features of a series are masked, and explained, one by one. With
-            `return_error`, a second array of this shape has the standard errors.
+            the features of a series are masked, and explained, one by one.
         """
         inputs, targets = _numbers("inputs", inputs), _numbers("targets", targets)
         if inputs.ndim not in (2, 3, 4) or 0 in inputs.shape:
-            raise ValueError(
-                f"inputs must be (N, H, W, C), (N, T, W) or (N, W), got {inputs.shape}."
-            )
+            raise ValueError(f"inputs must be a batch of images or rows, got {inputs.shape}.")
         n, model, width = len(inputs), partial(model_outputs, self.model), 0
         targets = targets[np.newaxis] if targets.ndim == 0 and n == 1 else targets
-        if targets.ndim not in (1, 2) or len(targets) != n or len(outputs) > n:
-            raise ValueError(
-                f"targets must be {n} class indices or one-hot rows, got {targets.shape}, "
-                f"and outputs at most as many, got {len(outputs)}."
-            )
+        if targets.ndim not in (1, 2) or len(targets) != n:
+            expected = f"{n} class indices or one-hot rows"
+            raise ValueError(f"targets must be {expected}, got shape {targets.shape}.")
         if self.operator is not None:
-            runs = [(partial(self._operate, target), [0], target) for target in targets]
+            runs = [(partial(self._operate, target), [0], target.tolist()) for target in targets]
         else:
             if targets.ndim == 2:
                 one_hot, width = targets, targets.shape[1]
@@ -470,12 +424,12 @@ class Rise:
                 if np.count_nonzero(one_hot) != n or (one_hot[range(n), targets] != 1).any():
                     raise ValueError("targets must be one-hot rows: a single 1 and else 0 in each.")
             runs = [(model, _classes(target), None) for target in targets]
-        explanations = self._run([(x, *run) for x, run in zip(inputs, runs)], outputs, width=width)
-        maps, errors = (np.concatenate(each) for each in list(zip(*explanations))[:2])
+        runs = [(x, *run) for x, run in zip(inputs, runs)]
+        explanations = self._explain(runs, list(outputs)[:n], False, width)
+        both = [np.concatenate(arrays) for arrays in list(zip(*explanations))[:2]]
         if inputs.ndim == 4:
-            channel = 1 if self.channels_first else -1
-            maps, errors = np.expand_dims(maps, channel), np.expand_dims(errors, channel)
-        return (maps, errors) if return_error else maps
+            both = [np.expand_dims(array, 1 if self.channels_first else -1) for array in both]
+        return tuple(both) if return_error else both[0]
 
     def _operate(self, target, perturbed):
         n = len(perturbed)
@@ -501,12 +455,9 @@ class Rise:
         return self.estimate(x, classes).saliency
 
     def estimate(
-        self,
-        x: ArrayLike,
-        classes: ArrayLike,
-        outputs: ArrayLike | None = None,
+        self, x: ArrayLike, classes: ArrayLike, outputs: ArrayLike | None = None,
         keep_outputs: bool = False,
-    ) -> "Explanation":
+    ) -> "Explanation":  # fmt: skip
         """Explain several classes of one input, with standard errors.
 
         Parameters
@@ -518,7 +469,7 @@ class Rise:
         outputs : Outputs or array, (n, n_outputs), optional
             The model's outputs for the first n masks: those of an earlier `Explanation`
             with the same input, seed, grid, probability, mask value and estimator, or
-            of `unfinished`. Only masks beyond these cost model evaluations.
+            from `unfinished`. Only masks beyond these cost model evaluations.
         keep_outputs : bool
             Return all outputs of the model, for more masks or other classes later. They
             take 8 bytes for each mask and output.
@@ -531,104 +482,89 @@ class Rise:
             raise ValueError(f"operator must be None but for `explain`, got {self.operator!r}.")
         x, classes = _numbers("x", x), _classes(classes)
         run = x, partial(model_outputs, self.model), classes, None
-        return self._run([run], [] if outputs is None else [outputs], keep_outputs)[0]
+        return self._explain([run], [] if outputs is None else [outputs], keep_outputs)[0]
 
-    def _run(self, runs, known, *settings, **more):
-        """Explanations; `unfinished` keeps what they are made of if one is interrupted."""
-        explanations, collected = [], []
+    def _explain(self, runs, known, keep_outputs, width=0):
+        """Explain each run; if one is interrupted, `unfinished` has what is known."""
+        explanations, collected, shown, show = [], [], set(), warnings.showwarning
         try:
-            with _each_warning_once():
+            with warnings.catch_warnings():  # a model's warning is shown once, not at each call
+                warnings.showwarning = lambda text, *where: (
+                    str(text) in shown or shown.add(str(text)) or show(text, *where)
+                )
                 for run, outputs in zip_longest(runs, known):
-                    explanations.append(self._explain(collected, outputs, *run, *settings, **more))
+                    explanations.append(self._run(*run, outputs, keep_outputs, width, collected))
         except BaseException:
-            if collected:
-                self.unfinished = [*collected, *known[len(collected) :]]
+            self.unfinished = [*collected, *known[len(collected) :]] or self.unfinished
             raise
         return explanations
 
-    def _explain(self, collected, known, x, model, classes, target, keep_outputs=False, width=0):
-        """Explain columns `classes` of ``model(perturbed)``, with known first rows."""
-        p, x = self.preservation_probability, _in_own_precision(x)
+    def _run(self, x, model, classes, target, outputs, keep_outputs, width, collected):
+        """Explain `classes` of ``model(perturbed)``, with known first outputs."""
+        x, p, value = _in_own_precision(x), self.preservation_probability, self.mask_value
         shape = _shape_of_input(x.shape, self.channels_first, self.layout)
         estimator = _ESTIMATORS[self.estimator](shape, self.grid_size, p)
-        blend = _blend(x, self.mask_value, self.channels_first)
-        hidden = blend(np.zeros((1, *shape[:2]), np.float32), np.empty((1, *x.shape), x.dtype))
-        origin = {"x": hash(x.tobytes()), "mask_value": hash(hidden.tobytes()), "layout": shape}
-        origin |= {"seed": self.seed, "grid_size": _grid_shape(shape, self.grid_size)}
-        origin |= {"preservation_probability": p, "estimator": self.estimator, "operator": target}
-        rows, width = _known_rows(known, origin, classes, keep_outputs, width)
-        rows = rows[: self.nb_samples]
-        check, done, outputs = max(_FEWEST_SAMPLES, len(rows)), 0, None
-        columns = classes if keep_outputs else slice(None)
-
-        def kept():
-            array = outputs[:done].view(Outputs)
-            array.origin, array.classes = origin, None if keep_outputs else classes
-            return array
-
-        def result():
-            base = outputs[:done, columns].mean(axis=0)
-            return Explanation(*estimator.maps(), done, kept() if keep_outputs else None, base)
-
+        blend = _blend(x, value, self.channels_first)
+        origin = {"x": hash(x.tobytes()), "mask_value": hash(value.astype(float).tobytes())}
+        origin |= {"shape": shape, "grid_size": _grid_shape(shape, self.grid_size)}
+        origin |= {"preservation_probability": p, "seed": self.seed, "estimator": self.estimator}
+        origin |= {"operator's target": target, "classes": None if keep_outputs else classes}
+        known, width = _known_rows(outputs, origin, classes, width)
+        known, rows, done = known[: self.nb_samples], None, 0
+        check = max(_FEWEST_SAMPLES, len(known))
         try:
-            with closing(self._batches(x, shape, estimator, blend, len(rows))) as batches:
+            with closing(self._batches(x, shape, estimator, blend, len(known))) as batches:
                 for start, stop, masks, perturbed in batches:
-                    batch = rows[start:stop] if perturbed is None else self._call(model, perturbed)
+                    batch = known[start:stop] if perturbed is None else self._call(model, perturbed)
                     if perturbed is not None:
                         width, n_outputs = width or batch.shape[1], batch.shape[1]
                         if n_outputs != width:  # that of targets, of earlier outputs or of a batch
                             raise ValueError(f"model must have {width} outputs, got {n_outputs}.")
-                        scores = _columns(batch, classes)
-                        batch = batch if keep_outputs else scores
-                    scores = batch[:, columns]
-                    if outputs is None:
-                        outputs = np.empty((self.nb_samples, batch.shape[1]))
-                    outputs[start:stop], done = batch, stop
-                    estimator.add(masks, scores)
+                        batch = batch if keep_outputs else _columns(batch, classes)
+                    estimator.add(masks, _columns(batch, classes) if keep_outputs else batch)
+                    rows = np.empty((self.nb_samples, batch.shape[1])) if rows is None else rows
+                    rows[start:stop], done = batch, stop
                     del masks, perturbed, batch  # large: the batch after the next replaces them
                     if self.tolerance and check <= stop < self.nb_samples:
-                        explanation = result()
-                        if _NINE_IN_TEN * explanation.relative_error.max() < self.tolerance:
-                            return explanation
+                        error = Explanation(*estimator.maps(), stop).relative_error.max()
+                        if _NINE_IN_TEN * error < self.tolerance:
+                            break
                         check = 1.2 * stop
-            explanation = result()
         finally:
-            if done > len(rows):
-                collected.append(kept())
-            elif known is not None:
-                collected.append(known)
+            if done > len(known):
+                outputs = rows[:done].view(Outputs)
+                outputs.origin = origin
+            collected += [outputs] if outputs is not None else []
+        base = (_columns(rows[:done], classes) if keep_outputs else rows[:done]).mean(axis=0)
+        explanation = Explanation(*estimator.maps(), done, outputs if keep_outputs else None, base)
         error = _NINE_IN_TEN * explanation.relative_error.max()
         if self.tolerance and error >= self.tolerance:
-            warnings.warn(
-                f"{self.nb_samples} masks were not enough for a tolerance of {self.tolerance}: "
-                f"the map's error is below {error:.3g} in nine of ten cases.",
-                stacklevel=5,
-            )
+            message = f"tolerance must be above {error:.3g} to be met by {done} masks, got"
+            warnings.warn(f"{message} {self.tolerance}.", stacklevel=4)
         return explanation
 
     def _call(self, model, perturbed):
         missing = self.batch_size - len(perturbed)
-        if not missing or self.nb_samples < self.batch_size:
+        if not 0 < missing < self.nb_samples:
             return model(perturbed)
-        whole = np.concatenate([perturbed, np.repeat(perturbed[-1:], missing, axis=0)])
+        padded = np.concatenate([perturbed, np.repeat(perturbed[-1:], missing, axis=0)])
         try:
             return model(perturbed)
         except Exception:
             with suppress(Exception):  # the first error says more
-                return model(whole)[: len(perturbed)]
+                return model(padded)[: len(perturbed)]
             raise
 
     def _batches(self, x, shape, estimator, blend, n_known):
         """Yield start, stop, masks for the estimator, and inputs, or None if known."""
+        settings = shape, self.grid_size, self.preservation_probability, self.seed
+        step = max(2**20 // x.size, 1)  # masks and inputs at a time, to fit a processor's cache
 
         def prepare(start, stop):
-            p, n = self.preservation_probability, stop - start
-            grids, shifts = _random_grids(
-                start, stop, shape, self.grid_size, p, self.seed, estimator.antithetic
-            )
-            perturbed = np.empty((n, *x.shape), x.dtype) if start >= n_known else None
-            selected, step = [], max(2**20 // x.size, 1)  # masks that fit a processor's cache
-            for part in (slice(first, first + step) for first in range(0, n, step)):
+            grids, shifts = _random_grids(start, stop, *settings, estimator.antithetic)
+            perturbed = np.empty((stop - start, *x.shape), x.dtype) if start >= n_known else None
+            selected = []
+            for part in (slice(first, first + step) for first in range(0, stop - start, step)):
                 masks = _upscale(grids[part], shifts[part], shape)
                 selected.append(estimator.select(masks))
                 if perturbed is not None:
@@ -651,17 +587,11 @@ class Rise:
 class Outputs(np.ndarray):
     """A model's outputs for the first masks of one input, float64 of (n, n_outputs).
 
-    Attributes
-    ----------
-    origin : dict, optional
-        What they belong to; `Rise` refuses others'. Slices, copies and files of them
-        have none, are plain arrays to `Rise` and are taken on trust.
-    classes : list of int, optional
-        The classes that the columns are, if not all of the model's.
+    They carry what they belong to, and `Rise` refuses those of another input or seed.
+    Slices, copies and files of them are plain arrays, which it takes on trust.
     """
 
     origin: dict | None = None
-    classes: list[int] | None = None
 
 
 class Explanation(NamedTuple):
@@ -677,15 +607,15 @@ class Explanation(NamedTuple):
     outputs : Outputs, (n, n_outputs), or None
         All outputs of the model, if `keep_outputs` asked for them.
     base : array of float64, (n_classes,)
-        Mean score of the perturbed inputs, E[f]: where a map is above it, preserving a
-        pixel raises the score.
+        Mean score of the perturbed inputs, E[f], which a map is above where preserving
+        a pixel raises the score.
     """
 
     saliency: np.ndarray
     standard_error: np.ndarray
     calls: int
-    outputs: Outputs | None
-    base: np.ndarray
+    outputs: Outputs | None = None
+    base: np.ndarray | None = None
 
     @property
     def relative_error(self) -> np.ndarray:
@@ -697,22 +627,7 @@ class Explanation(NamedTuple):
         return np.sqrt(np.mean(np.square(relative), axis=axes))
 
 
-@contextmanager
-def _each_warning_once():
-    """Show once what a model warns of at each call, as scikit-learn's may do."""
-    with warnings.catch_warnings():
-        show, shown = warnings.showwarning, set()
-
-        def show_once(message, *where):
-            if str(message) not in shown:
-                shown.add(str(message))
-                show(message, *where)
-
-        warnings.showwarning = show_once
-        yield
-
-
-def model_outputs(model: Callable[[np.ndarray], Any], inputs: np.ndarray) -> np.ndarray:
+def model_outputs(model: Callable, inputs: np.ndarray) -> np.ndarray:
     """Call a model, and check and copy what it returns.
 
     Parameters
@@ -725,12 +640,8 @@ def model_outputs(model: Callable[[np.ndarray], Any], inputs: np.ndarray) -> np.
     Returns
     -------
     array of float64, (n, n_classes)
-        A copy, since a model may return the same buffer at each call.
-
-    Raises
-    ------
-    ValueError
-        If outputs are not of that shape or not finite numbers.
+        A copy, since a model may return the same buffer at each call. A ValueError is
+        raised if the outputs are not of that shape or not finite numbers.
     """
     n, outputs = len(inputs), _numbers("model's outputs", model(inputs))
     if outputs.ndim < 2 and outputs.size and (n == 1 or len(outputs) == n):
@@ -741,8 +652,6 @@ def model_outputs(model: Callable[[np.ndarray], Any], inputs: np.ndarray) -> np.
 
 
 # 4. The estimators, from masks and scores to maps and standard errors.
-
-
 class _Average:
     """The paper's estimator, `average` of local explanations that come in batches."""
 
@@ -833,7 +742,7 @@ class _Regression:
         unit = np.ldexp(0.5, np.frexp(np.abs(score).max())[1])
         score = score / unit
         y, ranks = self._contrast(score), self._contrast(_normal_scores(score))
-        slopes, half = _evidence_fit(rows, ranks, bases)
+        slopes, root = _evidence_fit(rows, ranks, bases)
         fitted = rows @ slopes
         scale = fitted @ y / max(fitted @ fitted, _TINY)
         correction, correction_root = _evidence_fit(rows, y - scale * fitted, bases)
@@ -850,11 +759,9 @@ class _Regression:
         means = ((means - means.mean()) / len(means)).reshape(-1, *[1] * len(lattice))
         squares, per_pair = 0, len(rows) // len(means)
         for part in _parts(rows):
-            added = scale * _added(rows[part], first[part], half)
-            added += (
-                _added(rows[part], second[part], correction_root)
-                - added @ projected @ correction_root.T
-            )
+            added = scale * _added(rows[part], first[part], root)
+            corrected = _added(rows[part], second[part], correction_root)
+            added += corrected - added @ projected @ correction_root.T
             added = added.reshape(-1, per_pair, added.shape[1]).sum(axis=1).reshape(-1, *lattice)
             mean = means[part.start // per_pair : part.stop // per_pair]
             along_x = (1 - self.p) * _along(at_lattice, added)
@@ -916,15 +823,15 @@ def _evidence_fit(rows, y, bases):
         least = cost.argmin()
         if cost[least] < best[0]:
             best = cost[least], directions / np.sqrt(variances + penalties[least])
-    half = best[1]
-    return half @ (half.T @ products), half
+    root = best[1]
+    return root @ (root.T @ products), root
 
 
-def _added(block, residuals, half):
+def _added(block, residuals, root):
     """What the residual of each row, had the row been left out, adds to the slopes."""
-    along_half = block @ half
-    leverage = np.square(along_half).sum(axis=1)
-    return (residuals / np.maximum(1 - leverage, 0.1))[:, np.newaxis] * (along_half @ half.T)
+    along_root = block @ root
+    leverage = np.square(along_root).sum(axis=1)
+    return (residuals / np.maximum(1 - leverage, 0.1))[:, np.newaxis] * (along_root @ root.T)
 
 
 def _normal_scores(scores):
@@ -941,9 +848,8 @@ def _lattice(shape, grid_size, per_cell):
         count = min(per_cell * cells, length)
         at = ((np.arange(count) + 0.5) * length / count).astype(int)
         points.append(at)
-        interpolation.append(
-            np.array([np.interp(np.arange(length), at, unit) for unit in np.eye(count)]).T
-        )
+        weights = [np.interp(np.arange(length), at, unit) for unit in np.eye(count)]
+        interpolation.append(np.array(weights).T)
     return points, interpolation
 
 
@@ -965,8 +871,6 @@ _TINY = np.finfo(np.float64).tiny
 
 
 # 5. The checks of arguments, before any model call.
-
-
 def _numbers(name, values):
     """An array of finite numbers; types that NumPy lacks (bfloat16) become float32."""
     if hasattr(values, "detach"):
@@ -998,40 +902,36 @@ def _in_own_precision(x):
 
 
 def _shape_of_input(shape, channels_first=None, layout=None):
-    """(H, W, C), (T, W) or (W,), where the shape and the settings tell it."""
-    if layout == "image" and len(shape) == 2:
-        return (*shape, 1)
-    if layout is None and len(shape) == 2 and min(shape) >= 8 and shape[0] < 4 * shape[1]:
-        raise ValueError(
-            f'layout must be "image" or "series" for inputs of shape {shape}, which may be either.'
-        )
-    if len(shape) != 3:
-        return shape
-    if channels_first is None and shape[2] > 4 or channels_first and shape[2] <= 4 < shape[0]:
-        raise ValueError(
-            f"channels_first must be True if inputs of shape {shape} are (C, H, W), or False if "
-            f"they are (H, W, C), the channels last; got {channels_first}."
-        )
-    return (*shape[1:], shape[0]) if channels_first else shape
+    """``(H, W, C)``, ``(T, W)`` or ``(W,)``, as the shape or else a setting tells."""
+    if len(shape) == 2:
+        if layout is None and min(shape) >= 8 and shape[0] < 4 * shape[1]:
+            raise ValueError(f'layout must be "image" or "series" for an input of shape {shape}.')
+        return (*shape, 1) if layout == "image" else shape
+    if len(shape) == 3 and (shape[2] > 4 if channels_first is None else channels_first):
+        if not channels_first or shape[2] <= 4 < shape[0]:
+            expected = "False for (H, W, C), channels last, or True for (C, H, W)"
+            raise ValueError(
+                f"channels_first must be {expected}, got {channels_first} for {shape}."
+            )
+        return (*shape[1:], shape[0])
+    return shape
 
 
-def _known_rows(outputs, origin, classes, keep_outputs, width):
-    """Rows of outputs with all columns or those of `classes`, and the model's width."""
+def _known_rows(outputs, origin, classes, width):
+    """Earlier outputs, of all classes or as `origin` says, and the model's width."""
     if outputs is None:
         return np.empty((0, 0)), width
-    rows = _numbers("outputs", outputs)
+    rows, theirs = _numbers("outputs", outputs), getattr(outputs, "origin", None) or {}
     if rows.ndim != 2:
         raise ValueError(f"outputs must be of shape (n, n_outputs), got shape {rows.shape}.")
-    others, held = getattr(outputs, "origin", None), getattr(outputs, "classes", None)
-    differing = [name for name in origin if others and others[name] != origin[name]]
-    if differing:
-        raise ValueError(f"outputs must be of the same {', '.join(differing)}, got those of other.")
-    if held is None:
-        scores = _columns(rows, classes)
-        return rows if keep_outputs else scores, rows.shape[1]
-    if keep_outputs or not set(classes) <= set(held):
-        raise ValueError(f"outputs must have all classes wanted, got those of {held} alone.")
-    return rows[:, [held.index(index) for index in classes]], width
+    whole = theirs.get("classes") is None
+    other = [n for n in theirs if theirs[n] != origin[n] and not (whole and n == "classes")]
+    if other:
+        raise ValueError(f"outputs must be of the same {', '.join(other)}, got those of another.")
+    if not whole:
+        return rows, width
+    scores = _columns(rows, classes)
+    return (scores if origin["classes"] else rows).astype(np.float64), rows.shape[1]
 
 
 def _classes(classes):
@@ -1044,10 +944,8 @@ def _classes(classes):
 def _columns(outputs, classes):
     width = outputs.shape[1]
     if max(classes) >= width:
-        single = " A single output is class 0." if width == 1 else ""
-        raise ValueError(
-            f"classes must be below the model's {width} outputs, got {max(classes)}.{single}"
-        )
+        got = f"got {max(classes)}." + " A single output is class 0." * (width == 1)
+        raise ValueError(f"classes must be below the model's {width} outputs, {got}")
     return outputs[:, classes]
 
 
@@ -1059,10 +957,8 @@ def _grid_shape(shape, grid_size):
     sizes, features = shape[:axes], () if axes == 2 else shape[axes:]
     cells = grid_size if isinstance(grid_size, tuple) else (grid_size,) * axes
     if axes and len(cells) != axes or any(cell > size for cell, size in zip(cells, sizes)):
-        raise ValueError(
-            f"grid_size must be at most {' x '.join(map(str, sizes))} for inputs of shape {shape}, "
-            f"got {grid_size}."
-        )
+        most = f"{' x '.join(map(str, sizes))} for inputs of shape {shape}"
+        raise ValueError(f"grid_size must be at most {most}, got {grid_size}.")
     return (*cells[:axes], *features)
 
 
