@@ -166,8 +166,7 @@ def perturb(
     -------
     array, (n, *x.shape)
         ``x * mask + mask_value * (1 - mask)``, within the values of `x` and
-        `mask_value`, in the type of `x`; integers become float32, or float64 if they
-        are too large for it.
+        `mask_value`. The type is as *Precision* in `Rise` says.
     """
     masks, x = _numbers("masks", masks), _in_own_precision(_numbers("x", x))
     blend = _blend(x, mask_value, channels_first)
@@ -264,14 +263,12 @@ class Rise:
         TensorFlow or PyTorch. A binary classifier with one output, ``(n,)`` or
         ``(n, 1)``, has one class, 0, with this score: for a sigmoid, that of label 1.
     batch_size : int
-        Perturbed inputs per call of `model`. A smaller last batch that fails is tried
-        again, padded to this size.
+        Inputs per model call. A smaller last batch that fails is padded to this size.
     operator : callable, optional
         ``operator(model, inputs, targets)`` returns the score of each perturbed input,
         ``(n,)``; by default the output of the target class. It is for `explain` only.
     nb_samples : int
-        Number of masks, that is of model evaluations, per explained input; at least 2
-        for a regression.
+        Number of masks, so of model evaluations, per input; 2 or more for a regression.
     grid_size : int or tuple of int
         Cells of the low-resolution grid, ``(rows, columns)`` for an image, over time
         for a series. Tabular rows are masked feature by feature and use no grid.
@@ -284,26 +281,24 @@ class Rise:
     progress : callable, optional
         Wraps the iterable of batches; `tqdm.tqdm` fits.
     estimator : {"regression", "average"}
-        How the map is estimated: by a regression of the scores on pairs of
-        complementary masks, or by the paper's average over independent masks, which
-        needs several times as many model evaluations for the same map.
+        A regression of the scores on pairs of complementary masks, or the paper's
+        average over independent masks, which needs several times as many for the map.
     tolerance : float, optional
         Stop before `nb_samples`, but never before 200, once every map's error, root
         mean square over the map and relative to its range, is below this in nine of ten
-        cases: once 1.645 times its `relative_error` is. Without success, warn.
+        cases: once 1.645 times its `relative_error` is. Warn if it never was.
     channels_first : bool, optional
-        True for images ``(C, H, W)``, False for ``(H, W, C)``, which is assumed of at
-        most four channels; with more, say which. Volumes are not supported.
+        True for images ``(C, H, W)``, False for ``(H, W, C)``. By default False for up
+        to four channels; a longer last axis, as of a volume, is refused.
     layout : {"image", "series"}, optional
-        What two axes are: a greyscale image ``(H, W)`` or a series ``(T, W)``, which is
-        assumed if a side is below eight or T at least 4 W; else say which.
+        What two axes are: a greyscale image ``(H, W)`` or a series ``(T, W)``. By
+        default a series if T or W is below 8 or T at least 4 W; else it is refused.
 
     Attributes
     ----------
     unfinished : list of Outputs
-        What the model returned for each input before an error or Ctrl-C ended the last
-        explanation that was not completed: `outputs` for `explain` to continue with;
-        for `estimate`, its only entry.
+        What the model returned for each input of the last explanation that an error or
+        Ctrl-C ended: `outputs` for `explain`, or the only one for `estimate`.
 
     Raises
     ------
@@ -316,25 +311,23 @@ class Rise:
     *Logits or probabilities.* Both will do: maps are in the units of the score. The
     paper uses probabilities. If these are near 0 or 1 for all masks, use logits.
     TODO
+    TODO
 
     *mask_value* should mean "nothing here" to the model. The default 0 is black for
     images in [0, 255] or [0, 1], the mean for standardised inputs, and mid-grey for
     images in [-1, 1], where black is -1. For other features take their means.
 
     *grid_size.* Cells should be as large as the parts to tell apart: 7 for images of
-    about 224 pixels, 4 or 5 for 28 to 64, 5 to 20 for a series. Finer grids need more
-    masks. Rows need several masks for each feature; with hundreds of features, explain
-    a model of groups of features instead.
+    about 224 pixels, 4 or 5 for 28 to 64, 5 to 20 for a series. Finer grids, and rows
+    of many features, need more masks; group hundreds of features.
 
-    *Precision.* Scores and maps are float64. The model gets the inputs' own float type,
-    and float32 for integers, or float64 if they are too large for float32.
+    *Precision.* Scores and maps are float64. The model gets the inputs' float type, and
+    float32 for integers, or float64 if they are too large for that.
 
-    *Memory.* Masks are made a batch at a time, the next while the model works. Memory
-    holds two batches and, for each mask, the scores of the explained classes. The
-    regression also needs about 18 bytes for each mask and point of a lattice, with 4
-    points a cell of an image, 2 a cell and feature of a series, 1 a feature of a row:
-    3.5 KB a mask for 7 x 7 cells. It computes with some matrices of up to 4,096 masks
-    by the points: for thousands of points use "average".
+    *Memory* holds two batches and, for each mask, the scores of the explained classes.
+    The regression also needs about 18 bytes for each mask and point of a lattice, with
+    4 points a cell of an image, 2 a cell and feature of a series, 1 a feature of a row:
+    3.5 KB a mask for 7 x 7 cells, and some matrices of up to 4,096 masks by the points.
 
     Examples
     --------
@@ -354,16 +347,7 @@ class Rise:
         for name, function in {"model": model, "operator": operator, "progress": progress}.items():
             if not callable(function) and (function is not None or name == "model"):
                 raise TypeError(f"{name} must be callable, got {function!r}.")
-        choices = [
-            ("estimator", estimator, [*_ESTIMATORS]),
-            ("layout", layout, [None, "image", "series"]),
-        ]
-        choices.append(("channels_first", channels_first, [None, False, True]))
-        for name, value, allowed in choices:
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
-        self.model = model
-        self.progress = progress or iter
+        self.model, self.progress = model, progress or iter
         self.nb_samples = _integer("nb_samples", nb_samples, 2 if estimator == "regression" else 1)
         self.grid_size = _grid_size(grid_size)
         self.preservation_probability = _between(preservation_probability)
@@ -372,10 +356,11 @@ class Rise:
         self.estimator = estimator
         self.tolerance = None if tolerance is None else _between(tolerance, "tolerance", np.inf)
         self.batch_size = _integer("batch_size", batch_size, 1)
-        self.operator = operator
-        self.channels_first = channels_first
-        self.layout = layout
+        self.operator, self.channels_first, self.layout = operator, channels_first, layout
         self.unfinished: list[Outputs] = []
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}.")
 
     def __repr__(self) -> str:
         values = self.mask_value.tolist() if self.mask_value.ndim < 2 else self.mask_value.shape
@@ -397,9 +382,9 @@ class Rise:
             For each input the index of the class to explain, or its one-hot row. An
             `operator` gets an array of n copies of it.
         return_error : bool
-            Also return standard errors, an array like the first.
+            Also return the standard errors, an array like the first.
         outputs : list of Outputs
-            `unfinished` of the same inputs, whose model evaluations it saves.
+            Those in `unfinished`, to continue.
 
         Returns
         -------
@@ -413,8 +398,7 @@ class Rise:
         n, model, width = len(inputs), partial(model_outputs, self.model), 0
         targets = targets[np.newaxis] if targets.ndim == 0 and n == 1 else targets
         if targets.ndim not in (1, 2) or len(targets) != n:
-            expected = f"{n} class indices or one-hot rows"
-            raise ValueError(f"targets must be {expected}, got shape {targets.shape}.")
+            raise ValueError(f"targets must be {n} class indices or one-hot, got {targets.shape}.")
         if self.operator is not None:
             runs = [(partial(self._operate, target), [0], target.tolist()) for target in targets]
         else:
@@ -440,18 +424,7 @@ class Rise:
         return scores.reshape(n, 1).astype(np.float64)
 
     def explain_classes(self, x: ArrayLike, classes: ArrayLike) -> np.ndarray:
-        """Explain several classes of one input from the same model evaluations.
-
-        Parameters
-        ----------
-        x, classes
-            As in `estimate`.
-
-        Returns
-        -------
-        array of float64, (n_classes, H, W), (n_classes, T, W) or (n_classes, W)
-            A map for each class, in the order of `classes`.
-        """
+        """Maps of several classes from the same model evaluations, as of `estimate`."""
         return self.estimate(x, classes).saliency
 
     def estimate(
@@ -467,9 +440,9 @@ class Rise:
         classes : int or array of int
             Indices into the model's outputs.
         outputs : Outputs or array, (n, n_outputs), optional
-            The model's outputs for the first n masks: those of an earlier `Explanation`
-            with the same input, seed, grid, probability, mask value and estimator, or
-            from `unfinished`. Only masks beyond these cost model evaluations.
+            The model's outputs for the first n masks, from `unfinished` or an earlier
+            `Explanation` with the same input and settings but `nb_samples`. Only masks
+            beyond these cost model evaluations. A plain array is taken on trust.
         keep_outputs : bool
             Return all outputs of the model, for more masks or other classes later. They
             take 8 bytes for each mask and output.
@@ -585,10 +558,9 @@ class Rise:
 
 
 class Outputs(np.ndarray):
-    """A model's outputs for the first masks of one input, float64 of (n, n_outputs).
+    """Outputs of a model, (n, n_outputs), and the input and settings they belong to.
 
-    They carry what they belong to, and `Rise` refuses those of another input or seed.
-    Slices, copies and files of them are plain arrays, which it takes on trust.
+    A slice, copy or file of them has lost these.
     """
 
     origin: dict | None = None
@@ -607,8 +579,7 @@ class Explanation(NamedTuple):
     outputs : Outputs, (n, n_outputs), or None
         All outputs of the model, if `keep_outputs` asked for them.
     base : array of float64, (n_classes,)
-        Mean score of the perturbed inputs, E[f], which a map is above where preserving
-        a pixel raises the score.
+        Mean score of perturbed inputs, E[f]; maps are above it where pixels raise it.
     """
 
     saliency: np.ndarray
@@ -664,7 +635,15 @@ class _Average:
 
     def add(self, masks, scores):
         self.n += len(masks)
-        self.total = self.total + _sum_of_local_explanations(scores.T, masks)
+        flat = masks.reshape(len(masks), -1)
+        total = np.empty((scores.shape[1], flat.shape[1]))
+        # In blocks that OpenBLAS leaves to one thread: after a larger product its other
+        # threads spin for some 25 ms, on processors that the model could use.
+        block = max(2**18 // scores.size, 256)
+        for start in range(0, flat.shape[1], block):
+            part = flat[:, start : start + block].astype(np.float64)
+            total[:, start : start + block] = np.dot(scores.T, part)
+        self.total = self.total + total.reshape(-1, *masks.shape[1:])
         # Standard errors change little from pixel to pixel: a lattice is enough.
         local = [local_explanations(score, _at(self.points, masks)) for score in scores.T]
         # The root of the sum of squares, which themselves may overflow or vanish.
@@ -675,19 +654,6 @@ class _Average:
         deviation = np.sqrt(np.maximum(root - mean, 0)) * np.sqrt(root + mean)
         error = deviation / sqrt(max(self.n - 1, 1)) / self.p
         return average(self.total, self.n, self.p), _along(self.interpolation, error)
-
-
-def _sum_of_local_explanations(scores, masks):
-    """``local_explanations(score, masks).sum(axis=0)`` for each row of `scores`."""
-    # In blocks that OpenBLAS leaves to one thread: after a larger product its other
-    # threads spin for some 25 ms, on processors that the model could use.
-    flat = masks.reshape(len(masks), -1)
-    total = np.empty((len(scores), flat.shape[1]))
-    block = max(2**18 // scores.size, 256)
-    for start in range(0, flat.shape[1], block):
-        part = flat[:, start : start + block].astype(np.float64)
-        total[:, start : start + block] = np.dot(scores, part)
-    return total.reshape(-1, *masks.shape[1:])
 
 
 class _Regression:
@@ -741,7 +707,11 @@ class _Regression:
         # Squares of scores may overflow or vanish; a power of two leaves all digits.
         unit = np.ldexp(0.5, np.frexp(np.abs(score).max())[1])
         score = score / unit
-        y, ranks = self._contrast(score), self._contrast(_normal_scores(score))
+        # Normal quantiles of the scores' ranks; equal scores share one.
+        _, places, counts = np.unique(score, return_inverse=True, return_counts=True)
+        ranks = (np.cumsum(counts) - counts / 2) / len(score)
+        ranks = np.array([NormalDist().inv_cdf(rank) for rank in ranks])[places]
+        y, ranks = self._contrast(score), self._contrast(ranks)
         slopes, root = _evidence_fit(rows, ranks, bases)
         fitted = rows @ slopes
         scale = fitted @ y / max(fitted @ fitted, _TINY)
@@ -834,13 +804,6 @@ def _added(block, residuals, root):
     return (residuals / np.maximum(1 - leverage, 0.1))[:, np.newaxis] * (along_root @ root.T)
 
 
-def _normal_scores(scores):
-    """Normal quantiles of the scores' ranks; equal scores share one."""
-    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - counts / 2) / len(scores)
-    return np.array([NormalDist().inv_cdf(rank) for rank in ranks])[places]
-
-
 def _lattice(shape, grid_size, per_cell):
     """For each upscaled axis, points, and weights to interpolate, (length, points)."""
     points, interpolation = [], []
@@ -867,6 +830,8 @@ def _along(matrices, arrays):
 
 
 _ESTIMATORS = {"average": _Average, "regression": _Regression}
+_CHOICES = {"estimator": [*_ESTIMATORS], "layout": [None, "image", "series"]}
+_CHOICES["channels_first"] = [None, False, True]
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -909,10 +874,8 @@ def _shape_of_input(shape, channels_first=None, layout=None):
         return (*shape, 1) if layout == "image" else shape
     if len(shape) == 3 and (shape[2] > 4 if channels_first is None else channels_first):
         if not channels_first or shape[2] <= 4 < shape[0]:
-            expected = "False for (H, W, C), channels last, or True for (C, H, W)"
-            raise ValueError(
-                f"channels_first must be {expected}, got {channels_first} for {shape}."
-            )
+            expected = "True for (C, H, W), False for (H, W, C), the channels last"
+            raise ValueError(f"channels_first must be {expected}, got {channels_first}: {shape}.")
         return (*shape[1:], shape[0])
     return shape
 
