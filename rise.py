@@ -20,7 +20,6 @@ References
 """
 
 # SPDX-License-Identifier: MIT
-# From a lab on LIME and RISE that tests it and packages it as "rise-explainer".
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -40,22 +39,18 @@ from numpy.typing import ArrayLike
 __version__ = "1.1.0"
 __all__ = ["Explanation", "Outputs", "Rise", "average", "generate_masks", "local_explanations"]
 __all__ += ["model_outputs", "perturb", "rise_map"]
-_Grid = int | tuple[int, ...]
+_Grid, _Pair = int | tuple[int, ...], tuple[np.ndarray, np.ndarray]
 
 
-# 1. The equation.
-def rise_map(
-    model: Callable, x: ArrayLike, label: int, nb_samples: int, grid_size: _Grid = 7,
-    preservation_probability: float = 0.5, mask_value: ArrayLike = 0, seed: int = 0,
-) -> np.ndarray:  # fmt: skip
+def rise_map(model: Callable, x: ArrayLike, label: int, nb_samples: int, grid_size: _Grid = 7,
+             preservation_probability: float = 0.5, mask_value: ArrayLike = 0,
+             seed: int = 0) -> np.ndarray:  # fmt: skip
     """The paper's equation as a loop, ``S(x) = 1/(N p) sum_i f(I * M_i) M_i(x)``.
 
     Parameters
     ----------
-    model, x, nb_samples, grid_size, preservation_probability, mask_value, seed
-        As in `Rise` and its `estimate`; the model gets one input a call.
-    label : int
-        Index of the class to explain in the model's outputs.
+    model, x, label, nb_samples, grid_size, preservation_probability, mask_value, seed
+        As in `Rise` and its `estimate`: `label` is one class. The model gets one input.
 
     Returns
     -------
@@ -71,11 +66,9 @@ def rise_map(
     return total / (nb_samples * p)
 
 
-# 2. Masks, and the other steps.
-def generate_masks(
-    start: int, stop: int, shape: tuple[int, ...], grid_size: _Grid = 7,
-    preservation_probability: float = 0.5, seed: int = 0, antithetic: bool = False,
-) -> np.ndarray:  # fmt: skip
+def generate_masks(start: int, stop: int, shape: tuple[int, ...], grid_size: _Grid = 7,
+                   preservation_probability: float = 0.5, seed: int = 0,
+                   antithetic: bool = False) -> np.ndarray:  # fmt: skip
     """Masks number `start` to `stop` of the endless sequence that belongs to `seed`.
 
     Parameters
@@ -104,7 +97,7 @@ def _random_grids(start, stop, shape, grid_size, p, seed=0, antithetic=False):
     start = _integer("start", start, 0)
     stop = _integer("stop", stop, start)
     grid = _grid_shape(shape, _grid_size(grid_size))
-    steps = [len(crops) for crops in _crops(shape, grid)]
+    steps = [len(crops) for crops in _crops(tuple(shape), grid)]
     draws = prod(grid) + len(steps)
     first, last = (start // 2, ceil(stop / 2)) if antithetic else (start, stop)
     # One 64-bit draw per number: the generator can jump to any mask.
@@ -125,7 +118,7 @@ def _upscale(grids, shifts, shape):
     ceil(W / w)), order=1, anti_aliasing=False)[dy:dy + H, dx:dx + W]``.
     """
     masks = grids.astype(np.float32)
-    crops = [axis[shift] for axis, shift in zip(_crops(shape, grids.shape[1:]), shifts.T)]
+    crops = [axis[shift] for axis, shift in zip(_crops(tuple(shape), grids.shape[1:]), shifts.T)]
     if len(crops) == 2:
         masks = masks @ crops[1]
     if crops:
@@ -134,25 +127,23 @@ def _upscale(grids, shifts, shape):
     return np.clip(masks, 0, 1, out=masks)
 
 
+@lru_cache(maxsize=16)
 def _crops(shape, grid):
     """For each axis to upscale, the weights at every shift, (shifts, cells, length)."""
-    return [_bilinear(length, cells) for length, cells in zip(shape[: len(shape) - 1], grid)]
+    crops = []
+    for length, cells in zip(shape[: len(shape) - 1], grid):
+        cell = -(-length // cells)
+        upscaled = (cells + 1) * cell
+        # Centres of pixels in grid coordinates, mirrored at centres of the outer cells.
+        centres = np.abs((np.arange(upscaled) + 0.5) * cells / upscaled - 0.5)
+        centres = np.clip(cells - 1 - np.abs(cells - 1 - centres), 0, None)
+        weights = np.maximum(1 - np.abs(centres[:, np.newaxis] - np.arange(cells)), 0)
+        crops.append(sliding_window_view(weights.astype(np.float32), length, axis=0)[:cell])
+    return crops
 
 
-@lru_cache(maxsize=16)
-def _bilinear(length, cells):
-    cell = -(-length // cells)
-    upscaled = (cells + 1) * cell
-    # Centres of pixels in grid coordinates, mirrored at the centres of the outer cells.
-    centres = np.abs((np.arange(upscaled) + 0.5) * cells / upscaled - 0.5)
-    centres = np.clip(cells - 1 - np.abs(cells - 1 - centres), 0, None)
-    weights = np.maximum(1 - np.abs(centres[:, np.newaxis] - np.arange(cells)), 0)
-    return sliding_window_view(weights.astype(np.float32), length, axis=0)[:cell]
-
-
-def perturb(
-    x: ArrayLike, masks: ArrayLike, mask_value: ArrayLike = 0.0, channels_first: bool = False
-) -> np.ndarray:
+def perturb(x: ArrayLike, masks: ArrayLike, mask_value: ArrayLike = 0.0,
+            channels_first: bool = False) -> np.ndarray:  # fmt: skip
     """Blend an input with the values that replace masked ones.
 
     Parameters
@@ -165,8 +156,8 @@ def perturb(
     Returns
     -------
     array, (n, *x.shape)
-        ``x * mask + mask_value * (1 - mask)``, within the values of `x` and
-        `mask_value`. The type is as *Precision* in `Rise` says.
+        ``x * mask + mask_value * (1 - mask)``, within the values of both and in the
+        float type of `x`; integers become float32, or float64 if they need it.
     """
     masks, x = _numbers("masks", masks), _in_own_precision(_numbers("x", x))
     blend = _blend(x, mask_value, channels_first)
@@ -212,7 +203,6 @@ def local_explanations(scores: ArrayLike, masks: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     scores : array, (n,)
-        The model's score of each perturbed input.
     masks : array, (n, H, W), (n, T, W) or (n, W)
 
     Returns
@@ -245,11 +235,8 @@ def average(total: ArrayLike, nb_samples: int, preservation_probability: float =
     return _numbers("total", total) / n / p
 
 
-# 3. The explainer: the steps, a batch at a time.
 _FEWEST_SAMPLES = 200  # a standard error from fewer scores is a guess
-# The errors of pixels are correlated, at worst all equal: then a map's error is below
-# this many standard errors in nine of ten cases.
-_NINE_IN_TEN = NormalDist().inv_cdf(0.95)
+_NINE_IN_TEN = NormalDist().inv_cdf(0.95)  # of errors, if at worst all pixels err alike
 
 
 class Rise:
@@ -260,8 +247,8 @@ class Rise:
     model : callable
         Takes perturbed inputs, ``(n, H, W, C)`` or as its inputs are, in an array of
         its own, and returns scores, ``(n, n_classes)``, as an array of NumPy,
-        TensorFlow or PyTorch. A binary classifier with one output, ``(n,)`` or
-        ``(n, 1)``, has one class, 0, with this score: for a sigmoid, that of label 1.
+        TensorFlow or PyTorch. A single output, ``(n,)`` or ``(n, 1)``, is class 0: for
+        a sigmoid, label 1.
     batch_size : int
         Inputs per model call. A smaller last batch that fails is padded to this size.
     operator : callable, optional
@@ -271,11 +258,15 @@ class Rise:
         Number of masks, so of model evaluations, per input; 2 or more for a regression.
     grid_size : int or tuple of int
         Cells of the low-resolution grid, ``(rows, columns)`` for an image, over time
-        for a series. Tabular rows are masked feature by feature and use no grid.
+        for a series, as large as the parts to tell apart: 7 for images of about 224
+        pixels, 4 or 5 for 28 to 64, 5 to 20 for a series. Finer grids need more masks,
+        as do rows of many features, which are masked one by one, without a grid.
     preservation_probability : float
         Probability in (0, 1) that a cell is preserved; the expected value p of a mask.
     mask_value : float, (C,) array or array of one input's shape
-        What replaces masked values: a number, a colour or a whole input.
+        What replaces masked values: a number, a colour or a whole input that means
+        "nothing here" to the model. 0 is black for images in [0, 255] or [0, 1], grey
+        for those in [-1, 1], and the mean of standardised inputs. Else take means.
     seed : int
         Mask i depends on `seed` and i alone, not on `batch_size` or `nb_samples`.
     progress : callable, optional
@@ -284,9 +275,9 @@ class Rise:
         A regression of the scores on pairs of complementary masks, or the paper's
         average over independent masks, which needs several times as many for the map.
     tolerance : float, optional
-        Stop before `nb_samples`, but never before 200, once every map's error, root
-        mean square over the map and relative to its range, is below this in nine of ten
-        cases: once 1.645 times its `relative_error` is. Warn if it never was.
+        Stop after 200 masks or more once every map's error, relative to its range, is
+        below this in nine of ten cases: once 1.645 times its `relative_error` is. If
+        `nb_samples` masks are not enough for it, warn.
     channels_first : bool, optional
         True for images ``(C, H, W)``, False for ``(H, W, C)``. By default False for up
         to four channels; a longer last axis, as of a volume, is refused.
@@ -300,12 +291,6 @@ class Rise:
         What the model returned for each input of the last explanation that an error or
         Ctrl-C ended: `outputs` for `explain`, or the only one for `estimate`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described, before any model call, or if the model has
-        no such class or returns something else than described.
-
     Notes
     -----
     *Logits or probabilities.* Both will do: maps are in the units of the score. The
@@ -313,37 +298,26 @@ class Rise:
     TODO
     TODO
 
-    *mask_value* should mean "nothing here" to the model. The default 0 is black for
-    images in [0, 255] or [0, 1], the mean for standardised inputs, and mid-grey for
-    images in [-1, 1], where black is -1. For other features take their means.
-
-    *grid_size.* Cells should be as large as the parts to tell apart: 7 for images of
-    about 224 pixels, 4 or 5 for 28 to 64, 5 to 20 for a series. Finer grids, and rows
-    of many features, need more masks; group hundreds of features.
-
-    *Precision.* Scores and maps are float64. The model gets the inputs' float type, and
-    float32 for integers, or float64 if they are too large for that.
-
     *Memory* holds two batches and, for each mask, the scores of the explained classes.
     The regression also needs about 18 bytes for each mask and point of a lattice, with
     4 points a cell of an image, 2 a cell and feature of a series, 1 a feature of a row:
-    3.5 KB a mask for 7 x 7 cells, and some matrices of up to 4,096 masks by the points.
+    3.5 KB a mask for 7 x 7 cells. For thousands of points use "average".
 
     Examples
     --------
     >>> rise = Rise(lambda images: images[:, :, :8].mean(axis=(1, 2)), grid_size=4)
-    >>> [saliency] = rise.explain_classes(np.ones((16, 16, 1)), 0)
+    >>> explanation = rise.estimate(np.ones((16, 16, 1)), 0)
+    >>> [saliency] = explanation.saliency
     >>> bool(saliency[:, :4].mean() > saliency[:, -4:].mean())
     True
     """
 
-    def __init__(
-        self, model: Callable, batch_size: int = 32, operator: Callable | None = None,
-        nb_samples: int = 4000, grid_size: _Grid = 7, preservation_probability: float = 0.5,
-        mask_value: ArrayLike = 0.0, seed: int = 0, progress: Callable | None = None,
-        estimator: str = "regression", tolerance: float | None = None,
-        channels_first: bool | None = None, layout: str | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, model: Callable, batch_size: int = 32, operator: Callable | None = None,
+                 nb_samples: int = 4000, grid_size: _Grid = 7,
+                 preservation_probability: float = 0.5, mask_value: ArrayLike = 0.0, seed: int = 0,
+                 progress: Callable | None = None, estimator: str = "regression",
+                 tolerance: float | None = None, channels_first: bool | None = None,
+                 layout: str | None = None) -> None:  # fmt: skip
         for name, function in {"model": model, "operator": operator, "progress": progress}.items():
             if not callable(function) and (function is not None or name == "model"):
                 raise TypeError(f"{name} must be callable, got {function!r}.")
@@ -352,8 +326,7 @@ class Rise:
         self.grid_size = _grid_size(grid_size)
         self.preservation_probability = _between(preservation_probability)
         self.mask_value = _numbers("mask_value", mask_value).copy()
-        self.seed = _integer("seed", seed, 0)
-        self.estimator = estimator
+        self.seed, self.estimator = _integer("seed", seed, 0), estimator
         self.tolerance = None if tolerance is None else _between(tolerance, "tolerance", np.inf)
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.operator, self.channels_first, self.layout = operator, channels_first, layout
@@ -364,20 +337,19 @@ class Rise:
 
     def __repr__(self) -> str:
         values = self.mask_value.tolist() if self.mask_value.ndim < 2 else self.mask_value.shape
-        settings, hidden = vars(self) | {"mask_value": values}, ("model", "progress", "unfinished")
-        return f"Rise({', '.join(f'{n}={v!r}' for n, v in settings.items() if n not in hidden)})"
+        hidden = {"model", "progress", "unfinished"}
+        hidden |= {name for name in ("channels_first", "layout") if vars(self)[name] is None}
+        shown = (vars(self) | {"mask_value": values}).items()
+        return f"Rise({', '.join(f'{n}={v!r}' for n, v in shown if n not in hidden)})"
 
-    def explain(
-        self, inputs: ArrayLike, targets: ArrayLike, return_error: bool = False,
-        outputs: Sequence["Outputs"] = (),
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    def explain(self, inputs: ArrayLike, targets: ArrayLike, return_error: bool = False,
+                outputs: Sequence["Outputs"] = ()) -> "np.ndarray | _Pair":  # fmt: skip
         """Explain the target class of each input.
 
         Parameters
         ----------
         inputs : array, (N, H, W, C), (N, C, H, W), (N, H, W), (N, T, W) or (N, W)
-            Images, series of W features over T steps, or tabular rows, in the model's
-            own value range.
+            Images, series of W features in T steps, or rows, in the model's own range.
         targets : array, (N,) of int or (N, n_classes)
             For each input the index of the class to explain, or its one-hot row. An
             `operator` gets an array of n copies of it.
@@ -400,15 +372,16 @@ class Rise:
         if targets.ndim not in (1, 2) or len(targets) != n:
             raise ValueError(f"targets must be {n} class indices or one-hot, got {targets.shape}.")
         if self.operator is not None:
-            runs = [(partial(self._operate, target), [0], target.tolist()) for target in targets]
+            runs = [
+                (x, partial(self._operate, t), [0], t.tolist()) for x, t in zip(inputs, targets)
+            ]
         else:
             if targets.ndim == 2:
                 one_hot, width = targets, targets.shape[1]
                 targets = one_hot.argmax(axis=1)
                 if np.count_nonzero(one_hot) != n or (one_hot[range(n), targets] != 1).any():
                     raise ValueError("targets must be one-hot rows: a single 1 and else 0 in each.")
-            runs = [(model, _classes(target), None) for target in targets]
-        runs = [(x, *run) for x, run in zip(inputs, runs)]
+            runs = [(x, model, _classes(target), None) for x, target in zip(inputs, targets)]
         explanations = self._explain(runs, list(outputs)[:n], False, width)
         both = [np.concatenate(arrays) for arrays in list(zip(*explanations))[:2]]
         if inputs.ndim == 4:
@@ -416,21 +389,18 @@ class Rise:
         return tuple(both) if return_error else both[0]
 
     def _operate(self, target, perturbed):
-        n = len(perturbed)
-        scores = self.operator(self.model, perturbed, np.repeat(target[np.newaxis], n, axis=0))
-        scores = _numbers("operator's scores", scores)
-        if scores.size != n:
-            raise ValueError(f"operator must return {n} scores, got shape {scores.shape}.")
-        return scores.reshape(n, 1).astype(np.float64)
+        targets = np.repeat(target[np.newaxis], len(perturbed), axis=0)
+        scores = _numbers("operator's scores", self.operator(self.model, perturbed, targets))
+        if scores.size != len(targets):
+            raise ValueError(f"operator must return {len(targets)} scores, got {scores.shape}.")
+        return scores.reshape(-1, 1).astype(np.float64)
 
     def explain_classes(self, x: ArrayLike, classes: ArrayLike) -> np.ndarray:
         """Maps of several classes from the same model evaluations, as of `estimate`."""
         return self.estimate(x, classes).saliency
 
-    def estimate(
-        self, x: ArrayLike, classes: ArrayLike, outputs: ArrayLike | None = None,
-        keep_outputs: bool = False,
-    ) -> "Explanation":  # fmt: skip
+    def estimate(self, x: ArrayLike, classes: ArrayLike, outputs: ArrayLike | None = None,
+                 keep_outputs: bool = False) -> "Explanation":  # fmt: skip
         """Explain several classes of one input, with standard errors.
 
         Parameters
@@ -459,12 +429,11 @@ class Rise:
 
     def _explain(self, runs, known, keep_outputs, width=0):
         """Explain each run; if one is interrupted, `unfinished` has what is known."""
-        explanations, collected, shown, show = [], [], set(), warnings.showwarning
+        explanations, collected = [], []
+        show_once = lru_cache(None)(warnings.showwarning)  # what a model warns of at each call
         try:
-            with warnings.catch_warnings():  # a model's warning is shown once, not at each call
-                warnings.showwarning = lambda text, *where: (
-                    str(text) in shown or shown.add(str(text)) or show(text, *where)
-                )
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda text, *where: show_once(str(text), *where)
                 for run, outputs in zip_longest(runs, known):
                     explanations.append(self._run(*run, outputs, keep_outputs, width, collected))
         except BaseException:
@@ -478,10 +447,10 @@ class Rise:
         shape = _shape_of_input(x.shape, self.channels_first, self.layout)
         estimator = _ESTIMATORS[self.estimator](shape, self.grid_size, p)
         blend = _blend(x, value, self.channels_first)
-        origin = {"x": hash(x.tobytes()), "mask_value": hash(value.astype(float).tobytes())}
-        origin |= {"shape": shape, "grid_size": _grid_shape(shape, self.grid_size)}
-        origin |= {"preservation_probability": p, "seed": self.seed, "estimator": self.estimator}
-        origin |= {"operator's target": target, "classes": None if keep_outputs else classes}
+        settings = "estimator", "grid_size", "preservation_probability", "seed", "layout"
+        origin = {"operator's target": target} | {name: getattr(self, name) for name in settings}
+        origin |= {"x": hash(x.tobytes()), "mask_value": hash(value.astype(float).tobytes())}
+        origin |= {"classes": None if keep_outputs else classes, "shape": shape}
         known, width = _known_rows(outputs, origin, classes, width)
         known, rows, done = known[: self.nb_samples], None, 0
         check = max(_FEWEST_SAMPLES, len(known))
@@ -512,15 +481,13 @@ class Rise:
         explanation = Explanation(*estimator.maps(), done, outputs if keep_outputs else None, base)
         error = _NINE_IN_TEN * explanation.relative_error.max()
         if self.tolerance and error >= self.tolerance:
-            message = f"tolerance must be above {error:.3g} to be met by {done} masks, got"
-            warnings.warn(f"{message} {self.tolerance}.", stacklevel=4)
+            warnings.warn(f"{done} masks meet a tolerance of {error:.3g} only.", stacklevel=4)
         return explanation
 
     def _call(self, model, perturbed):
-        missing = self.batch_size - len(perturbed)
-        if not 0 < missing < self.nb_samples:
+        if not len(perturbed) < self.batch_size <= self.nb_samples:
             return model(perturbed)
-        padded = np.concatenate([perturbed, np.repeat(perturbed[-1:], missing, axis=0)])
+        padded = np.resize(perturbed, (self.batch_size, *perturbed.shape[1:]))
         try:
             return model(perturbed)
         except Exception:
@@ -531,24 +498,14 @@ class Rise:
     def _batches(self, x, shape, estimator, blend, n_known):
         """Yield start, stop, masks for the estimator, and inputs, or None if known."""
         settings = shape, self.grid_size, self.preservation_probability, self.seed
-        step = max(2**20 // x.size, 1)  # masks and inputs at a time, to fit a processor's cache
 
         def prepare(start, stop):
-            grids, shifts = _random_grids(start, stop, *settings, estimator.antithetic)
-            perturbed = np.empty((stop - start, *x.shape), x.dtype) if start >= n_known else None
-            selected = []
-            for part in (slice(first, first + step) for first in range(0, stop - start, step)):
-                masks = _upscale(grids[part], shifts[part], shape)
-                selected.append(estimator.select(masks))
-                if perturbed is not None:
-                    blend(masks, perturbed[part])
-            return np.concatenate(selected), perturbed
+            masks = _upscale(*_random_grids(start, stop, *settings, estimator.antithetic), shape)
+            empty = np.empty((stop - start, *x.shape), x.dtype) if start >= n_known else None
+            return estimator.select(masks), None if empty is None else blend(masks, empty)
 
-        spans = [
-            (start, min(start + self.batch_size, last))
-            for first, last in ((0, n_known), (n_known, self.nb_samples))
-            for start in range(first, last, self.batch_size)
-        ]
+        size, parts = self.batch_size, ((0, n_known), (n_known, self.nb_samples))
+        spans = [(i, min(i + size, end)) for start, end in parts for i in range(start, end, size)]
         with ThreadPoolExecutor(1) as thread:
             prepared = thread.submit(prepare, *spans[0])
             for span, following in zip(self.progress(spans), [*spans[1:], None]):
@@ -558,10 +515,7 @@ class Rise:
 
 
 class Outputs(np.ndarray):
-    """Outputs of a model, (n, n_outputs), and the input and settings they belong to.
-
-    A slice, copy or file of them has lost these.
-    """
+    """Outputs of a model, (n, n_outputs), that know their input; slices do not."""
 
     origin: dict | None = None
 
@@ -611,8 +565,8 @@ def model_outputs(model: Callable, inputs: np.ndarray) -> np.ndarray:
     Returns
     -------
     array of float64, (n, n_classes)
-        A copy, since a model may return the same buffer at each call. A ValueError is
-        raised if the outputs are not of that shape or not finite numbers.
+        A copy, as a model may return the same buffer each time. Outputs of another
+        shape, or that are not finite numbers, raise a ValueError.
     """
     n, outputs = len(inputs), _numbers("model's outputs", model(inputs))
     if outputs.ndim < 2 and outputs.size and (n == 1 or len(outputs) == n):
@@ -622,7 +576,6 @@ def model_outputs(model: Callable, inputs: np.ndarray) -> np.ndarray:
     return outputs.astype(np.float64)
 
 
-# 4. The estimators, from masks and scores to maps and standard errors.
 class _Average:
     """The paper's estimator, `average` of local explanations that come in batches."""
 
@@ -664,15 +617,11 @@ class _Regression:
     lattice of points, the map would be ``c + Cov(M(x), Z) b / p``: it suffices to
     regress the scores on Z. What remains is noise from interactions between cells;
     complementary masks cancel those of an even number of cells. Slopes are shrunk to
-    smooth ones by an amount chosen by the evidence [1]_. They are first fitted to the
-    normal scores (ranks) of f, whose noise is smaller but whose slopes are only nearly
-    proportional to those of f, and then corrected by a second regression of what
-    remains in f. With more masks both shrink less: the map converges to the paper's.
-
-    References
-    ----------
-    .. [1] D. J. C. MacKay, "Bayesian Interpolation", Neural Computation 4(3), 1992.
-       https://doi.org/10.1162/neco.1992.4.3.415
+    smooth ones by an amount chosen by the evidence (D. J. C. MacKay, "Bayesian
+    Interpolation", 1992, https://doi.org/10.1162/neco.1992.4.3.415). They are first
+    fitted to the normal scores (ranks) of f, whose noise is smaller but whose slopes
+    are only nearly proportional to those of f, and then corrected by a regression of
+    what remains. With more masks both shrink less: the map converges to the paper's.
     """
 
     antithetic = True
@@ -681,10 +630,10 @@ class _Regression:
         self.p, self.masks, self.scores = p, [], []
         self.points, self.interpolation = _lattice(shape, grid_size, per_cell=2)
         # Covariance of masks along an axis, up to p (1 - p): mean over shifts.
+        crops = _crops(tuple(shape), _grid_shape(shape, grid_size))
         self.overlaps = [
-            np.einsum("scx,scy->xy", crops, crops[:, :, points], dtype=np.float64, optimize=True)
-            / len(crops)
-            for crops, points in zip(_crops(shape, _grid_shape(shape, grid_size)), self.points)
+            np.einsum("scx,scy->xy", c, c[:, :, at], dtype=np.float64, optimize=True) / len(c)
+            for c, at in zip(crops, self.points)
         ]
 
     def select(self, masks):
@@ -719,7 +668,6 @@ class _Regression:
         slopes_of_score = scale * slopes + correction
         along_x = _along(self.overlaps, slopes_of_score.reshape(1, *lattice))[0]
         saliency = score.mean() + (1 - self.p) * along_x
-
         # Standard error: what the residuals of each pair of masks, as they would be had
         # the pair been left out, add to the slopes and to the mean.
         first, second = ranks - fitted, y - rows @ slopes_of_score
@@ -779,10 +727,7 @@ def _smoothings(points):
 
 
 def _evidence_fit(rows, y, bases):
-    """Slopes of y by ridge regression, with penalty and basis chosen by the evidence.
-
-    Also a square root of the matrix that maps ``rows.T @ y`` to them.
-    """
+    """Slopes of y by ridge regression, with penalty and basis chosen by the evidence."""
     best, products = (np.inf,), rows.T @ y
     for variances, directions in bases:
         projected = directions.T @ products
@@ -794,7 +739,7 @@ def _evidence_fit(rows, y, bases):
         if cost[least] < best[0]:
             best = cost[least], directions / np.sqrt(variances + penalties[least])
     root = best[1]
-    return root @ (root.T @ products), root
+    return root @ (root.T @ products), root  # of the matrix that maps products to slopes
 
 
 def _added(block, residuals, root):
@@ -817,9 +762,7 @@ def _lattice(shape, grid_size, per_cell):
 
 
 def _at(points, masks):
-    for axis, places in enumerate(points, 1):
-        masks = masks.take(places, axis)
-    return masks
+    return masks[np.ix_(range(len(masks)), *points)]
 
 
 def _along(matrices, arrays):
@@ -835,7 +778,6 @@ _CHOICES["channels_first"] = [None, False, True]
 _TINY = np.finfo(np.float64).tiny
 
 
-# 5. The checks of arguments, before any model call.
 def _numbers(name, values):
     """An array of finite numbers; types that NumPy lacks (bfloat16) become float32."""
     if hasattr(values, "detach"):
@@ -860,10 +802,10 @@ def _numbers(name, values):
 
 def _in_own_precision(x):
     """`x`, but integers in float32, or in float64 if they need it."""
-    if x.dtype in (np.float16, np.float32, np.float64):
-        return x
+    if x.dtype.kind == "f":
+        return x.astype(np.float64) if x.dtype.itemsize > 8 else x
     single = x.astype(np.float32)
-    return single if x.dtype.kind != "f" and (single == x).all() else x.astype(np.float64)
+    return single if (single == x).all() else x.astype(np.float64)
 
 
 def _shape_of_input(shape, channels_first=None, layout=None):
@@ -891,10 +833,10 @@ def _known_rows(outputs, origin, classes, width):
     other = [n for n in theirs if theirs[n] != origin[n] and not (whole and n == "classes")]
     if other:
         raise ValueError(f"outputs must be of the same {', '.join(other)}, got those of another.")
-    if not whole:
-        return rows, width
-    scores = _columns(rows, classes)
-    return (scores if origin["classes"] else rows).astype(np.float64), rows.shape[1]
+    if whole:
+        scores, width = _columns(rows, classes), rows.shape[1]
+        rows = (scores if origin["classes"] else rows).astype(np.float64)
+    return rows, width
 
 
 def _classes(classes):
