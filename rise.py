@@ -246,9 +246,8 @@ class Rise:
     ----------
     model : callable
         Takes perturbed inputs, ``(n, H, W, C)`` or as its inputs are, in an array of
-        its own, and returns scores, ``(n, n_classes)``, as an array of NumPy,
-        TensorFlow or PyTorch. A single output, ``(n,)`` or ``(n, 1)``, is class 0: for
-        a sigmoid, label 1.
+        its own. Returns scores, ``(n, n_classes)``, in one of NumPy, TensorFlow or
+        PyTorch. A single output, ``(n,)`` or ``(n, 1)``, is class 0 (sigmoid: label 1).
     batch_size : int
         Inputs per model call. A smaller last batch that fails is padded to this size.
     operator : callable, optional
@@ -337,8 +336,8 @@ class Rise:
 
     def __repr__(self) -> str:
         values = self.mask_value.tolist() if self.mask_value.ndim < 2 else self.mask_value.shape
-        hidden = {"model", "progress", "unfinished"}
-        hidden |= {name for name in ("channels_first", "layout") if vars(self)[name] is None}
+        unset = [name for name in ("channels_first", "layout") if vars(self)[name] is None]
+        hidden = ["model", "progress", "unfinished", *unset]
         shown = (vars(self) | {"mask_value": values}).items()
         return f"Rise({', '.join(f'{n}={v!r}' for n, v in shown if n not in hidden)})"
 
@@ -451,9 +450,8 @@ class Rise:
         origin = {"operator's target": target} | {name: getattr(self, name) for name in settings}
         origin |= {"x": hash(x.tobytes()), "mask_value": hash(value.astype(float).tobytes())}
         origin |= {"classes": None if keep_outputs else classes, "shape": shape}
-        known, width = _known_rows(outputs, origin, classes, width)
-        known, rows, done = known[: self.nb_samples], None, 0
-        check = max(_FEWEST_SAMPLES, len(known))
+        known, width = _known_rows(outputs, origin, classes, width, self.nb_samples)
+        rows, done, check = None, 0, max(_FEWEST_SAMPLES, len(known))
         try:
             with closing(self._batches(x, shape, estimator, blend, len(known))) as batches:
                 for start, stop, masks, perturbed in batches:
@@ -597,9 +595,8 @@ class _Average:
             part = flat[:, start : start + block].astype(np.float64)
             total[:, start : start + block] = np.dot(scores.T, part)
         self.total = self.total + total.reshape(-1, *masks.shape[1:])
-        # Standard errors change little from pixel to pixel: a lattice is enough.
+        # A lattice is enough for errors; no squares, as these may overflow or vanish.
         local = [local_explanations(score, _at(self.points, masks)) for score in scores.T]
-        # The root of the sum of squares, which themselves may overflow or vanish.
         self.root = np.hypot(self.root, np.hypot.reduce(local, axis=1))
 
     def maps(self):
@@ -727,7 +724,7 @@ def _smoothings(points):
 
 
 def _evidence_fit(rows, y, bases):
-    """Slopes of y by ridge regression, with penalty and basis chosen by the evidence."""
+    """Slopes of y by ridge regression; the evidence chooses penalty and basis."""
     best, products = (np.inf,), rows.T @ y
     for variances, directions in bases:
         projected = directions.T @ products
@@ -780,8 +777,7 @@ _TINY = np.finfo(np.float64).tiny
 
 def _numbers(name, values):
     """An array of finite numbers; types that NumPy lacks (bfloat16) become float32."""
-    if hasattr(values, "detach"):
-        # NumPy reads no PyTorch tensor that tracks gradients or is of type bfloat16.
+    if hasattr(values, "detach"):  # NumPy reads no tensor with gradients or of bfloat16
         values = values.detach().cpu()
         values = values.float() if "bfloat16" in str(values.dtype) else values
     if np.ma.is_masked(values):
@@ -822,7 +818,7 @@ def _shape_of_input(shape, channels_first=None, layout=None):
     return shape
 
 
-def _known_rows(outputs, origin, classes, width):
+def _known_rows(outputs, origin, classes, width, nb_samples):
     """Earlier outputs, of all classes or as `origin` says, and the model's width."""
     if outputs is None:
         return np.empty((0, 0)), width
@@ -836,7 +832,7 @@ def _known_rows(outputs, origin, classes, width):
     if whole:
         scores, width = _columns(rows, classes), rows.shape[1]
         rows = (scores if origin["classes"] else rows).astype(np.float64)
-    return rows, width
+    return rows[:nb_samples], width
 
 
 def _classes(classes):
