@@ -9,10 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lab.files import ROOT
+from lab.files import CACHE
 from lab.networks import runtime
 
-FOLDER = ROOT / ".cache" / "networks"
+FOLDER = CACHE / "networks"
 VERSION = 1  # of the conversion: raise it when other numbers come out
 _NAMES = re.compile(rb'(<layer id="\d+") name="[^"]*"| (?:output_)?names="[^"]*"')
 
