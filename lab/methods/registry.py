@@ -239,10 +239,8 @@ def check_explainable(method, black_box, image, budget):
 
 def check_budget(budget, method, n_superpixels):
     """Return a budget as an int; else a TypeError or ValueError as of `explain`."""
-    budget, least = (
-        check_integer("budget", budget, 1, MOST_CALLS),
-        fewest_calls([method], n_superpixels),
-    )
+    budget = check_integer("budget", budget, 1, MOST_CALLS)
+    least = fewest_calls([method], n_superpixels)
     if budget < least:
         which = f" with {n_superpixels} superpixels" if METHODS[method].least_per_superpixel else ""
         raise ValueError(
