@@ -99,6 +99,12 @@ def test_ranking_agreement_takes_the_jackknife_over_images():
         assert (row.tau, row.low, row.high) == pytest.approx((mean, *mean_interval(values)))
 
 
+def test_an_interval_of_agreement_stays_in_its_range():
+    rng = np.random.default_rng(0)
+    found = agreement_of_iou(crossed(lambda *_: rng.normal(), images=2, settings="abc"))
+    assert found["low"].min() == -1 and found["high"].max() == 1
+
+
 def test_no_pairs_no_agreement_and_few_images_no_interval():
     table = crossed(lambda network, kind, picture, setting, seed: "abcd".index(setting) % 3)
     alone = agreement_of_iou(table[table["picture"] == "E0"])
