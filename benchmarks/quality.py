@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py [--long]
 
-Each method explains the first image of objects of the verdict's half of
-`data/evaluation` with at most 50 to 1,000 model calls. Quality is insertion minus
+Each method explains the first image of objects of the measured half
+of `data/evaluation` with at most 50 to 1,000 model calls. Quality is insertion minus
 deletion ("gain"), the mean over three baselines, with curves of 20 portions instead of
 the study's 50, which takes less than half of the calls.
 
@@ -36,7 +36,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -48,10 +47,10 @@ from lab.measure.intervals import mean_interval
 from lab.methods import registry
 from lab.methods.occlusion import WINDOW
 from lab.model_calls import BATCH, predict
+from lab.networks import load
 from lab.networks.classes import class_index
-from lab.networks.loading import load
-from lab.show.style import HEAD, NOTE, new, styled
-from lab.study.montages import object_of, objects
+from lab.show.style import HEAD, NOTE, new_figure, styled
+from lab.study.comparison import object_of, objects
 
 SHORT = ("squeezenet",), 6, 1  # networks, objects, seeds
 LONG = ("squeezenet", "efficientnet_lite0"), 19, 3
@@ -221,51 +220,27 @@ def figure(table):
     """Lines of gain by model calls from `means`, in axes for each network."""
     networks = table["network"].unique()
     title = "How good explanations are, and how many calls they take"
-    drawn = new(0.3 + 3.1 * len(networks), title, layout="constrained")
+    drawn = new_figure(0.3 + 3.1 * len(networks), title, layout="constrained")
     several = drawn.subplots(len(networks), squeeze=False)[:, 0]
     for axes, name in zip(several, networks):
-        lines = {}
+        lines = []
         for method, look in METHODS.items():
             rows = table[(table["network"] == name) & (table["method"] == method)]
             bold = {"lw": 2.6, "ms": 6, "zorder": 3}
             style = bold if method in BOLD else {"lw": 1, "ms": 3.5, "alpha": 0.8}
             style["ls"] = "--" if method.startswith("Xplique") else "-"
-            [lines[method]] = axes.plot(
-                rows["calls"], rows["gain"], color=look.color, marker=look.marker, **style
-            )
+            style |= {"color": look.color, "marker": look.marker, "label": method}
+            lines += axes.plot(rows["calls"], rows["gain"], **style)
         axes.set_xscale("log")
         axes.minorticks_off()
         axes.set_xticks(BUDGETS, [f"{budget:,}" for budget in BUDGETS])
         axes.grid(alpha=0.3, linewidth=0.5)
         axes.set_title(f"{name}, {table['objects'].max()} objects", fontsize=HEAD)
         axes.set_ylabel("insertion minus deletion ↑")
-        add_names(axes, lines)
+        lines.sort(key=lambda line: -line.get_ydata()[-1])  # as they end, from above
+        axes.legend(handles=lines, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=NOTE)
     several[-1].set_xlabel("model calls for an explanation")
     return drawn
-
-
-def add_names(axes, lines):
-    """Add each line's name to the right of its end, as near as names do not overlap."""
-    axes.figure.draw_without_rendering()  # the layout determines the height of the axes
-    names = sorted(lines, key=lambda name: lines[name].get_ydata()[-1])
-    ends = np.array([lines[name].get_xydata()[-1] for name in names])
-    height = axes.get_window_extent().height / axes.figure.dpi * 72  # in points, as fonts
-    steps = np.arange(len(names)) * 1.3 * NOTE / height * np.ptp(axes.get_ylim())
-    places = isotonic_regression(ends[:, 1] - steps).x + steps
-    for name, end, place in zip(names, ends, places):
-        color = METHODS[name].color
-        axes.annotate(
-            name,
-            end,
-            (1.05, place),
-            textcoords=axes.get_yaxis_transform(),
-            va="center",
-            color=color,
-            annotation_clip=False,
-            fontsize=NOTE,
-            fontweight="bold" if name in BOLD else "normal",
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": color, "relpos": (0, 0.5)},
-        )
 
 
 def markdown(table):
@@ -285,11 +260,7 @@ def markdown(table):
 def main():
     """Measure, and write tables and figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--long",
-        action="store_true",
-        help="two networks, all objects and three seeds, for hours instead of minutes",
-    )
+    parser.add_argument("--long", action="store_true", help="for hours instead of minutes")
     long = parser.parse_args().long
 
     table = measured(*(LONG if long else SHORT))

@@ -1,15 +1,14 @@
 """Model calls that RISE's map takes: the regression of `rise.py` against the average.
 
-    python benchmarks/rise_calls.py [--networks NAME ...] [--images CLASS/NAME ...]
-                                    [--seeds 8] [--masks 8000] [--convergence]
+    python benchmarks/rise_calls.py [--seeds 8] [--masks 8000]
 
 The most probable class of each image is explained from the first masks of each seed, by
 the regression and by the paper's average. The result is the mean rank correlation with
 a reference: the mean of the maps that the regression makes of all masks of the *other*
 seeds. "halves" is the rank correlation between the references of two halves of the
 seeds, the most that a correlation can mean here. The average is not the reference,
-since with as many masks it is less accurate; `--convergence` shows that both estimate
-the same.
+since with as many masks it is less accurate; `rise_convergence.csv`, measured once with
+32,000 masks, shows that both estimate the same.
 
 The average needs more calls for the highest correlations than there are. There its
 error is extrapolated: it decreases with the square root of the number of calls. Writes
@@ -17,14 +16,11 @@ error is extrapolated: it decreases with the square root of the number of calls.
 of each image) and `rise_calls_shares.csv` (geometric means over images).
 
 The images were not used to develop the estimator. They belong to the half of the
-objects called "verdict" (`lab.study.montages.half`): the first image of each object
+objects measured (`lab.study.comparison.chosen_on`): the first image of each object
 whose class is the most probable for both networks and more probable than 1/2 for one of
 them; of four such objects, the first three by name.
 
-`--convergence` compares at four times as many masks: does the regression's map agree
-with the average's as well as the average of other masks does? Writes
-`rise_convergence.csv`. Predictions are cached, so that a benchmark that was interrupted
-continues.
+Predictions are cached, so that a benchmark that was interrupted continues.
 """
 # ruff: noqa: E402
 
@@ -44,10 +40,11 @@ from benchmarks.record import record
 from lab.images import load_image
 from lab.measure.agreement import rank_correlation
 from lab.model_calls import predict
-from lab.networks.loading import load
-from lab.study.montages import SET
+from lab.networks import load
+from lab.study.comparison import MONTAGES
 from rise import Rise
 
+NETWORKS = "squeezenet", "efficientnet_lite0"
 IMAGES = (
     "flamingo/flamingo_1_gravel",
     "mantis/mantis_1_planks",
@@ -59,11 +56,12 @@ ESTIMATORS = {REGRESSION: "regression", AVERAGE: "average"}
 LEVELS = 0.90, 0.95, 0.98
 
 
-def prepare(name, path):
-    """Columns that name a network and an image, and RISE of that image."""
+def measure(name, path, seeds, masks):
+    """Rows of one network and image: mean correlations with the reference."""
     black_box = load(name)
     image = load_image(path, black_box.input_size)
     label, class_name, _ = black_box.top(image)[0]
+    common = {"network": black_box.name, "picture": path.name, "class": class_name}
     model = partial(predict, black_box, classes=[label])
 
     def run(estimator, calls, seed, outputs=None):
@@ -78,12 +76,6 @@ def prepare(name, path):
         )
         return rise.estimate(image, 0, outputs, keep_outputs=True)
 
-    return {"network": black_box.name, "picture": path.name, "class": class_name}, run
-
-
-def measure(name, path, seeds, masks):
-    """Rows of one network and image: mean correlations with the reference."""
-    common, run = prepare(name, path)
     complete = [run("regression", masks, seed) for seed in range(seeds)]
     maps = np.array([explanation.saliency[0] for explanation in complete])
     halves = rank_correlation(maps[: seeds // 2].mean(axis=0), maps[seeds // 2 :].mean(axis=0))
@@ -145,50 +137,23 @@ def shares(needed):
     ).reset_index()
 
 
-def converge(name, path, masks):
-    """A row: how well the regression and two averages of other masks agree."""
-    common, run = prepare(name, path)
-    first, second = (
-        np.mean([run("average", masks, seed).saliency[0] for seed in seeds], axis=0)
-        for seeds in (range(4), range(4, 8))
-    )
-    regression = run("regression", 4 * masks, 0).saliency[0]
-    return common | {
-        "masks": 4 * masks,
-        "average with average": rank_correlation(first, second),
-        "regression with average": rank_correlation(regression, first),
-        "regression with the other average": rank_correlation(regression, second),
-    }
-
-
 def main():
     """Measure, and write and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--networks", nargs="+", default=["squeezenet", "efficientnet_lite0"])
-    parser.add_argument(
-        "--images", nargs="+", default=IMAGES, help="in data/evaluation, without suffix"
-    )
     parser.add_argument("--seeds", type=int, default=8, help="at least 2 (default: 8)")
     parser.add_argument("--masks", type=int, default=8000, help="of each seed (default: 8000)")
-    parser.add_argument("--convergence", action="store_true", help="compare at 4 times the masks")
     arguments = parser.parse_args()
 
-    jobs = [
-        (name, SET / f"{image}.jpg")
-        for name, image in itertools.product(arguments.networks, arguments.images)
-    ]
-    if arguments.convergence:
-        converged = pd.DataFrame([converge(*job, arguments.masks) for job in jobs])
-        tables = {"rise_convergence.csv": converged.round(4)}
-    else:
-        rows = [row for job in jobs for row in measure(*job, arguments.seeds, arguments.masks)]
-        table = pd.DataFrame(rows)
-        needed = calls_needed(table)
-        tables = {
-            "rise_calls.csv": table.round(4),
-            "rise_calls_needed.csv": needed.round(4),
-            "rise_calls_shares.csv": shares(needed).round(3),
-        }
+    rows = []
+    for name, image in itertools.product(NETWORKS, IMAGES):
+        rows += measure(name, MONTAGES / f"{image}.jpg", arguments.seeds, arguments.masks)
+    table = pd.DataFrame(rows)
+    needed = calls_needed(table)
+    tables = {
+        "rise_calls.csv": table.round(4),
+        "rise_calls_needed.csv": needed.round(4),
+        "rise_calls_shares.csv": shares(needed).round(3),
+    }
     record(tables)
     for table in tables.values():
         print(table.to_string(index=False), end="\n\n")

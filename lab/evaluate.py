@@ -10,79 +10,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lab.command import say, stopping
 from lab.files import ROOT, lock, pack, write_whole
-from lab.images import SUFFIXES, UNREADABLE
-from lab.methods.registry import METHODS
-from lab.networks.classes import class_index, class_name
-from lab.networks.loading import NETWORKS
-from lab.study.runner import network, run, say, stopping
+from lab.images import find_images
+from lab.methods.registry import METHODS, methods_of
+from lab.networks.loading import add_arguments, named_by
+from lab.study.runner import network, run
 from lab.study.store import image_digest, stored
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
-ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {ord("\\"): r"\\"}
 STORE = ROOT / ".cache" / "tasks"
 SAME = "image", "method", "network", "stands_in_for", "weights", "budget", "seed", "digest"
 ABOUT_MAPS = "class", "class_index", "probability", "network", "stands_in_for", "budget", "seed"
 UNLIKELY = 0.01  # a class less probable than that is not what the network sees
-
-
-def find_images(folder):
-    """The images of a folder and its sub-folders, without its masks and hidden files.
-
-    A sub-folder with masks of classes itself, such as ``data/evaluation``, is a set of
-    images of its own and left out.
-
-    Returns
-    -------
-    images : dict of str to pathlib.Path
-        By their path in `folder`, `escaped`, sorted, with forward slashes.
-    unread : dict of str to int
-        The number of image files in other formats, by suffix, and of "folders" that
-        cannot be opened.
-
-    Raises
-    ------
-    ValueError
-        If there is no such folder, or no image in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}")
-    images, unread, seen, closed = {}, Counter(), set(), []
-    for parent, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:  # a link that leads back up would never end
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and Path(parent, name) != folder / "masks"
-            and not any(path.is_dir() for path in Path(parent, name).glob("masks/*"))
-        ]
-        for path in (Path(parent, name) for name in files if not name.startswith(".")):
-            if path.suffix.lower() in SUFFIXES:
-                images[escaped(path.relative_to(folder).as_posix())] = path
-            elif path.suffix.lower() in UNREADABLE:
-                unread[path.suffix.lower()] += 1
-    for error in closed:
-        say(f"skipped {error.filename}: {error.strerror}")
-        unread["folders"] += 1
-    if not images:
-        others = f", and not {', '.join(unread)}" if unread else ""
-        raise ValueError(f"no image in {folder}; expected {', '.join(SUFFIXES)}{others}")
-    return dict(sorted(images.items())), unread
-
-
-def escaped(name):
-    r"""A file name as a field of a CSV file in UTF-8.
-
-    Control characters and other bytes than UTF-8 are escaped, such as ``\x0d`` and
-    ``\udcff``, and a backslash is doubled.
-    """
-    return name.translate(ESCAPES).encode(errors="backslashreplace").decode()
 
 
 def earlier(out, planned):
@@ -124,10 +64,10 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     ----------
     folder : path-like
         The class of an image is the name of the folder that holds it, as
-        `lab.networks.classes.class_index` understands it. Where that is no class, the
+        the network's `class_index` understands it. Where that is no class, the
         class that the network predicts is explained.
-    model : str
-        As `lab.networks.loading.load` takes it.
+    model : str or tuple
+        As `lab.study.runner.network` takes it.
     methods : sequence of str
         Keys of `lab.methods.registry.METHODS`.
     out : path-like
@@ -145,7 +85,7 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     counts : dict of str to int
         Of the images that are "finished", "skipped" (not readable) or "failed", and of
         finished ones that are "unlikely": their class is less probable than `UNLIKELY`.
-    unread : dict of str to int
+    unread : list of str
         As `find_images` returns it.
 
     Raises
@@ -159,18 +99,16 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
 
     folder, out = Path(os.path.abspath(folder)), Path(os.path.realpath(out))
     images, unread = find_images(folder)
-    labels = {path.parent: class_index(path.parent.name) for path in images.values()}
-    for parent in (parent for parent, label in labels.items() if label is None):
-        say(f"{parent.name} is no class of ImageNet: there the predicted class is explained")
-    # A folder of one class has its masks where the folder of all classes has them.
-    root = folder if (folder / "masks").is_dir() else folder.parent
     black_box = network(model)
+    labels = {path.parent: black_box.class_index(path.parent.name) for path in images.values()}
+    for parent in (parent for parent, label in labels.items() if label is None):
+        say(f"{parent.name} is no class of the network: there the predicted class is explained")
     identity = {"network": black_box.name, "stands_in_for": black_box.stands_in_for or ""}
     identity |= {"weights": black_box.fingerprint, "budget": budget, "seed": seed}
     about, tasks, names, counts = {}, {}, {}, Counter()
     for name, path in images.items():
         try:
-            digest = image_digest(path, root)
+            digest = image_digest(path)
         except (OSError, ValueError) as error:
             say(f"skipped {path.name}: {error}")
             counts["skipped"] += 1
@@ -203,7 +141,7 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
             counts["unlikely"] += rows[name][0]["probability"] < UNLIKELY
 
     try:
-        for key, state, parts in run(tasks, STORE, scheduler, root):
+        for key, state, parts in run(tasks, STORE, scheduler):
             counts[state] += len(names[key])
             if parts:
                 add(key, parts)
@@ -225,7 +163,7 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
 
 def _arranged(row):
     """A row with its subject first, and the columns that identify its inputs last."""
-    row = row | {"class": class_name(row["label"]), "class_index": row["label"]}
+    row = row | {"class": row["predicted"], "class_index": row["label"]}
     first = "image class class_index class_from network stands_in_for method budget seed".split()
     last = "seconds weights digest".split()
     left_out = "label predicted calls".split()  # they are there under other names
@@ -237,13 +175,15 @@ def main(arguments=None):
     """Run the command line: print how many images there are results of, or why none."""
     with stopping():
         options = _options(arguments)
+        model = named_by(options)
+        for name in ("preprocess", "input_size", "labels"):
+            delattr(options, name)
         with lock(options.out):
-            counts, unread = evaluate(**vars(options))
+            counts, unread = evaluate(**vars(options) | {"model": model})
     summary = f"{counts['finished']} finished, {counts['skipped']} skipped that could not be read"
     summary += f", {counts['failed']} failed"
     if unread:
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(unread.items()))
-        summary += f"; not read: {kinds}"
+        summary += f"; not read: {', '.join(unread)}"
     if not counts["finished"]:
         sys.exit(f"No image could be measured: {summary}")
     if counts["unlikely"]:
@@ -260,7 +200,7 @@ def _options(arguments):
     )
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="images in sub-folders named by class")
-    add("--model", required=True, choices=NETWORKS)
+    add_arguments(parser)
     add("--methods", required=True, help=f"with commas, of {', '.join(METHODS)}")
     add("--out", required=True, type=Path, metavar="FILE.csv", help="file of the results")
     add("--budget", type=int, default=1000, help="model calls per explanation (%(default)s)")
@@ -268,7 +208,7 @@ def _options(arguments):
     add("--maps", type=Path, metavar="FOLDER", help="write each image's maps there, as .npz")
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
-    options.methods = list(dict.fromkeys(options.methods.split(",")))
+    options.methods = methods_of(options.methods)
     for name, least, most in (("budget", 1, math.inf), ("seed", 0, 2**32 - 1)):
         if not least <= getattr(options, name) <= most:
             value = getattr(options, name)
@@ -277,9 +217,6 @@ def _options(arguments):
         raise ValueError(f"--out must name a file, {options.out} is none")
     if options.maps and options.maps.exists() and not options.maps.is_dir():
         raise ValueError(f"--maps must name a folder, {options.maps} is none")
-    for method in options.methods:
-        if method not in METHODS:
-            raise ValueError(f"--methods must be of {', '.join(METHODS)}, got {method!r}")
     return options
 
 

@@ -2,157 +2,161 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from lab.files import pack, write_whole
-from lab.images import load_image
-from lab.methods.registry import METHODS, explain
+from lab.command import say, stopping
+from lab.files import check_writable, pack, write_whole
+from lab.images import escaped, find_images, load_image
+from lab.methods.checks import MOST_CALLS, check_integer
+from lab.methods.registry import METHODS, check_explainable, explain, methods_of
 from lab.model_calls import predict
-from lab.networks import loading
-from lab.networks.classes import class_index, class_name, close_names
+from lab.networks.loading import add_arguments, load_from
 
 ENDINGS = ".png", ".svg", ".pdf", ".html", ".npz"
-GUESSES = 3
+GUESSES = 3  # classes that are listed, and the default of a page
 MOST_ROWS = 100  # of a figure, whose height in pixels is limited
 
 
-class _Called(Exception):
-    """The black box of a rehearsal was called."""
-
-
-def explain_files(images, model, label, methods, budget, out):
-    """Explain image files, and write what was found.
+def explain_files(images, network, labels, top, methods, budget, seed, quiet):
+    """Explain image files.
 
     Parameters
     ----------
-    images : list of path-like
-    model : str
-        A key of `lab.networks.loading.NETWORKS`, or its stand-in is taken.
-    label : int or None
-        The class to explain. By default each image's most probable one; for a page,
-        the three most probable ones.
+    images : dict of str to path-like
+        By name.
+    network : lab.networks.blackbox.BlackBox
+    labels : list of int
+        The classes to explain; if it is empty, each image's `top` most probable ones.
+    top : int
     methods : list of str
         Keys of `lab.methods.registry.METHODS`.
-    budget : int
-        Model calls for each map.
-    out : pathlib.Path
-        With one of `ENDINGS`.
+    budget, seed : int
+        As in `lab.methods.registry.explain`.
+    quiet : bool
+        Whether to show no progress.
+
+    Returns
+    -------
+    list of lab.show.explained.Explained
 
     Raises
     ------
     ValueError, OSError
-        If an image cannot be read, the budget is too small for a method, or the file
-        cannot be written; the first two before any model call.
-    lab.networks.loading.WeightsUnavailable
+        If an image cannot be read, or the budget is too small for a method: before any
+        model call.
     """
     from lab.show.explained import Explained, shrunk  # takes seconds
 
-    photos = [shrunk(load_image(path)) for path in images]
-    stand_in = loading.NETWORKS[model].stand_in
-    network = (loading.load_or_stand_in if stand_in else loading.load)(model)
-    inputs = [load_image(path, network.input_size) for path in images]
-    for path, image in zip(images, inputs):
-        _rehearse(path, image, methods, budget)
-    explained, n_classes = [], GUESSES if out.suffix.lower() == ".html" and label is None else 1
-    calls = [budget * METHODS[method].calls_model for method in methods]
-    total = len(images) * n_classes * sum(calls)
-    with tqdm(total=total, desc="Explaining", unit="call", unit_scale=True) as bar:
+    inputs = {name: load_image(path, network.input_size) for name, path in images.items()}
+    for name, image in inputs.items():
+        for method in methods:
+            try:
+                check_explainable(method, network, image, budget)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+    explained, calls = [], [budget * METHODS[method].calls_model for method in methods]
+    total = len(images) * (len(labels) or top) * sum(calls)
+    bar = {"desc": "Explaining", "unit": "call", "unit_scale": True, "disable": quiet}
+    with tqdm(total=total, **bar) as bar:
 
         def watched(images):
             bar.update(len(images))
             return network(images)
 
         watched.batch_size, done = network.batch_size, 0
-        for path, photo, image in zip(images, photos, inputs):
-            guesses = network.top(image, GUESSES)
-            classes = guesses[:n_classes]
-            if label is not None:
-                probability = float(predict(network, image[None], [label])[0, 0])
-                classes = [(label, class_name(label), probability)]
+        for name, image in inputs.items():
+            classes = network.top(image, max(top, GUESSES))
+            guesses, classes = classes[:GUESSES], classes[:top]
+            if labels:
+                probabilities = predict(network, image[None], labels)[0].tolist()
+                classes = [*zip(labels, map(network.class_name, labels), probabilities)]
             maps = []
-            for index, _, _ in classes:
+            for label, class_, _ in classes:
                 maps.append([])
                 for method, most in zip(methods, calls):
-                    bar.set_postfix_str(f"{path.name}, {METHODS[method].title}")
-                    maps[-1].append(
-                        explain(
-                            method,
-                            network if METHODS[method].gradients else watched,
-                            image,
-                            index,
-                            budget,
-                        )
-                    )
+                    title = METHODS[method].title
+                    bar.set_postfix_str(f"{name}, {title}")
+                    model = network if METHODS[method].gradients else watched
+                    maps[-1].append(explain(method, model, image, label, budget, seed))
                     done += most
                     bar.update(done - bar.n)  # a method may make fewer calls
-            explained.append(Explained(path.name, photo, guesses, classes, np.array(maps)))
-        bar.set_postfix_str("")
-    if out.exists():  # made in the meantime
-        raise _taken(out)
-    write_whole(out, _content(out, explained, network, methods, budget))
+                    if problem := _problem(maps[-1][-1]):
+                        say(f"{name}: the map of {title} for {class_} {problem}: it says nothing")
+            photograph = shrunk(load_image(images[name]))
+            explained.append(Explained(name, photograph, guesses, classes, np.array(maps)))
+    return explained
 
 
-def _rehearse(path, image, methods, budget):
-    """Raise the error of a method that refuses this image or budget, without a call."""
+def _problem(saliency):
+    """Why a map says nothing; empty if it says something."""
+    from lab.measure.agreement import constant  # takes a second
 
-    def black_box(images):
-        raise _Called
-
-    for method in methods:
-        try:
-            if not METHODS[method].gradients:
-                explain(method, black_box, image, 0, budget)
-        except _Called:
-            pass
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+    if not np.isfinite(saliency).all():
+        return "is not finite"
+    return "is constant" if constant(saliency) else ""
 
 
-def _content(out, explained, network, methods, budget):
-    """The bytes of the file."""
+def _content(kind, explained, network, methods, budget, seed):
+    """The bytes of a file of one of `ENDINGS`."""
     from lab.show import explained as show
     from lab.show.style import encode
 
-    kind, names = out.suffix.lower()[1:], [METHODS[method].title for method in methods]
-    if kind == "npz":
-        labels, class_names, probabilities = zip(*(one.classes[0] for one in explained))
-        return pack(
-            {
-                "images": [one.name for one in explained],
-                "methods": methods,
-                "maps": np.stack([one.maps[0] for one in explained]),
-                "class_index": labels,
-                "class": class_names,
-                "probability": probabilities,
-                "network": network.name,
-                "stands_in_for": network.stands_in_for or "",
-                "budget": budget,
-            }
-        )
     title, calls = f"Explanations of {network.name}", f"up to {budget:,} model calls for each map"
     if network.stands_in_for:
         title += f", in place of {network.stands_in_for}"
-    if kind == "html":
+    if kind == ".html":
         about = f"Colour marks what a method finds important for the class, with {calls}."
-        return show.page(explained, names, title, about)
-    figure = show.figure(explained, names, title, f"saliency with {calls}")
-    return encode(figure, kind)[1]
+        return show.page(explained, methods, title, about)
+    rows = [
+        one._replace(classes=[of_class], maps=maps[np.newaxis])
+        for one in explained
+        for of_class, maps in zip(one.classes, one.maps)
+    ]
+    if kind != ".npz":
+        return encode(show.figure(rows, methods, title, calls), kind[1:])[1]
+    labels, class_names, probabilities = zip(*(row.classes[0] for row in rows))
+    return pack(
+        {
+            "images": [row.name for row in rows],
+            "methods": methods,
+            "maps": np.stack([row.maps[0] for row in rows]),
+            "class_index": labels,
+            "class": class_names,
+            "probability": probabilities,
+            "network": network.name,
+            "stands_in_for": network.stands_in_for or "",
+            "budget": budget,
+            "seed": seed,
+        }
+    )
 
 
-def _taken(out):
-    return ValueError(f"{out} exists and is left as it is: name another file with --out")
+def _by_name(paths):
+    """Images and those in folders, by their path below what they have in common."""
+    files, folders = [], []
+    for path in paths:
+        if path.is_dir():
+            found, left_out = find_images(path)
+            for each in left_out:
+                say(f"{path}: left out {each}")
+            files, folders = [*files, *found.values()], [*folders, path]
+        else:
+            files, folders = [*files, path], [*folders, path.parent]
+    common = os.path.commonpath([os.path.abspath(folder) for folder in folders])
+    inside = [Path(os.path.abspath(file)).relative_to(common) for file in files]
+    return {escaped(name.as_posix()): file for name, file in zip(inside, files)}
 
 
-def _label(name):
-    label = class_index(name)
+def _label(network, name):
+    label = network.class_index(name)
     if label is None:
-        close = close_names(name)
+        close = network.close_names(name)
         hint = f"; close names are {', '.join(close)}" if close else ""
-        expected = "--class must be a name of ImageNet's or a number from 0 to 999"
+        last = len(network.class_names) - 1
+        expected = f"--class must be a class of {network.name}, by name or number from 0 to {last}"
         raise ValueError(f"{expected}, got {name!r}{hint}")
     return label
 
@@ -166,44 +170,50 @@ def _free():
     return path
 
 
-def _check(images, methods, budget, out):
-    """Refuse what cannot work."""
+def _check_out(out, n_maps, methods):
+    """Refuse a file that cannot be written, or a figure with too many rows."""
     from lab.show.explained import rows_per_image
 
-    for method in methods:
-        if method not in METHODS:
-            raise ValueError(f"--methods must be of {', '.join(METHODS)}, got {method!r}")
-    if budget < 1:
-        raise ValueError(f"--budget must be at least 1, got {budget}")
     kind = out.suffix.lower()
     if kind not in ENDINGS:
         raise ValueError(f"--out must end in {', '.join(ENDINGS)}, got {str(out)!r}")
     if os.path.lexists(out):
         raise _taken(out)
-    folder = next(path for path in Path(os.path.abspath(out)).parents if path.exists())
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise ValueError(f"--out must be in a folder that can be written, got {str(out)!r}")
-    rows = len(images) * rows_per_image(methods)
+    check_writable(out)
+    rows = n_maps * rows_per_image(methods)
     if kind not in (".html", ".npz") and rows > MOST_ROWS:
         raise ValueError(
-            f"{len(images)} images take {rows} rows of a figure, which has at most {MOST_ROWS}: "
+            f"these images take {rows} rows of a figure, which has at most {MOST_ROWS}: "
             "name fewer, or a file that ends in .html or .npz with --out"
         )
+
+
+def _taken(out):
+    return ValueError(f"{out} exists and is left as it is: name another file with --out")
 
 
 def main(arguments=None):
     """Run the command line: print the name of the file, or why there is none."""
     options = _options(arguments)
-    try:
-        out = options.out or _free()
-        label = None if options.label is None else _label(options.label)
-        _check(options.images, options.methods, options.budget, out)
-        explain_files(**vars(options) | {"out": out, "label": label})
-    except KeyboardInterrupt:
-        sys.exit("Stopped. The same command goes on: finished model calls are kept.")
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        sys.exit(f"Stopped: {error}")
-    print(f"Wrote {out}".encode(errors="backslashreplace").decode())
+    with stopping():
+        out, methods = options.out or _free(), methods_of(options.methods)
+        kind, names = out.suffix.lower(), list(dict.fromkeys(options.classes))
+        default = GUESSES if kind == ".html" else 1
+        top = default if options.top is None else options.top
+        check_integer("--top", top, 1)
+        check_integer("--budget", options.budget, 1, MOST_CALLS)
+        check_integer("--seed", options.seed, 0, 2**32 - 1)
+        images = _by_name(options.images)
+        _check_out(out, len(images) * (len(names) or top), methods)
+        network, drawn = load_from(options), (options.budget, options.seed)
+        labels = list(dict.fromkeys(_label(network, name) for name in names))
+        explained = explain_files(images, network, labels, top, methods, *drawn, options.quiet)
+        content = _content(kind, explained, network, methods, *drawn)
+        if out.exists():  # made in the meantime
+            raise _taken(out)
+        write_whole(out, content)
+    if not options.quiet:
+        print(f"Wrote {out}".encode(errors="backslashreplace").decode())
 
 
 def _options(arguments):
@@ -212,18 +222,28 @@ def _options(arguments):
         description="Explain what a network sees in images, and draw it.",
     )
     add = parser.add_argument
-    add("images", nargs="+", type=Path, metavar="IMAGE", help="an image file")
-    add("--model", default="xception", choices=loading.NETWORKS, help="(%(default)s)")
-    add(
+    add("images", nargs="+", type=Path, metavar="IMAGE", help="an image, or a folder of them")
+    add_arguments(parser)
+    classes = parser.add_mutually_exclusive_group()
+    classes.add_argument(
         "--class",
-        dest="label",
+        dest="classes",
+        action="append",
+        default=[],
         metavar="NAME",
-        help="of ImageNet, or its number (each image's most probable class)",
+        help="a class to explain, by name or number; may be repeated",
+    )
+    classes.add_argument(
+        "--top",
+        type=int,
+        metavar="K",
+        help=f"explain the K most probable classes of each image (1; {GUESSES} for a page)",
     )
     add(
         "--methods", default="lime,rise", help=f"with commas, of {', '.join(METHODS)} (%(default)s)"
     )
     add("--budget", type=int, default=1000, help="model calls for each map (%(default)s)")
+    add("--seed", type=int, default=0, help="of what the methods draw (%(default)s)")
     add(
         "--out",
         type=Path,
@@ -231,9 +251,8 @@ def _options(arguments):
         help="a figure (.png, .svg, .pdf), a page whose maps are switched (.html) or the maps "
         "themselves (.npz); by default explanation.png, or the next free number",
     )
-    options = parser.parse_args(arguments)
-    options.methods = list(dict.fromkeys(name.strip() for name in options.methods.split(",")))
-    return options
+    add("--quiet", action="store_true", help="print only what goes wrong")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

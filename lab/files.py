@@ -1,9 +1,12 @@
-"""Files and folders that are replaced as a whole."""
+"""Files that are written as a whole, by one process at a time."""
 
 import contextlib
+import errno
+import hashlib
 import io
 import os
-import shutil
+import secrets
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,10 @@ from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder of the project."""
+
+_CHECKOUT = (ROOT / "LIME_requirements.txt").is_file()
+CACHE = ROOT / ".cache" if _CHECKOUT else Path.home() / ".cache" / "black-box-explainers"
+"""The folder of what only costs time if it is deleted."""
 
 
 def pack(arrays):
@@ -30,11 +37,39 @@ def lock(path):
         If another process is writing it.
     """
     real = Path(os.path.realpath(path))
+    file = _beside(real, hashlib.sha256(os.fsencode(real.name)).hexdigest()[:16] + ".lock")
     try:
-        with FileLock(real.with_name(f".{real.name}.lock"), blocking=False):
-            yield
+        with FileLock(file, blocking=False):
+            try:
+                yield
+            finally:  # Windows removes no open file
+                with contextlib.suppress(OSError):
+                    file.unlink()
     except Timeout:
         raise BlockingIOError(f"another command is writing {path}: wait until it ends") from None
+
+
+def check_writable(path):
+    """Check that `write_whole` can write a file, and leave nothing behind.
+
+    Raises
+    ------
+    OSError
+        If a name is too long, something else than a file has the file's name, or its
+        folder can neither be written nor made. The error names the path.
+    """
+    path = Path(os.path.realpath(path))
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileExistsError(errno.EEXIST, "This is no regular file", str(path))
+    new, folder = [path.name], path.parent
+    while not os.path.exists(folder):
+        new, folder = [*new, folder.name], folder.parent
+    with _naming(path):
+        for name in (*new, path):  # names that are too long raise another error
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(folder / name)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 def write_whole(path, content):
@@ -43,7 +78,7 @@ def write_whole(path, content):
     Parameters
     ----------
     path : path-like
-        Its folder is made if it is not there.
+        Its folder is made if it is not there. A link stays, and its target is written.
     content : bytes
 
     Raises
@@ -51,60 +86,31 @@ def write_whole(path, content):
     OSError
         If they cannot be written. It names the path, and the old file is unchanged.
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if isinstance(error, OSError) and error.errno:  # a full disk's names no path
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
+    path = Path(os.path.realpath(path))
+    beside = _beside(path, f"{secrets.token_hex(8)}.part")
+    with _naming(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(beside, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise
+
+
+def _beside(path, ending):
+    """A hidden file beside another one, whose name is short enough for any disk."""
+    return path.with_name(f".{path.name[:20]}.{ending}")
 
 
 @contextlib.contextmanager
-def replacing(folder):
-    """Yield a copy of a folder to change, which then takes the folder's place.
-
-    After an error the folder is as it was. Only one process at a time may replace it.
-
-    Parameters
-    ----------
-    folder : path-like
-        It may be missing.
-    """
-    folder, new, old = _places(folder)
-    restore(folder)
+def _naming(path):
+    """Name a path in errors: that of a full disk names none, others a hidden file."""
     try:
-        if folder.is_dir():
-            shutil.copytree(folder, new)
-        new.mkdir(parents=True, exist_ok=True)
-        yield new
-        for path in new.iterdir():
-            with open(path, "rb+") as file:
-                os.fsync(file.fileno())
-        if folder.is_dir():
-            os.rename(folder, old)
-        os.rename(new, folder)
-    finally:
-        restore(folder)
-
-
-def restore(folder):
-    """Undo what a killed process left of `replacing`, before the folder is read."""
-    folder, new, old = _places(folder)
-    if old.is_dir() and not folder.exists():  # killed between the two renames
-        os.rename(old, folder)
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _places(folder):
-    folder = Path(os.path.realpath(folder))
-    return folder, *(folder.with_name(f".{folder.name}.{kind}") for kind in ("new", "old"))
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None

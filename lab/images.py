@@ -1,6 +1,11 @@
 """Image files and ground-truth masks: find them, read them, resize them."""
 
+import contextlib
+import os
+import re
+import unicodedata
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,30 +14,66 @@ from PIL import Image, ImageOps
 DATA = Path(__file__).resolve().parent.parent / "data"
 # Pillow goes by content, not name, and would start an interpreter for PostScript.
 FORMATS = "JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF"
-# Endings of image files that are read, and of those that are not, in lower case.
+# Endings of the files that are read, in lower case.
 SUFFIXES = ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .jp2 .avif".split()
-UNREADABLE = (
-    ".heic .heif .hif .jxl .svg .pdf .eps .ps .ai .psd .xcf .ico .tga .exr .hdr "
-    ".raw .dng .cr2 .cr3 .nef .arw .orf .raf .rw2 .pef .srw"
-).split()
+# Names of folders: of masks, and of images where the masks lie beside this folder.
+MASKS = "masks", "Masks", "MASKS"
+IMAGES = "images", "image", "imgs", "img", "jpegimages", "photos"
 
 
-def image_files(folder):
-    """List the image files of a folder by name, without sub-folders and hidden files.
+def find_images(folder):
+    """Find the images of a folder and its sub-folders, without masks and hidden files.
 
-    Returns lists of paths that end in one of `SUFFIXES`, and of `UNREADABLE`.
+    Returns
+    -------
+    images : dict of str to pathlib.Path
+        By their path in `folder`, `escaped`, sorted, with forward slashes.
+    left_out : list of str
+        Folders, links and masks that are left out, each with the reason, and the number
+        of other files by their endings.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder, or no image in it.
     """
-    files = [p for p in sorted(Path(folder).iterdir()) if not (p.is_dir() or p.name[0] == ".")]
-    return [[p for p in files if p.suffix.lower() in ends] for ends in (SUFFIXES, UNREADABLE)]
+    folder, images, left_out, others = Path(folder), {}, [], Counter()
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {escaped(folder)}")
+
+    def name(path):
+        return escaped(path.relative_to(folder).as_posix())
+
+    def walk(parent, above):
+        real, masks, n_images = Path(os.path.realpath(parent)), [], len(images)
+        if any(other.is_relative_to(real) for other in above):
+            return left_out.append(f"{name(parent)} (a link that leads back up)")
+        try:
+            entries = sorted(os.listdir(parent))
+        except OSError as error:
+            return left_out.append(f"{name(parent)} ({error.strerror})")
+        for path in (parent / entry for entry in entries if not entry.startswith(".")):
+            if os.path.isdir(path):
+                masks.append(path) if path.name in MASKS else walk(path, [*above, real])
+            elif _suffix(path) in SUFFIXES:
+                images[name(path)] = path
+            elif os.path.exists(path):
+                others[_suffix(path) or "without ending"] += 1
+            else:
+                left_out.append(f"{name(path)} (a link that leads nowhere)")
+        if len(images) == n_images:
+            left_out.extend(f"{name(path)} (no image beside these masks)" for path in masks)
+
+    walk(folder, [])
+    left_out = sorted(left_out) + [f"{number} {suffix}" for suffix, number in others.most_common()]
+    if not images:
+        expected = f"files in {', '.join(SUFFIXES)}, not {', '.join(left_out) or 'an empty folder'}"
+        raise ValueError(f"no image in {escaped(folder)}; expected {expected}")
+    return dict(sorted(images.items())), left_out
 
 
 def list_images(kind):
-    """List the images of one kind in ``data/`` by name, and warn of those not read.
-
-    Parameters
-    ----------
-    kind : str
-        Name of a folder in ``data/``, such as ``"African_elephant"``.
+    """List the images in a folder of ``data/``, such as ``"black_bear"``, by name.
 
     Returns
     -------
@@ -43,18 +84,32 @@ def list_images(kind):
     ValueError
         If there is no such folder, or no image in it.
     """
-    # A folder with masks of its own, such as data/evaluation, is no kind.
-    folders = [path for path in sorted(DATA.iterdir()) if path.is_dir() and path.name != "masks"]
+    # A folder with masks of kinds itself, such as data/evaluation, is no kind.
+    folders = [path for path in sorted(DATA.iterdir()) if path.is_dir() and path.name not in MASKS]
     kinds = [p.name for p in folders if not any(mask.is_dir() for mask in p.glob("masks/*"))]
     if kind not in kinds:
         raise ValueError(f"no images of kind {kind!r}; data/ has {', '.join(map(repr, kinds))}")
-    images, others = image_files(DATA / kind)
-    if others:
-        names = ", ".join(path.name for path in others)
-        warnings.warn(f"not read in data/{kind}, save as JPEG or PNG: {names}", stacklevel=2)
-    if not images:
-        raise ValueError(f"no image in data/{kind}; expected files in {', '.join(SUFFIXES)}")
-    return images
+    images, left_out = find_images(DATA / kind)
+    if left_out:
+        text = f"not read in data/{kind}: {', '.join(left_out)}; save images as JPEG or PNG"
+        warnings.warn(text, stacklevel=2)
+    return list(images.values())
+
+
+def escaped(name):
+    r"""A name or path that can be printed, and be a cell of a CSV file in UTF-8.
+
+    Control and direction characters, bytes that are not UTF-8 and what makes a cell a
+    formula are escaped, such as ``\r``, ``\u202e``, ``\udcff`` and ``\=1+1``. A
+    backslash is doubled, so different names stay different.
+    """
+    # In some countries a semicolon ends a cell.
+    name = re.sub(r"((?:^|;)\s*)(?=[=+@＝＋－＠-])", r"\1\\", str(name).replace("\\", r"\\"))
+    unseen = "Cc", "Cf", "Cs", "Zl", "Zp"
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in unseen else c
+        for c in name
+    )
 
 
 def load_image(path, size=None):
@@ -84,40 +139,79 @@ def load_image(path, size=None):
     return np.array(_squash(_read(path, _rgb), size, Image.Resampling.BICUBIC))
 
 
-def find_mask(path, root=None):
-    """Find the mask of an image: of ``<kind>/a.jpg`` it is ``masks/<kind>/a.png``.
+def find_mask(path):
+    """Find the mask of an image in the nearest folder ``masks`` beside or above it.
 
-    Parameters
-    ----------
-    path : path-like
-        The image.
-    root : path-like, optional
-        The folder with the sub-folder ``masks``, by default that of the image's folder.
+    That of ``zebra/a.jpg`` is ``masks/zebra/a.png``, with any ending of images and in
+    any case and Unicode form, and so is that of ``images/zebra/a.jpg``.
 
     Returns
     -------
     pathlib.Path or None
-        A file with any ending of images; None if the image has no mask.
+        None if the image has no mask.
 
     Raises
     ------
     ValueError
-        If the image has two masks.
+        If the image has two masks, or another image may have the same one. The names
+        ``a.jpg.png`` and ``a.png.png`` tell the masks of a.jpg and a.png apart.
     """
-    path = Path(path)
-    root = path.parent.parent if root is None else Path(root)
-    folder = (root / "masks" / path.relative_to(root)).parent
-    for files in image_files(folder) if folder.is_dir() else ():
-        masks = [file for file in files if file.stem == path.stem]
-        masks = masks or [file for file in files if file.stem.lower() == path.stem.lower()]
-        if len(masks) > 1:
-            raise ValueError(f"{path} has two masks, {masks[0]} and {masks[1]}: keep one")
-        if masks:
-            return masks[0]
-    return None
+    path = Path(os.path.abspath(path))
+    folders = (parent / name for parent in path.parents for name in MASKS)
+    masks = next(filter(Path.is_dir, folders), None)
+    if masks is None:
+        return None
+    root, (first, *rest) = masks.parent, path.relative_to(masks.parent).parts
+    mask = _counterpart(root, masks, first, *rest)
+    if mask is None and rest and first.lower() in IMAGES:
+        if Path(rest[0]).stem not in [other.stem for other in root.iterdir()]:
+            mask = _counterpart(root / first, masks, *rest)
+    return mask
 
 
-def load_mask(path, size=None, root=None):
+def _counterpart(folder, masks, part, *rest):
+    """The mask of the image at part/…/rest in a folder, or None."""
+
+    def alike(names, parent, others):
+        """The others in a folder with an equal name, or else one equal but for case."""
+        for form in (str, _folded):
+            forms = set(map(form, names))
+            found = [other for other in others if forms & set(map(form, others[other]))]
+            if found := [name for name in found if (parent / name).is_dir() == bool(rest)]:
+                return sorted(found)
+        return []
+
+    def keys(name, *more):
+        return {name} if rest else {os.path.splitext(name)[0], *more}
+
+    images = [part, *(n for n in os.listdir(folder) if rest or _suffix(n) in SUFFIXES)]
+    images = {name: keys(name, name) for name in images}
+    of_mask = {name: keys(name) for name in os.listdir(masks)}
+    found = alike(images[part], masks, of_mask)
+    found = [name for name in found if _suffix(name) in SUFFIXES] or found
+    owners = alike(of_mask[found[0]], folder, images) if found else []
+    if part not in owners:
+        return None
+    path, mask = folder / part, masks / found[0]
+    if found[1:] or any(not path.samefile(folder / owner) for owner in owners):
+        found = " and ".join(escaped(masks / name) for name in found)
+        owners = " and ".join(escaped(folder / name) for name in owners)
+        raise ValueError(
+            f"{found} may be the mask of {owners}: expected one mask for each, named like "
+            f"{escaped(part)}.png"
+        )
+    return _counterpart(path, mask, *rest) if rest else mask
+
+
+def _folded(name):
+    return unicodedata.normalize("NFC", name.casefold()).strip()
+
+
+def _suffix(name):
+    return os.path.splitext(name)[1].strip().lower()
+
+
+def load_mask(path, size=None):
     """Load the ground-truth mask of an image.
 
     The object is white on black, of another colour on black (0 and 1; Pascal VOC, whose
@@ -126,8 +220,8 @@ def load_mask(path, size=None, root=None):
 
     Parameters
     ----------
-    path, root : path-like
-        As in `find_mask`.
+    path : path-like
+        The image, whose mask `find_mask` finds.
     size : int, optional
         As in `load_image`, but each pixel takes the value of the nearest one.
 
@@ -142,41 +236,41 @@ def load_mask(path, size=None, root=None):
         If the mask does not have its image's shape or is not clearly two-valued, or as
         of `load_image` and `find_mask`.
     """
-    mask_path = find_mask(path, root)
+    mask_path = find_mask(path)
     if mask_path is None:
         return None
     pixels, (width, height) = _read(mask_path, _mask_pixels), _read(path, lambda image: image.size)
     if pixels.shape[:2] != (height, width):
         raise ValueError(
-            f"the mask {mask_path} is {pixels.shape[1]} x {pixels.shape[0]} pixels (width x "
-            f"height), its image {path} is {width} x {height}"
+            f"the mask {escaped(mask_path)} is {pixels.shape[1]} x {pixels.shape[0]} pixels "
+            f"(width x height), its image {escaped(path)} is {width} x {height}"
         )
     mask = _object(pixels)
     if mask is None:
-        raise ValueError(f"{mask_path} is not clearly two-valued: expected white on black")
+        raise ValueError(f"{escaped(mask_path)} is not clearly two-valued: expected white on black")
     return np.asarray(_squash(Image.fromarray(np.uint8(mask)), size, Image.Resampling.NEAREST)) > 0
 
 
 def _read(path, convert):
     """What `convert` makes of an image, decoded in full and upright."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no image {path}")
-    if not path.is_file():  # opening a named pipe would wait for ever
-        raise ValueError(f"{path} is not a regular file")
+    if not os.path.isfile(path):  # opening a named pipe would wait for ever
+        raise FileNotFoundError(f"there is no image file {escaped(path)}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 _scale_transparent_colour(image)
+                tags = image.tag_v2 if image.format == "TIFF" else {}
+                planar, deep = tags.get(284) == 2, tags.get(258, [8])[0] > 8
+                if planar and deep and image.info["compression"] == "raw":
+                    raise ValueError("Pillow misreads its separate planes, save it as PNG")
                 image.load()
-                _turn_upright(image)
+                # Damaged EXIF, or tags that Pillow cannot write, do not matter.
+                with contextlib.suppress(Exception):
+                    ImageOps.exif_transpose(image, in_place=True)
                 return convert(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        most = f"{Image.MAX_IMAGE_PIXELS:,}"
-        raise ValueError(f"{path} has more than {most} pixels; shrink it first") from None
     except Exception as error:  # damaged files make Pillow's readers raise almost anything
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+        raise ValueError(f"{escaped(path)} cannot be read as an image: {error}") from error
 
 
 def _scale_transparent_colour(image):
@@ -188,24 +282,12 @@ def _scale_transparent_colour(image):
         image.info["transparency"] = tuple(part >> 8 for part in colour)
 
 
-def _turn_upright(image):
-    try:
-        image.getexif()
-    except Exception:  # damaged EXIF does not say how the image is turned
-        return
-    # exif_transpose would write EXIF again, which fails at tags that Pillow only reads.
-    for name in ("exif", "Raw profile type exif"):
-        image.info.pop(name, None)
-    ImageOps.exif_transpose(image, in_place=True)
-
-
 def _rgb(image):
     if image.mode == "F" or image.mode == "I" and image.format == "TIFF":
         raise ValueError("its 32 bits a pixel have no known range, save it with 8 or 16")
     if image.mode.startswith("I"):
-        # Pillow would clip these 16-bit values at 255.
-        values = np.asarray(image)
-        grey = np.uint8(np.round(values / 257))
+        values, white = _deep(image)  # Pillow would clip them at 255
+        grey = np.uint8(np.round(values / white * 255))
         grey[values == image.info.get("transparency")] = 255
         image = Image.fromarray(grey)
     if image.has_transparency_data:
@@ -214,10 +296,22 @@ def _rgb(image):
     return image.convert("RGB")
 
 
+def _deep(image):
+    """Values of more than 8 bits, higher where it is brighter, and the one of white."""
+    values, white = np.asarray(image, float), 65535
+    if image.format == "TIFF" and image.mode.startswith("I;"):
+        white = 2 ** image.tag_v2[258][0] - 1  # the bits of a sample
+        if image.tag_v2[262] == 0:  # the photometric interpretation WhiteIsZero
+            values = white - values
+    return values, white
+
+
 def _mask_pixels(image):
-    if image.mode.startswith(("I", "F")):  # more than 8 bits, which masks use up or not
-        values = np.clip(np.asarray(image, float), 0, None)
-        image = Image.fromarray(np.uint8(np.round(values / max(values.max(), 1e-9) * 255)))
+    if image.mode.startswith(("I", "F")):  # masks use up the range or not
+        values, white = _deep(image)
+        top = white if values.min() == values.max() else values.max()
+        scaled = values / max(top, 1e-9) * 255
+        image = Image.fromarray(np.uint8(np.where(values > 0, np.clip(scaled, 1, 255), 0)))
     return np.asarray(image.convert("RGBA"))
 
 
@@ -241,9 +335,9 @@ def _bright(colours):
     parts = values[:, np.newaxis] >> (16, 8, 0) & 255
     dark, bright = parts.max(axis=1) < 64, parts.min(axis=1) >= 192
     between, darks, n_bright = counts[~dark & ~bright], np.sort(counts[dark]), counts[bright].sum()
-    # A third value, as of labels 0, 1 and 255, is frequent. Values of noise are rare,
-    # and those of antialiased edges rarer.
-    third = max([0, *4 * between, *darks[:-1]])
+    # A third value, as of labels 0, 1 and 255, is frequent or one of few. Values of
+    # noise are rare, and those of antialiased edges rarer.
+    third = max([0, *4 * between, *darks[:-1] * (codes.size if len(values) < 6 else 1)])
     if not n_bright or third > n_bright / 2 or between.sum() > codes.size / 10:
         return None
     return colours.mean(axis=-1) >= 128 if dark.any() or values.tolist() == [0xFFFFFF] else None

@@ -18,6 +18,8 @@ def predict(black_box, images, classes=None):
     black_box : callable
         From images (N, H, W, 3) to scores (N, n_classes). It is called with copies of
         at most `batch_size` images: its attribute, or 32 if it has none.
+        A batch that is smaller, and that it cannot predict, is filled with its images:
+        some models need a full batch, and others drop the axis of a single image.
     images : (N, H, W, 3) array
     classes : sequence of int, optional
         The classes wanted, in this order; by default all.
@@ -41,13 +43,27 @@ def predict(black_box, images, classes=None):
             raise TypeError(f"a class must be an integer, got {label!r}")
     scores = [np.empty((0, len(wanted)))] if len(images) == 0 else []
     for start in range(0, len(images), size):
-        # A copy, since a model may write into its input.
-        outputs = model_outputs(black_box, np.array(images[start : start + size]))
+        outputs = _call(black_box, images[start : start + size], size)
         for label in wanted:
             if not 0 <= label < outputs.shape[1]:
                 raise ValueError(f"a class must be from 0 to {outputs.shape[1] - 1}, got {label}")
         scores.append(outputs if classes is None else outputs[:, list(classes)])
     return np.concatenate(scores)
+
+
+def _call(black_box, images, size):
+    try:
+        # A copy, since a model may write into its input.
+        return model_outputs(black_box, np.array(images))
+    except Exception:
+        if len(images) >= size:
+            raise
+        try:
+            filled = np.resize(images, (size, *images.shape[1:]))
+            return model_outputs(black_box, filled)[: len(images)]
+        except Exception:
+            pass  # it is not the size of the batch
+        raise
 
 
 def is_integer(value):

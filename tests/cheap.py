@@ -1,13 +1,19 @@
 """Images, black boxes and results for tests, small and cheap."""
 
+import json
+
 import numpy as np
+import pytest
 from counting import Counting
 from PIL import Image
 
 from lab.images import load_image, load_mask
 from lab.model_calls import predict
-from lab.networks.classes import class_name
-from lab.study.results import Results, write_table
+from lab.networks.classes import imagenet
+from lab.study import __main__ as command
+from lab.study.results import Results
+from lab.study.runner import measure
+from lab.study.store import Result, store
 
 
 def tiles(rows=4, columns=5, side=16, seed=0):
@@ -41,6 +47,9 @@ class Network(Counting):
     runtime = "NumPy"
     stands_in_for = None
     n_layers = 8
+    classes = imagenet()
+    class_names, class_name = classes.names, classes.name
+    class_index, close_names = classes.index, classes.close
     alive = [386, 101, 385, 295, 294, 7, 999]  # the ImageNet classes with a high probability
 
     def __init__(self, name="Cheap", input_size=64, seed=0, layers=0, cached=False):
@@ -71,7 +80,7 @@ class Network(Counting):
     def top(self, image, k=3):
         [probabilities] = predict(self, image[None])
         order = np.argsort(-probabilities, kind="stable")[:k]
-        return [(int(i), class_name(i), float(probabilities[i])) for i in order]
+        return [(int(i), self.class_name(i), float(probabilities[i])) for i in order]
 
     def randomized(self, layers, seed=0):
         return Network(f"{self.name}, {layers} random", self.input_size, self.seed, layers)
@@ -80,10 +89,26 @@ class Network(Counting):
 NETWORKS = {"xception": Network("First", 64, seed=0), "resnet50": Network("Second", 80, seed=1)}
 
 
+def noise_occlusion(black_box, image, label, budget, seed, side):
+    """A method that the lab does not have: windows without overlap show noise."""
+    rng, (height, width) = np.random.default_rng(seed), image.shape[:2]
+    noise = rng.integers(0, 256, image.shape, np.uint8)
+    corners = [(y, x) for y in range(0, height, side) for x in range(0, width, side)]
+    windows = [np.s_[y : y + side, x : x + side] for y, x in corners][: budget - 1]
+    images, saliency = np.stack([image] * (len(windows) + 1)), np.zeros((height, width))
+    for hidden, window in zip(images[1:], windows):
+        hidden[window] = noise[window]
+    whole, *scores = predict(black_box, images, [label])[:, 0]
+    for window, score in zip(windows, scores):
+        saliency[window] = whole - score
+    return saliency
+
+
 def data_folder(folder):
     """Two images of elephants and one of a bear, with masks: their paths by kind."""
     images = {}
-    for number, name in enumerate(("elephant/first", "elephant/second", "bear/only")):
+    names = "African_elephant/first", "African_elephant/second", "black_bear/only"
+    for number, name in enumerate(names):
         path, mask = folder / f"{name}.png", folder / "masks" / f"{name}.png"
         for one in (path, mask):
             one.parent.mkdir(parents=True, exist_ok=True)
@@ -97,23 +122,17 @@ def data_folder(folder):
     return images
 
 
-def measured(tasks, networks, folder):
-    """The `Results` of tasks done here, written to a folder and read back."""
-    tables, arrays = {}, {}
-    for number, task in enumerate(tasks):
-        network, where, image, mask = networks.get(task.network), {}, None, None
+def measured(study, tasks, plan, networks, folder):
+    """The `Results` of a study's tasks done here, stored in a folder and read back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "network", networks.get)
+        tasks = [(command.key_of(task), task) for task in tasks]
+        facts = command.facts_of(plan, tasks)
+    for key, task in tasks:
+        network, inputs = networks.get(task.network), (None, None)
         if network is not None:
-            size, path = network.input_size, task.image
-            image, mask = load_image(path, size), load_mask(path, size)
-            where = {"network": network.name, "class": path.parent.name, "picture": path.stem}
-        rows, own = task.function(network, image, mask, **task.arguments)
-        key = f"task {number}"
-        tables.setdefault(task.table, []).extend(
-            {**where, "place": place, **row, "key": key} for place, row in enumerate(rows)
-        )
-        arrays.setdefault(task.table, {}).update(
-            {f"{key}/{name}": array for name, array in own.items()}
-        )
-    for table, rows in tables.items():
-        write_table(folder, table, rows, arrays[table])
+            inputs = [load(task.image, network.input_size) for load in (load_image, load_mask)]
+        parts = measure(task, network, *inputs).items()
+        store(folder, key, task, {name: Result(*part, {}) for name, part in parts})
+    (folder / f"{study}.json").write_text(json.dumps(facts))
     return Results(folder)

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 from lab.files import ROOT
-from lab.study import runner
 
 
 def wait_for(condition):
@@ -24,17 +23,15 @@ def start(*command, **options):
     return subprocess.Popen([sys.executable, *map(str, command)], env=environment, **options)
 
 
-def saved():
-    """The first rows of all finished tasks."""
-    found = [runner.saved(path.stem) for path in Path(runner.MEMO).glob("*.npz")]
-    return [result.rows[0] for result in found]
+def ended(signal, *command, store):
+    """Send a signal to a command when three more tasks are in a store; its errors."""
 
+    def finished():
+        return len(list(Path(store).glob("[!.]*.npz")))
 
-def ended(signal, *command):
-    """Send a signal to a command when three more tasks are finished; its errors."""
-    before = len(saved())
+    before = finished()
     with start(*command, stderr=subprocess.PIPE) as process:
-        wait_for(lambda: len(saved()) >= before + 3 or process.poll() is not None)
+        wait_for(lambda: finished() >= before + 3 or process.poll() is not None)
         assert process.poll() is None
         process.send_signal(signal)
         return process.communicate()[1].decode()

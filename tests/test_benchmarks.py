@@ -1,4 +1,4 @@
-"""The benchmarks count model calls right and make no more than the budget."""
+"""The benchmarks count calls right, keep to the budget, and compare the same maps."""
 
 import math
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from cheap import Places, tiles
 
-from benchmarks import quality, rise_calls
+from benchmarks import quality, record, rise_calls, speed
 
 # Calls of the methods that cannot make any number of them, for 96 x 96 pixels.
 FEWER = {
@@ -91,3 +91,26 @@ def test_calls_needed_are_interpolated_and_extrapolated():
             assert needed.loc[method, f"{level:.2f}"] == pytest.approx(exact, rel=0.02)
     shares = rise_calls.shares(needed.reset_index()).set_index(["correlation", "network"])
     np.testing.assert_allclose(shares.loc[["0.95", "0.98"], "share of calls"], 1 / 20, rtol=0.02)
+
+
+@pytest.mark.parametrize("explainer", speed.EXPLAINERS)
+def test_explainers_whose_speed_is_compared_compute_rise(explainer):
+    """The exact map of a model that is linear in the masks, up to sampling noise."""
+    image = np.full((224, 224, 3), 200, np.float32)
+    saliency = speed.EXPLAINERS[explainer](
+        lambda x: x[:, :112, :, 0].mean((1, 2))[:, None], image, 600
+    )
+    rows = saliency.mean(axis=1)
+    assert saliency.shape == (224, 224) and rows[:80].min() > rows[144:].max()
+
+
+def test_what_is_not_measured_again_keeps_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    for name, value in (("rise", "1.50"), ("lime", "2.00"), ("rise", "0.10")):
+        table = pd.DataFrame({"measurement": [name], "value": [value]})
+        record.record({"speed.csv": table}, replacing="measurement")
+    found = pd.read_csv(tmp_path / "speed.csv", dtype=str)
+    assert found[["measurement", "value"]].to_numpy().tolist() == [
+        ["lime", "2.00"],
+        ["rise", "0.10"],
+    ]

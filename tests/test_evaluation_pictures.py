@@ -6,8 +6,7 @@ import csv
 import numpy as np
 import pytest
 
-from lab.evaluate import find_images
-from lab.images import DATA, load_image, load_mask
+from lab.images import DATA, find_images, load_image, load_mask
 from lab.networks.classes import class_index, class_name
 from lab.networks.loading import load
 

@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +13,16 @@ from PIL import Image
 from lab import explain as command
 from lab.files import ROOT
 from lab.images import load_image
-from lab.methods.registry import explain
+from lab.methods.registry import METHODS, Method, explain
 from lab.networks import loading
-from lab.networks.classes import class_index, close_names
+from lab.networks.classes import class_index, imagenet
 
 
 @pytest.fixture
 def network(monkeypatch):
     network = Network(cached=True)
     monkeypatch.setattr(loading, "load", lambda name: network)
-    monkeypatch.setattr(loading, "load_or_stand_in", lambda name: network)
+    monkeypatch.setattr(loading, "load", lambda name: network)
     return network
 
 
@@ -47,20 +48,62 @@ def refused(*arguments):
 
 def test_the_maps_are_those_of_explain(network, images, capsys):
     methods = ["lime", "rise", "occlusion", "edges"]
-    run(*images, "--methods", ",".join(methods), "--budget", 90, "--out", "maps.npz")
-    assert capsys.readouterr().out == "Wrote maps.npz\n"
+    drawn = "--budget", 90, "--seed", 7
+    run(*images, "--methods", " , ".join(methods), *drawn, "--out", "maps.npz")
+    printed = capsys.readouterr()
+    assert printed.out == "Wrote maps.npz\n" and "Explaining" in printed.err
     with np.load("maps.npz", allow_pickle=False) as saved:
         found = dict(saved)
     assert found["methods"].tolist() == methods and found["maps"].shape == (3, 4, 64, 64)
-    assert found["images"].tolist() == [path.name for path in images]
-    assert (found["network"], found["stands_in_for"], found["budget"]) == ("Cheap", "", 90)
+    assert found["images"].tolist() == [
+        "African_elephant/first.png",
+        "African_elephant/second.png",
+        "black_bear/only.png",
+    ]
+    assert (found["network"], found["stands_in_for"]) == ("Cheap", "")
+    assert (found["budget"], found["seed"]) == (90, 7)
     for number, path in enumerate(images):
         image = load_image(path, 64)
         [(label, name, probability)] = network.top(image, 1)
         about = found["class_index"][number], found["class"][number], found["probability"][number]
         assert about == (label, name, probability)
         for values, method in zip(found["maps"][number], methods):
-            np.testing.assert_array_equal(values, explain(method, network, image, label, 90))
+            np.testing.assert_array_equal(values, explain(method, network, image, label, 90, 7))
+
+
+def test_a_folder_is_its_images_and_names_tell_them_apart(network, images, capsys):
+    for path in ("../data/black_bear/first.png", "../data/African_elephant/notes.txt"):
+        with open(path, "wb") as file:
+            file.write(images[0].read_bytes())
+    options = "--methods", "edges", "--out"
+    run("../data", images[0], *options, "a.npz")
+    err = capsys.readouterr().err
+    run("../data/black_bear", "../data/African_elephant/first.png", *options, "b.npz", "--quiet")
+    assert "../data: left out 1 .txt\n" in err and capsys.readouterr() == ("", "")
+    with np.load("a.npz") as a, np.load("b.npz") as b:
+        elephants = ["African_elephant/first.png", "African_elephant/second.png"]
+        bears = ["black_bear/first.png", "black_bear/only.png"]
+        assert a["images"].tolist() == elephants + bears
+        assert b["images"].tolist() == [*bears, elephants[0]]
+        np.testing.assert_array_equal(a["maps"][[2, 3, 0]], b["maps"])
+
+
+def test_several_classes_have_a_row_each(network, images):
+    options = "--methods", "occlusion,centre", "--budget", 60, "--out"
+    run(images[0], images[2], *options, "top.npz", "--top", 2)
+    run(images[0], images[2], *options, "class.npz", "--class", 295, "--class", "black bear")
+    run(images[0], *options, "both.npz", "--class", 7, "--class", "black bear")
+    with np.load("top.npz") as top, np.load("class.npz") as one, np.load("both.npz") as both:
+        names = ["African_elephant/first.png"] * 2 + ["black_bear/only.png"] * 2
+        assert top["images"].tolist() == names
+        likely = [network.top(load_image(images[place], 64), 2) for place in (0, 2)]
+        labels = [label for classes in likely for label, _, _ in classes]
+        assert top["class_index"].tolist() == labels and top["maps"].shape == (4, 2, 64, 64)
+        assert one["class_index"].tolist() == [295, 295]
+        assert both["class_index"].tolist() == [7, 295]
+        image = load_image(images[0], 64)
+        for saliency, label in zip(both["maps"][:, 0], (7, 295)):
+            np.testing.assert_array_equal(saliency, explain("occlusion", network, image, label, 60))
 
 
 def test_the_class_may_be_named_or_numbered(network, images):
@@ -83,9 +126,41 @@ def test_a_page_has_three_classes_for_the_calls_of_one(network, images):
     assert network.calls == calls
     with open("three.HTML", encoding="utf-8") as file:
         text = file.read()
-    assert text.count('class="map"') == 9 and "Explanations of Cheap</h1>" in text
+    assert text.count("<figure data-label=") == 9 and "Explanations of Cheap</h1>" in text
     for label, *_ in network.top(load_image(images[0], 64)):
         assert text.count(f'data-label="{label}"') == 3
+
+
+def test_another_method_is_in_every_file(network, images, monkeypatch):
+    entry = Method("Noise occlusion", "cheap:noise_occlusion", {"side": 16}, "noise", least=17)
+    monkeypatch.setitem(METHODS, "noise_occlusion", entry)
+    options = "--methods", "noise_occlusion", "--budget"
+    assert "at least 17 model calls for noise_occlusion" in refused(images[0], *options, 16)
+    for file in ("a.npz", "a.html", "a.svg"):
+        run(images[0], *options, 20, "--out", file)
+        if file != "a.npz":
+            assert "Noise occlusion" in Path(file).read_text("utf-8")
+    with np.load("a.npz") as saved:
+        image, label = load_image(images[0], 64), saved["class_index"][0]
+        np.testing.assert_array_equal(
+            saved["maps"][0, 0], explain("noise_occlusion", network, image, label, 20)
+        )
+
+
+def test_a_map_that_says_nothing_is_reported(network, images, monkeypatch, capsys):
+    monkeypatch.setattr(network, "answer", lambda images: np.full((len(images), 1000), 1e-3))
+    run(images[0], "--methods", "occlusion,edges,rise", "--budget", 20)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "says nothing" in line]
+    assert [line.split(": ")[1] for line in lines] == [
+        f"the map of {title} for tench is constant" for title in ("Occlusion", "RISE (regression)")
+    ]
+
+
+@pytest.mark.parametrize("shape, out", [((3000, 1), "a.png"), ((1, 3000), "a.svg")])
+def test_a_line_of_pixels_is_drawn(network, tmp_path, images, shape, out):
+    Image.new("RGB", shape, "red").save(tmp_path / "line.png")
+    run(tmp_path / "line.png", "--methods", "lime,edges", "--budget", 100, "--out", out)
+    assert Path(out).stat().st_size > 1000
 
 
 def test_a_stand_in_is_named(network, images, monkeypatch):
@@ -109,25 +184,31 @@ def test_without_out_no_file_is_replaced(network, images, capsys):
     [
         (["--class", "elephant"], "'elephant'; close names are indian elephant, african elephant$"),
         (["--class", "zebr"], "'zebr'; close names are zebra"),
-        (["--class", "1000"], "a number from 0 to 999, got '1000'$"),
+        (["--class", "1000"], "number from 0 to 999, got '1000'$"),
         (["--class", "crane"], "names the classes 134 and 517"),
-        (["--methods", "lime,foo"], "--methods must be of lime, rise, .*, got 'foo'"),
+        (["--methods", "lime,foo"], "--methods must be of lime, lime_black, .*, got 'foo'"),
         (["--methods", ""], "got ''"),
         (["--budget", "0"], "--budget must be at least 1, got 0"),
+        (["--budget", "1000000000"], "--budget must be at most 1000000, got 1000000000"),
+        (["--top", "0"], "--top must be at least 1, got 0"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
+        (["--methods", "edges,grad_cam"], "first.png: grad_cam needs a Keras network"),
         (["--budget", "5"], r"first.png: budget must be at least \d+ model calls for lime .* 5"),
         (["--budget", "1", "--methods", "rise"], "at least 2 model calls for rise"),
         (["--out", "a.gif"], r"--out must end in .png, .svg, .pdf, .html, .npz, got 'a.gif'"),
-        (["--out", "../data/elephant/first.png"], "first.png exists and is left as it is"),
-        (["--out", "../data/elephant/first.png/a.png"], "in a folder that can be written"),
-        (["missing.png"], "there is no image missing.png"),
-        (["../data"], "data is not a regular file"),
+        (["--out", "../data/African_elephant/first.png"], "first.png exists and is left as it is"),
+        (["--out", "../data/African_elephant/first.png/a.png"], "Not a directory.*first.png/a.png"),
+        (["--out", 260 * "a" + ".png"], "File name too long"),
+        (["missing.png"], "there is no image file missing.png"),
+        (["../empty"], "no image in ../empty"),
         (["../broken.png"], "broken.png cannot be read as an image"),
-        (["../data/bear/only.png"] * 100, "103 images take 103 rows"),
+        (["--top", "34"], "these images take 102 rows of a figure, which has at most 100"),
     ],
 )
 def test_bad_input_is_refused_before_any_call(network, images, arguments, message):
     with open("../broken.png", "wb") as file:
         file.write(b"\x89PNG")
+    os.mkdir("../empty")
     before = images[0].read_bytes()
     assert re.search(message, refused(*images, *arguments))
     assert network.calls == 0 and images[0].read_bytes() == before
@@ -153,6 +234,7 @@ def test_the_command_line_itself(tmp_path):
 
 
 def test_close_names_are_classes():
+    close_names = imagenet().close
     for name in ("elefant", "African elefant", "bear", "German sheperd", "husky"):
         close = close_names(name)
         assert 1 <= len(close) <= 5
@@ -160,12 +242,25 @@ def test_close_names_are_classes():
     assert close_names("qqqqqq") == [] and close_names("") == []
 
 
-def test_an_interruption_leaves_one_line_and_no_file(network, images, capsys, monkeypatch):
-    def interrupted(images):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(network, "answer", interrupted)
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_one_line_and_no_file(network, images, capsys, monkeypatch, name):
+    monkeypatch.setattr(network, "answer", lambda images: signal.raise_signal(name))
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended:
         run(images[0])
-    assert re.fullmatch("Stopped. .* goes on: .*", ended.value.code) and os.listdir() == []
+    assert re.fullmatch("Stopped. .* same command goes on.", ended.value.code)
+    assert os.listdir() == [] and signal.getsignal(signal.SIGTERM) == before
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_documentation_lists_every_method_as_it_is():
+    text = (ROOT / "docs" / "explain.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", text, re.M)
+    assert [row[0] for row in rows] == list(METHODS)
+    for name, _, baseline, least, signed in rows:
+        method = METHODS[name]
+        assert baseline == (method.baseline or "–"), name
+        per = f" + {method.least_per_superpixel} n".replace("1 n", "n")
+        calls = f"{method.least}" + per * (method.least_per_superpixel > 0)
+        assert least == (calls if method.calls_model else "–"), name
+        assert (signed == "signed") == method.signed, name

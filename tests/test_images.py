@@ -7,10 +7,11 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lab import images
-from lab.images import SUFFIXES, list_images, load_image, load_mask
+from lab.images import SUFFIXES, escaped, find_images, find_mask, list_images, load_image, load_mask
 from lab.networks.loading import load
 
 KINDS = {"African_elephant": {101, 385, 386}, "black_bear": {294, 295, 297}}
@@ -44,20 +45,84 @@ def write_png(path, depth, colour_type, width, rows, transparent):
     return path
 
 
-def test_list_names_unknown_kinds_and_what_is_not_read(data):
-    (data / "lion").mkdir()
-    (data / "masks").mkdir()
-    (data / "set" / "masks" / "lion").mkdir(parents=True)
+def touch(folder, names):
+    for path in (folder / name for name in names.split(",")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def test_kinds_are_listed_and_others_named(data):
+    touch(data, "lion/masks/1.jpg,masks/lion/1.png,set/masks/lion/1.png,notes.txt")
     for kind in ("zebra", "masks", "set", "", "..", "lion/.."):
         with pytest.raises(ValueError, match="no images of kind .* has 'lion'$"):
             list_images(kind)
-    with pytest.raises(ValueError, match="no image in data/lion; expected .*.jfif"):
+    with pytest.raises(ValueError, match="no image in .*lion; expected .*.jfif"):
         list_images("lion")
-    for name in ("c.JPEG", "a.jpg", "d.png", ".a.jpg", "e.heic", "f.SVG", "notes.txt", "none"):
-        (data / "lion" / name).touch()
-    (data / "lion" / "folder.png").mkdir()
-    with pytest.warns(UserWarning, match="not read in data/lion, .*: e.heic, f.SVG$"):
+    touch(data, "lion/c.JPEG,lion/a.jpg,lion/d.png,lion/.a.jpg,lion/e.heic,lion/f.SVG")
+    with pytest.warns(UserWarning, match="data/lion: 1 .heic, 1 .svg; save images as JPEG or PNG"):
         assert [path.name for path in list_images("lion")] == ["a.jpg", "c.JPEG", "d.png"]
+
+
+def test_images_are_found_by_their_path_and_what_is_left_out_is_said(tmp_path, monkeypatch):
+    given = "1.png,b.JPEG,b/1.jpg,b/2 .jpg ,b/3.png\n,deep/a/1.webp,train/c/1.gif,shut/1.jpg"
+    folder = touch(tmp_path / "set", f"{given},.git/1.png,b/._1.jpg,b/1.txt,b/1.HEIC,2.heic,none")
+    touch(folder, "masks/b/1.png,b/Masks/1.png,train/masks/c/1.png,alone/masks/c/1.png")
+    links = {"again": "b", "up": ".", "train/top": "../..", "gone": "nowhere", "loop": "loop"}
+    links |= {"b/lost.jpg": "nowhere.jpg", "out/b": "../b", "deep/to": "../in", "in/to": "../deep"}
+    for name, target in links.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(target, target_is_directory=True)
+    real = os.listdir
+
+    def listdir(path):  # the tests may run as root, who may open any folder
+        if os.path.basename(path) == "shut":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    found, left_out = find_images(folder)
+    names = ["1.png", "b.JPEG", "deep/a/1.webp", "in/to/a/1.webp", "train/c/1.gif"]
+    for parent in ("again", "b", "out/b"):
+        names += [f"{parent}/{name}" for name in ("1.jpg", "2 .jpg ", "3.png\n", "lost.jpg")]
+    assert found == {name.replace("\n", r"\n"): folder / name for name in names}
+    assert list(found) == sorted(found)
+    assert left_out == [
+        "alone/masks (no image beside these masks)",
+        "deep/to/to (a link that leads back up)",
+        "gone (a link that leads nowhere)",
+        "in/to/to (a link that leads back up)",
+        "loop (a link that leads nowhere)",
+        "shut (Permission denied)",
+        "train/top (a link that leads back up)",
+        "up (a link that leads back up)",
+        "4 .heic",
+        "3 .txt",
+        "1 without ending",
+    ]
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    for name, message in (("none", "no folder .*none$"), ("x", "no image in .*x; .*not 1 .svg$")):
+        with pytest.raises(ValueError, match=message):
+            find_images(touch(tmp_path, "x/1.svg") / name)
+
+
+@pytest.mark.parametrize(
+    "name, shown",
+    [
+        ("zebra/=1+1.png", "zebra/=1+1.png"),
+        ("=cmd|' /C calc'!A0.png", r"\=cmd|' /C calc'!A0.png"),
+        ("-1;  @2;3-4.png", r"\-1;  \@2;3-4.png"),
+        ("＋1.png", r"\＋1.png"),
+        ("\t=1\r\n\x7f\x85.png", r"\t\=1\r\n\x7f\x85.png"),
+        ("gnp\u202egpj.exe\u2066\u200f", r"gnp\u202egpj.exe\u2066\u200f"),
+        ("a\u2028\ufeff\U000e0041\udcff", r"a\u2028\ufeff\U000e0041\udcff"),
+        ("\\x3d ä\u202f\U0001f993 שלום.png", "\\\\x3d ä\u202f\U0001f993 שלום.png"),
+    ],
+)
+def test_names_are_shown_without_commands_or_invisible_characters(name, shown):
+    assert escaped(name) == shown
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".JPG"])
@@ -89,6 +154,45 @@ def test_colours_of_every_depth_and_mode(tmp_path):
     for values in (np.float32(COLOURS[..., 0]), np.int32(COLOURS[..., 0])):
         with pytest.raises(ValueError, match="a.tif .*32 bits"):
             load_image(save(tmp_path / "a.tif", values))
+    planes = {"photometric": "rgb", "planarconfig": "separate"}
+    for depth, compression in (("u1", None), ("u2", "zlib"), ("u2", None)):
+        stored = (deep >> 8 if depth == "u1" else deep).astype(depth).transpose(2, 0, 1)
+        tifffile.imwrite(tmp_path / "a.tif", stored, compression=compression, **planes)
+        if depth == "u1" or compression:
+            np.testing.assert_array_equal(load_image(tmp_path / "a.tif"), deep >> 8)
+    with pytest.raises(ValueError, match="a.tif .*separate planes"):  # Pillow reads 8 of 16 bits
+        load_image(tmp_path / "a.tif")
+
+
+def write_tiff(path, bits, photometric, row):
+    """Write a TIFF of one row from the format's definition."""
+    tags = (256, len(row)), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 122)
+    tags = [struct.pack("<2H2I", tag, 3, 1, value) for tag, value in (*tags, (277, 1), (279, 99))]
+    packed = int("".join(f"{value:0{bits}b}" for value in row), 2).to_bytes(bits * len(row) // 8)
+    if bits == 16:
+        packed = np.array(row, "<u2").tobytes()
+    content = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + b"".join(tags) + bytes(16)
+    path.write_bytes(content + packed)
+    return path
+
+
+@pytest.mark.parametrize(
+    "bits, photometric, row, expected",
+    [
+        (16, 0, [0, 257, 32768, 65535], [255, 254, 127, 0]),
+        (16, 1, [0, 257, 32768, 65535], [0, 1, 128, 255]),
+        (12, 1, [0, 16, 2048, 4095], [0, 1, 128, 255]),
+        (8, 0, [0, 1, 128, 255], [255, 254, 127, 0]),
+        (4, 0, [0, 1, 8, 15], [255, 238, 119, 0]),
+    ],
+)
+def test_white_in_a_tiff_is_what_its_tags_say(data, bits, photometric, row, expected):
+    path = write_tiff(data / "lion.tif", bits, photometric, row)
+    np.testing.assert_array_equal(load_image(path)[0, :, 0], expected)
+    (data / "masks").mkdir()
+    object_row = [row[0], row[0], row[-1], row[-1]]
+    write_tiff(data / "masks" / "lion.tif", bits, photometric, object_row)
+    assert load_mask(path).tolist() == [[photometric == 0] * 2 + [photometric == 1] * 2]
 
 
 def test_transparent_parts_are_white(tmp_path):
@@ -165,7 +269,7 @@ def test_files_that_are_no_images_are_not_opened(tmp_path):
         load_image(tmp_path / "gone.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     for path in (tmp_path / "pipe.jpg", tmp_path):
-        with pytest.raises(ValueError, match=f"{path.name} is not a regular file"):
+        with pytest.raises(FileNotFoundError, match=f"no image file .*{path.name}$"):
             load_image(path)
     with pytest.raises(ValueError, match="a.jpg cannot be read"):  # would start an interpreter
         load_image(save(tmp_path / "a.jpg", COLOURS, format="EPS"))
@@ -200,6 +304,7 @@ MASKS = {
     "0 and 1": SHAPE.astype(np.uint8),
     "10 and 245": np.where(SHAPE, 245, 10).astype(np.uint8),
     "16 bits, 0 and 1": SHAPE.astype(np.uint16),
+    "16 bits, low": np.uint16(SHAPE) * 65000 + 200,
     "palette of VOC": with_palette(SHAPE, (0, 0, 0), (128, 0, 0)),
     "VOC, undecided": with_palette(labelled(0, 1, 2), (0, 0, 0), (128, 0, 0), (224, 224, 192)),
     "white first": with_palette(~SHAPE, (255, 255, 255), (0, 0, 0)),
@@ -212,6 +317,11 @@ MASKS = {
 NO_MASKS = {
     "three labels": labelled(0, 1, 2),
     "labels and undecided": labelled(0, 1, 255),
+    "16 bits, labels and undecided": np.array([0, 1, 65535], np.uint16)[labelled(0, 1, 2)],
+    "small label, undecided": np.where(
+        np.arange(2400).reshape(40, 60) < 9, 1, SHAPE * np.uint8(255)
+    ),
+    "16 bits, all 1": np.uint16(BLACK[..., 0]) + 1,
     "VOC, two classes": with_palette(labelled(0, 1, 2), (0, 0, 0), (128, 0, 0), (0, 128, 0)),
     "only undecided": with_palette(SHAPE, (0, 0, 0), (224, 224, 192)),
     "ramp": np.broadcast_to(np.linspace(0, 255, 60).astype(np.uint8), (40, 60)),
@@ -236,7 +346,7 @@ def test_masks_are_right_or_refused(data, name):
             load_mask(path)
 
 
-@pytest.mark.parametrize("name", ["a.PNG", "A.png", "a.gif", "a.JPG", "a.avif"])
+@pytest.mark.parametrize("name", ["a.PNG", "a.gif", "a.JPG", "a.avif"])
 def test_masks_are_found_with_every_ending(data, name):
     path, unread = save(data / "lion" / "a.jpg", BLACK), data / "masks" / "lion" / "a.psd"
     assert load_mask(path) is None
@@ -246,9 +356,56 @@ def test_masks_are_found_with_every_ending(data, name):
         load_mask(path)
     save(unread.with_name(name), np.uint8(SHAPE) * 255)
     np.testing.assert_array_equal(load_mask(path), SHAPE)
-    other = save(unread.with_name(f"{name[0]}.jp2"), np.uint8(SHAPE) * 255).name
-    with pytest.raises(ValueError, match=f"a.jpg has two masks, .*({name}|{other}).*: keep one"):
+    other = save(unread.with_name("a.jp2"), np.uint8(SHAPE) * 255).name
+    with pytest.raises(ValueError, match=f"({name}|{other}) may be the mask of .*a.jpg: expected"):
         load_mask(path)
+
+
+NFC, NFD = "é", "e\u0301"
+
+
+@pytest.mark.parametrize(
+    "files, image, expected",
+    [
+        ("zebra/1.jpg,masks/zebra/1.png", "zebra/1.jpg", "masks/zebra/1.png"),
+        ("zebra/1.jpg,zebra/masks/1.png,masks/zebra/1.png", "zebra/1.jpg", "zebra/masks/1.png"),
+        (
+            "train/zebra/1.jpg,train/masks/zebra/1.png",
+            "train/zebra/1.jpg",
+            "train/masks/zebra/1.png",
+        ),
+        ("images/zebra/1.jpg,masks/zebra/1.png", "images/zebra/1.jpg", "masks/zebra/1.png"),
+        ("a/images/1.jpg,a/Masks/1.png", "a/images/1.jpg", "a/Masks/1.png"),
+        ("images/1.jpg,1.jpg,masks/1.png", "1.jpg", "masks/1.png"),
+        ("images/1.jpg,1.jpg,masks/1.png", "images/1.jpg", None),
+        ("train/1.jpg,test/1.jpg,masks/1.png", "test/1.jpg", None),
+        (f"{NFC}/{NFD}.jpg,masks/{NFD}/{NFC}.png", f"{NFC}/{NFD}.jpg", f"masks/{NFD}/{NFC}.png"),
+        (f"É/É.jpg,masks/{NFD}/{NFD}.PNG", "É/É.jpg", f"masks/{NFD}/{NFD}.PNG"),
+        ("Zebra/1.jpg,masks/zebra/1.png", "Zebra/1.jpg", "masks/zebra/1.png"),
+        ("Zebra/1.jpg,zebra/1.jpg,masks/zebra/1.png", "zebra/1.jpg", "masks/zebra/1.png"),
+        ("Zebra/1.jpg,zebra/1.jpg,masks/zebra/1.png", "Zebra/1.jpg", None),
+        ("A.jpg,a.jpg,masks/a.png", "A.jpg", None),
+        ("Zebra/1.jpg,zebra/1.jpg,masks/ZEBRA/1.png", "zebra/1.jpg", "Zebra and .*/zebra"),
+        ("z/1.jpg,masks/z/1.png,masks/Z/1.png", "z/1.jpg", "masks/z/1.png"),
+        ("z/1.jpg,z/1.png,masks/z/1.png", "z/1.jpg", "z/1.jpg and .*z/1.png.*1.jpg.png"),
+        ("z/1.jpg,z/1.png,masks/z/1.jpg.png,masks/z/1.png.png", "z/1.png", "masks/z/1.png.png"),
+        ("z/1.jpg,z/1.txt,z/1.png/2.jpg,masks/z/1.png", "z/1.jpg", "masks/z/1.png"),
+        ("z/1.jpg,masks/z/1.json,masks/z/1.png", "z/1.jpg", "masks/z/1.png"),
+        ("z/1.jpg ,masks/z/1.png", "z/1.jpg ", "masks/z/1.png"),
+        ("z/1.jpg,masks/z/2.png,masks/1.txt/1.png", "z/1.jpg", None),
+        ("masks/z/1.png", "masks/z/1.png", None),
+        ("1.jpg,masks/1.png", "2.jpg", None),
+    ],
+)
+def test_an_image_has_the_mask_of_its_name_and_no_other_image_has_it(
+    tmp_path, files, image, expected
+):
+    path = touch(tmp_path, files) / image
+    if " and " in (expected or ""):
+        with pytest.raises(ValueError, match=f"of .*{expected}"):
+            find_mask(path)
+    else:
+        assert find_mask(path) == (expected and tmp_path / expected)
 
 
 def test_masks_are_squashed_like_their_images(data):

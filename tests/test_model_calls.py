@@ -42,6 +42,29 @@ def test_a_model_may_write_into_its_input_and_reuse_its_output():
     np.testing.assert_array_equal(images, IMAGES)
 
 
+class Fixed:
+    """A model that takes batches of 8 only."""
+
+    batch_size = 8
+
+    def __call__(self, images):
+        if len(images) != 8:
+            raise RuntimeError("8 images, please")
+        return EXPECTED[[(IMAGES == image).all((1, 2, 3)).argmax() for image in images]]
+
+
+@pytest.mark.parametrize("model", [Fixed(), lambda images: np.squeeze(Colours()(images))])
+def test_models_that_need_several_images(model):
+    for images in (IMAGES, IMAGES[:33], IMAGES[:1]):
+        np.testing.assert_array_equal(predict(model, images), EXPECTED[: len(images)])
+
+
+def test_a_model_s_own_error_is_raised():
+    for n in (3, 32):
+        with pytest.raises(ZeroDivisionError):
+            predict(lambda images: 1 / 0, IMAGES[:n])
+
+
 @pytest.mark.parametrize("classes", [[3], [0, -1], [1000]])
 def test_a_class_that_does_not_exist_is_named(classes):
     with pytest.raises(ValueError, match=f"must be from 0 to 2, got {classes[-1]}"):

@@ -10,6 +10,7 @@ import zipfile
 
 import nbformat
 
+from lab.command import stopping
 from lab.files import ROOT, write_whole
 from lab.hand_in.report import metadata
 
@@ -18,6 +19,8 @@ LARGE = 15_000_000
 
 PROFILE = re.compile(r"^Profile: (\w+)$", re.MULTILINE)
 """The line by which a notebook prints the profile that it ran at."""
+
+MARKERS = re.compile(r"^ *### (BEGIN|END) (SOLUTION|HIDDEN TESTS)(\n|$)", re.MULTILINE)
 
 PARTS = (
     *("*.ipynb", "rise.py", "lab/**/*", "data/**/*", "docs/**/*", "report/*.*"),
@@ -77,6 +80,19 @@ def profile_of(path):
     return found and found[1]
 
 
+def without_markers(notebook):
+    """Remove the lines by which nbgrader finds solutions and hidden tests."""
+    for cell in notebook.cells:
+        cell.source = MARKERS.sub("", cell.source).rstrip("\n")
+    return notebook
+
+
+def _content(path):
+    if path.suffix != ".ipynb":
+        return path.read_bytes()
+    return (nbformat.writes(without_markers(nbformat.read(path, as_version=4))) + "\n").encode()
+
+
 def _files():
     """List what is handed in; refuse links to what is not in the project."""
     found = []
@@ -108,12 +124,14 @@ def rebuild():
     """Draw the figures and build the report of ``report/results`` again."""
     for module in ("lab.show", "lab.hand_in.report"):
         command = [sys.executable, "-m", module]
-        subprocess.run(command, cwd=ROOT, env=os.environ | {"LAB_PROFILE": "full"}, check=True)
+        ended = subprocess.run(command, cwd=ROOT, env=os.environ | {"LAB_PROFILE": "full"})
+        if ended.returncode:
+            sys.exit(ended.returncode)  # it printed why
 
 
 def main(arguments):
     """Check everything, build figures and report again, and pack."""
-    try:
+    with stopping():
         name = _checked(arguments[0] if arguments else "")
         notes = [
             f"{path.name} ran at LAB_PROFILE=quick, with small counts: make lab runs it again"
@@ -125,14 +143,10 @@ def main(arguments):
         where = metadata().get("repository")
         _files()
         rebuild()
-        contents = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in _files()}
+        contents = {path.relative_to(ROOT).as_posix(): _content(path) for path in _files()}
         contents["ABOUT.txt"] = ABOUT.format(where=f": {where}" if where else "").encode()
         target = ROOT / "dist" / f"{name}_LIME_RISE.zip"
         pack(contents, target)
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
-    except subprocess.CalledProcessError as error:  # it printed why
-        sys.exit(error.returncode)
     size = target.stat().st_size
     if size > LARGE:
         notes.append(f"it has more than {LARGE / 1e6:.0f} MB, which some platforms refuse")

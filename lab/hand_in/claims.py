@@ -16,7 +16,15 @@ from lab.methods.registry import METHODS
 
 CONTROLS = [name for name, method in METHODS.items() if method.control]
 GRADIENTS = [name for name, method in METHODS.items() if method.gradients]
-_MEAN_COLOUR = ["1", "2", "5"]  # the settings that hide with it; the others hide with black
+
+
+def _settings(results, hide_color):
+    """The lab's settings with a value of `hide_color`, as it is written."""
+    table = results.table("lime_settings")
+    return list(table.loc[table["hide_color"] == hide_color, "setting"])
+
+
+_BLACK, _MEAN_COLOUR = "(0, 0, 0)", "None"
 
 
 def _effects(results, measure, table="lime_effects"):
@@ -40,7 +48,7 @@ def black_is_least_faithful(results):
     mean = runs.groupby("value")["r2_fresh"].mean()
     behind = mean["mean colour"] - mean
     ends = (effect["worst"], effect["best"]) == ("black", "mean colour")
-    return ends and effect["significant"] and behind["blurred picture"] < behind["black"] / 5
+    return ends and effect["significant"] and behind["blurred image"] < behind["black"] / 5
 
 
 def samples_raise_stability(results):
@@ -63,16 +71,16 @@ def six_parameters_change_no_weight(results):
 def same_colour_same_fidelity(results):
     """Settings of one `hide_color` are equally faithful, and least so with black."""
     fidelity = results.table("lime_runs").groupby("setting")["r2_fresh"].mean()
-    mean = fidelity.index.isin(_MEAN_COLOUR)
-    within = max(np.ptp(fidelity[mean]), np.ptp(fidelity[~mean]))
-    return within < 0.03 and fidelity[mean].min() - fidelity[~mean].max() > 3 * within
+    black, mean = (fidelity[_settings(results, color)] for color in (_BLACK, _MEAN_COLOUR))
+    within = max(np.ptp(mean), np.ptp(black))
+    return within < 0.03 and mean.min() - black.max() > 3 * within
 
 
 def recommended_is_better_than_black(results):
     """The blur with five superpixels ranks first, significantly above black."""
     ranks = results.table("lime_recommended").query("measure == 'all'").set_index("setting")
-    above = (ranks["gain"] > 0).all() and (ranks["low"].drop(_MEAN_COLOUR) > 0).all()
-    return above and set(ranks["candidate"]) == {"blurred picture, 5"}
+    above = (ranks["gain"] > 0).all() and (ranks["low"][_settings(results, _BLACK)] > 0).all()
+    return above and set(ranks["candidate"]) == {"blurred image, 5"}
 
 
 def hide_color_decides_on_photographs(results):
@@ -98,10 +106,10 @@ def samples_raise_stability_on_photographs(results):
 def recommended_is_as_good_as_mean_colours_on_photographs(results):
     """There too it ranks significantly above black, and no other than mean colours."""
     ranks = results.table("photographs_recommended").query("measure == 'all'")
-    ranks = ranks.set_index(ranks["setting"].astype(str))
-    mean = ranks.loc[_MEAN_COLOUR]
+    ranks = ranks.set_index("setting")
+    black, mean = (ranks.loc[_settings(results, color)] for color in (_BLACK, _MEAN_COLOUR))
     equal = (mean["low"] <= 0).all() and (mean["high"] >= 0).all()
-    return equal and (ranks["low"].drop(_MEAN_COLOUR) > 0).all()
+    return equal and (black["low"] > 0).all()
 
 
 def effects_carry_over(results):
@@ -113,9 +121,9 @@ def effects_carry_over(results):
 def the_class_matters_most(results):
     """A seed changes least, a class most, a network as much as another image."""
     distance = results.table("lime_distances").groupby("change")["distance"].mean()
-    near = distance["another picture of the same class"] - distance["the other network"]
+    near = distance["another image of the same class"] - distance["the other network"]
     ends = (distance.idxmin(), distance.idxmax())
-    return ends == ("another seed", "a picture of the other class") and abs(near) < 0.15
+    return ends == ("another seed", "an image of the other class") and abs(near) < 0.15
 
 
 def balanced_saves_calls(results):
@@ -146,7 +154,7 @@ def _on_montages(results, measure):
 def nested_occlusion_finds_what_is_recognised(results):
     """Alone, its regions are recognised as the object is, and better than RISE's."""
     found = set(itertools.product(("nested", "combined"), ("rise", "rise_average", "soft", "owen")))
-    order = _on_montages(results, "alone")
+    order = _on_montages(results, "transplanted")
     equal = ("object", "nested") not in order and ("object", "combined") not in order
     return equal and found <= order
 

@@ -5,7 +5,6 @@ formulas are MathML, so it can be read offline, on a phone and by a screen reade
 """
 
 import html
-import sys
 from urllib.parse import urlsplit
 
 import nbformat
@@ -13,8 +12,9 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from lab.command import stopping
 from lab.files import ROOT, write_whole
-from lab.hand_in.archive import profile_of
+from lab.hand_in.archive import profile_of, without_markers
 from lab.hand_in.report import metadata
 
 FOLDER = ROOT / "dist" / "html"
@@ -123,11 +123,11 @@ def page(notebook, title):
 def main():
     """Write the pages and their index into ``dist/html``."""
     entries = []
-    try:
+    with stopping():
         about = metadata()
         for path in (ROOT / f"{name}.ipynb" for name in NOTEBOOKS):
             profile_of(path)  # refuses a notebook that did not run
-            notebook = nbformat.read(path, as_version=4)
+            notebook = without_markers(nbformat.read(path, as_version=4))
             heading, first = notebook.cells[0].source.split("\n\n")[:2]
             title = heading.removeprefix("# ")
             write_whole(FOLDER / f"{path.stem}.html", page(notebook, title).encode())
@@ -137,8 +137,6 @@ def main():
         line = ". ".join(filter(None, (words["subtitle"], words["author"])))
         index = INDEX.format(title=words["title"], about=line, entries="\n".join(entries))
         write_whole(FOLDER / "index.html", index.encode())
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
     print(f"Wrote {len(entries)} notebooks and index.html into dist/html")
 
 

@@ -5,7 +5,6 @@ import inspect
 import json
 import os
 import re
-import sys
 import types
 from pathlib import Path
 
@@ -17,6 +16,7 @@ try:
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
+from lab.command import stopping
 from lab.files import ROOT, write_whole
 from lab.hand_in import claims
 from lab.methods.registry import METHODS
@@ -126,14 +126,14 @@ def _shown(file):
 
 def main():
     """Build the report of the profile that ``LAB_PROFILE`` names."""
-    try:
+    with stopping():
         folder = results_folder(read_profile()).parent
         untrue = refuted(reported(folder))
-        pdf = build(folder, untrue)
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
-    except typst.TypstError as error:
-        sys.exit(f"{_shown(SOURCE)}: {error.message.removeprefix('assertion failed: ')}")
+        try:
+            pdf = build(folder, untrue)
+        except typst.TypstError as error:
+            message = error.message.removeprefix("assertion failed: ")
+            raise ValueError(f"{_shown(SOURCE)}: {message}") from None
     print(f"Wrote {_shown(pdf)} ({pdf.stat().st_size / 1e6:.1f} MB)")
     for name in untrue:
         texts = ", ".join(text for text, names in stated().items() if name in names)

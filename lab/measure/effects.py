@@ -18,7 +18,7 @@ def effects(table):
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a run: "network", "class", "picture", "seed", "parameter", "value" and
+        A row a run: "network", "class", "image", "seed", "parameter", "value" and
         `EFFECTS_ON`; the same images and other parameters for each value.
 
     Returns
@@ -44,10 +44,10 @@ def effects(table):
             row |= {"worst": worst, "best": best}
             row |= {"worst_mean": sign * means[worst], "best_mean": sign * means[best]}
             difference = values[best] - values[worst]
-            difference = difference.groupby(["class", "picture"], dropna=False).mean()
+            difference = difference.groupby(["class", "image"], dropna=False).mean()
             low, high = mean_interval(difference)
             row |= {"effect": means[best] - means[worst], "low": low, "high": high}
-            columns = ["network", "class", "picture", "value"]
+            columns = ["network", "class", "image", "value"]
             over_seeds = runs.groupby(columns, dropna=False)[measure].var()
             row |= {"noise": float(np.sqrt(over_seeds.mean())), "significant": bool(low > 0)}
             rows.append(row)
@@ -75,12 +75,12 @@ def recommend(candidates, runs):
         "candidate", "setting", "measure"; "gain", by how many ranks the candidate is
         before the setting on the other images, with "low" and "high" (`mean_interval`
         over images); "candidate_mean" and "setting_mean" of the measurement; and
-        "pictures", the number of images. NaN where there are none.
+        "images", the number of images. NaN where there are none.
     """
-    first = pd.MultiIndex.from_frame(runs.drop_duplicates("class")[["class", "picture"]])
+    first = pd.MultiIndex.from_frame(runs.drop_duplicates("class")[["class", "image"]])
 
     def on_first(table):
-        return pd.MultiIndex.from_frame(table[["class", "picture"]]).isin(first)
+        return pd.MultiIndex.from_frame(table[["class", "image"]]).isin(first)
 
     together = pd.concat([table[on_first(table)] for table in (candidates, runs)])
     order = ranks_by_image(together, CHOSEN_BY, "setting").mean()
@@ -106,4 +106,4 @@ def rank_leads(chosen, runs, settings):
             numbers = gain.mean(), *mean_interval(gain), *of_measure[["recommended", setting]]
             rows.append((setting, measure, *numbers, len(gain)))
     names = ["setting", "measure", "gain", "low", "high"]
-    return pd.DataFrame(rows, columns=[*names, "candidate_mean", "setting_mean", "pictures"])
+    return pd.DataFrame(rows, columns=[*names, "candidate_mean", "setting_mean", "images"])

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pandas as pd
 
 from lab.measure.intervals import mean_interval
@@ -9,7 +10,7 @@ from lab.measure.statistics import by_image
 
 GAINS = "gain_black", "gain_mean", "gain_blurred"
 """The measurements of `lab.measure.curves.gains`, by which `pairs` compares."""
-_IMAGE = ["picture", "class"]
+_IMAGE = ["image", "class"]
 
 
 def with_gain(table):
@@ -23,7 +24,7 @@ def means(table, measures, by):
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a map: "class", "picture", and the columns of `measures` and `by`.
+        A row a map: "class", "image", and the columns of `measures` and `by`.
     measures, by : list of str
         The measurements, and what a group of rows has in common.
 
@@ -48,13 +49,13 @@ def pairs(table, measures=GAINS):
     Parameters
     ----------
     table : pandas.DataFrame
-        A row a map: "network", "class", "picture", "method" and the measures.
+        A row a map: "network", "class", "image", "method" and the measures.
     measures : sequence of str, optional
 
     Returns
     -------
     pandas.DataFrame
-        "first", "second" (methods), "network", "measure", "pictures" (the number of
+        "first", "second" (methods), "network", "measure", "images" (the number of
         images), "difference" (the mean of the first's value minus the second's), "low"
         and "high" (`mean_interval` over images).
     """
@@ -62,14 +63,27 @@ def pairs(table, measures=GAINS):
     for network, own in table.groupby("network", sort=False, dropna=False):
         for measure in measures:
             values = by_image(own, measure).sort_index(level=_IMAGE)
-            for first, second in itertools.combinations(values, 2):
-                difference = (values[first] - values[second]).dropna()
-                about = network, measure, len(difference)
-                mean, (low, high) = difference.mean(), mean_interval(difference)
-                rows.append((first, second, *about, mean, low, high))
-                rows.append((second, first, *about, -mean, -high, -low))
-    names = ["first", "second", "network", "measure", "pictures", "difference", "low", "high"]
+            for first, second, n, *numbers in _differences(values):
+                mean, low, high = numbers
+                rows.append((first, second, network, measure, n, mean, low, high))
+                rows.append((second, first, network, measure, n, -mean, -high, -low))
+    names = ["first", "second", "network", "measure", "images", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _differences(values):
+    """Every two columns of a table: number, mean and interval of their difference."""
+    several = {
+        (first, second): values[first] - values[second]
+        for first, second in itertools.combinations(values, 2)
+    }
+    differences, measured = pd.DataFrame(several), {}
+    known = differences.notna()
+    for rows in known.T.drop_duplicates().to_numpy():  # together what has the same images
+        alike = differences.loc[rows, (known.T == rows).all(axis=1)]
+        numbers = zip(alike.mean(), *map(np.atleast_1d, mean_interval(alike)))
+        measured |= dict(zip(alike, ((len(alike), *each) for each in numbers)))
+    return [(*pair, *measured[pair]) for pair in several]
 
 
 def better(compared):

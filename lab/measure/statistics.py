@@ -1,9 +1,9 @@
 """What many measurements show together: means, mean ranks, and disagreement.
 
-A table has a row a map: "network", "class", "picture" (the image), "method" (or
+A table has a row a map: "network", "class", "image", "method" (or
 "setting") and keys of `lab.measure.measurements.MEASUREMENTS`. Rows that differ in the
 seed only are averaged first. "low" and "high" are `mean_interval` over images, and
-"pictures" is the number of images with a value. Labels may be missing: what a CSV file
+"images" is the number of images with a value. Labels may be missing: what a CSV file
 reads as NaN, such as "None", is one more label.
 """
 
@@ -21,7 +21,7 @@ CHOSEN_BY = "r2_fresh", "jaccard", "deletion_mean", "insertion", "iou"
 
 def by_image(table, measurement, of="method"):
     """Values by network, class and image (rows) and `of` (columns); no empty rows."""
-    columns = ["network", "class", "picture", of]
+    columns = ["network", "class", "image", of]
     means = table.groupby(columns, sort=False, dropna=False)[measurement].mean()
     return means.unstack(of).dropna(how="all")[table[of].unique()]
 
@@ -33,7 +33,7 @@ def ranks_by_image(table, measurements, of="method"):
     constant map has no faithfulness, comes last.
     """
     ranks = pd.concat([_ranks(table, measurement, of) for measurement in measurements])
-    return ranks.groupby(["class", "picture"], sort=False, dropna=False).mean()
+    return ranks.groupby(["class", "image"], sort=False, dropna=False).mean()
 
 
 def _ranks(table, measurement, of):
@@ -49,7 +49,7 @@ def rank_methods(table):
     -------
     pandas.DataFrame
         "metric" and "method", the best first in each; "mean_rank" (1 is best), "low",
-        "high" and "pictures".
+        "high" and "images".
 
     References
     ----------
@@ -61,7 +61,7 @@ def rank_methods(table):
         for method in ranks.mean().sort_values(kind="stable").index:
             own = ranks[method]
             rows.append((metric, method, own.mean(), *mean_interval(own), len(own)))
-    return pd.DataFrame(rows, columns=["metric", "method", "mean_rank", "low", "high", "pictures"])
+    return pd.DataFrame(rows, columns=["metric", "method", "mean_rank", "low", "high", "images"])
 
 
 def disagreement(table):
@@ -107,7 +107,7 @@ def ranking_agreement(table):
         index = values.index.to_frame(index=False)
         network, kind, image = (
             index.groupby(levels, sort=False, dropna=False).ngroup().to_numpy()
-            for levels in ("network", "class", ["class", "picture"])
+            for levels in ("network", "class", ["class", "image"])
         )
         one, other = np.triu_indices(len(values), 1)
         taus = _kendall(values.T).to_numpy()[one, other]
@@ -147,7 +147,7 @@ def at_odds(table, one, other, methods):
     Returns
     -------
     dict
-        "network", "class", "picture"; "first" and "second", the ones of `methods` that
+        "network", "class", "image"; "first" and "second", the ones of `methods` that
         the measurements `one` and `other` prefer, and "ranks", by how many ranks both
         do at least: below 0 if the measurements agree on all maps.
     """
@@ -156,7 +156,7 @@ def at_odds(table, one, other, methods):
     by_one, by_other = by_one.align(by_other, join="inner", axis="index")
     found = []
     for (image, ranks), (_, others) in zip(by_one.iterrows(), by_other.iterrows()):
-        image = dict(zip(("network", "class", "picture"), image))
+        image = dict(zip(("network", "class", "image"), image))
         for first, second in itertools.permutations(methods, 2):
             lead = min(ranks[second] - ranks[first], others[first] - others[second])
             found.append(image | {"first": first, "second": second, "ranks": float(lead)})

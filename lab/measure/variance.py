@@ -9,20 +9,20 @@ from lab.measure.agreement import constant
 
 SOURCES = {
     "network": ("network",),
-    "data": ("class", "picture"),
+    "data": ("class", "image"),
     "setting": ("setting",),
-    "network x data": ("network x class", "network x picture"),
-    "data x setting": ("class x setting", "picture x setting"),
+    "network x data": ("network x class", "network x image"),
+    "data x setting": ("class x setting", "image x setting"),
     "network x setting (x data)": (
         "network x setting",
         "network x class x setting",
-        "network x picture x setting",
+        "network x image x setting",
     ),
     "seed": ("seed",),
 }
 """How `grouped` adds up the parts of the variance, to compare data and network."""
 
-FACTORS = "network", "class", "picture", "setting"
+FACTORS = "network", "class", "image", "setting"
 
 
 def variance_shares(table, measures):
@@ -36,13 +36,13 @@ def variance_shares(table, measures):
     ----------
     table : pandas.DataFrame
         A row for every network, image, setting and seed, without gaps: "network",
-        "class", "picture" (the image), "setting", "seed" and the measurements.
+        "class", "image", "setting", "seed" and the measurements.
     measures : iterable of str
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by measurement, a column for each source: "network", "class", "picture"
+        Indexed by measurement, a column for each source: "network", "class", "image"
         (within its class), "setting", their interactions, such as "class x setting",
         and "seed". Shares add up to 1; 0 for a source of which the table has one level.
         NaN for a measurement that is constant or missing somewhere.
@@ -52,11 +52,11 @@ def variance_shares(table, measures):
     .. [1] Searle, Casella, McCulloch, "Variance Components", 1992.
     """
     table = _numbered(table)
-    counts = table.groupby(["network", "picture", "setting"]).size()
-    expected = table[["network", "picture", "setting"]].nunique().prod()
+    counts = table.groupby(["network", "image", "setting"]).size()
+    expected = table[["network", "image", "setting"]].nunique().prod()
     if len(counts) != expected or counts.nunique() != 1:
         raise ValueError(
-            "every network, picture and setting must have the same number of runs: expected "
+            "every network, image and setting must have the same number of runs: expected "
             f"{expected} combinations, got {len(counts)} with {counts.min()} to {counts.max()} runs"
         )
     shares = {measure: _shares(table, table[measure].astype(float)) for measure in measures}
@@ -66,7 +66,7 @@ def variance_shares(table, measures):
 def _numbered(table):
     """A table with numbers for factors; two classes may have images of one name."""
     columns = {factor: [factor] for factor in (*FACTORS, "seed")}
-    columns["picture"] = ["class", "picture"]
+    columns["image"] = ["class", "image"]
     groups = {name: table.groupby(own, dropna=False).ngroup() for name, own in columns.items()}
     return table.assign(**groups)
 
@@ -74,13 +74,13 @@ def _numbered(table):
 def _shares(table, values):
     levels = {factor: table[factor].nunique() for factor in FACTORS}
     freedom = {factor: n - 1 for factor, n in levels.items()}
-    freedom["picture"] = levels["picture"] - levels["class"]
+    freedom["image"] = levels["image"] - levels["class"]
     sources = [s for size in (1, 2, 3) for s in itertools.combinations(FACTORS, size)]
-    sources = [s for s in sources if not {"class", "picture"} <= set(s)]  # an image has one class
+    sources = [s for s in sources if not {"class", "image"} <= set(s)]  # an image has one class
 
     def within(source):
         """The factors of a source; an image's class is among them."""
-        return set(source) | ({"class"} if "picture" in source else set())
+        return set(source) | ({"class"} if "image" in source else set())
 
     def mean_over(factors):
         return values.groupby([table[factor] for factor in factors]).transform("mean")
@@ -95,7 +95,7 @@ def _shares(table, values):
         squares[source] = mean_square(effects[source], np.prod([freedom[f] for f in source]))
 
     n_levels = {source: np.prod([levels[factor] for factor in source]) for source in sources}
-    cells = "network", "picture", "setting"
+    cells = "network", "image", "setting"
     noise = mean_square(values - mean_over(cells), len(values) - n_levels[cells])
     for source in sorted(sources, key=lambda source: -len(within(source))):
         finer = [other for other in components if within(other) > within(source)]
@@ -146,8 +146,8 @@ CHANGES = {
     "another seed": ("seed",),
     "the other network": ("network",),
     "another setting": ("setting",),
-    "another picture of the same class": ("picture",),
-    "a picture of the other class": ("class", "picture"),
+    "another image of the same class": ("image",),
+    "an image of the other class": ("class", "image"),
 }
 """What two runs of `distances` differ in; everything else is the same."""
 

@@ -5,6 +5,9 @@ from PIL import ImageColor
 
 from lab.model_calls import is_integer
 
+MOST_CALLS = 1_000_000
+"""The largest budget: the coalitions of LIME and KernelSHAP are in memory at once."""
+
 
 def check_image(image):
     """Return an image as an array; a ValueError if it is not (H, W, 3) of uint8."""

@@ -72,8 +72,8 @@ class Lime(NamedTuple):
         Of the linear model; 0 for superpixels that are not in it.
     intercept : float
     r2 : float
-        Of the linear model on its own samples, weighted by locality: the package's
-        `score`, of which the package keeps the last class's only.
+        Of the linear model on its own samples, weighted by locality. The package's
+        `score` is that of the last of its classes.
     shown : (H, W) bool array
         Where the rendering shows a superpixel.
     rendering : (H, W, 3) uint8 array
@@ -81,10 +81,10 @@ class Lime(NamedTuple):
     coalitions : (num_samples, n_superpixels) int array
         Which superpixels the perturbed samples keep, as of `perturbations`.
     probability : (num_samples,) float64 array
-        Of the class, for each sample: what the linear model fits.
+        Score of the class, for each sample: what the linear model fits.
     masked_model : lab.methods.masked_model.MaskedModel
     package : lime.lime_image.ImageExplanation
-        The package's own result.
+        As the package returns it, but `score` and `local_pred` are the class's own.
     """
 
     setting: Setting
@@ -142,12 +142,12 @@ def lime_explanations(black_box, image, settings, label=None):
     """`lime_explanation` of a dict of settings by name, which share model calls."""
     if not (isinstance(settings, dict) and {type(s) for s in settings.values()} <= {Setting}):
         raise TypeError(f"settings must be a dict of names and Setting, got {settings!r}")
+    image, label = check_image(image), None if label is None else check_label(label)
     for setting in settings.values():
         n = superpixels(image, setting.superpixel_size).max() + 1
         if setting.num_samples < n:
             got = f"({n}), got {setting.num_samples}"
             raise ValueError(f"num_samples must be at least the number of superpixels {got}")
-    image, label = check_image(image), None if label is None else check_label(label)
     leading, classes = _classes(black_box, image, label)
     for setting in settings.values():
         if setting.top_labels > leading:

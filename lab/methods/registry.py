@@ -11,10 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lab.methods.checks import check_image, check_integer, check_label, check_seed
-
-MOST_CALLS = 1_000_000
-"""The largest budget: the coalitions of LIME and KernelSHAP are in memory at once."""
+from lab.methods.checks import MOST_CALLS, check_image, check_integer, check_label, check_seed
 
 
 class Method(NamedTuple):
@@ -196,15 +193,8 @@ def explain(method, black_box, image, label, budget, seed=0):
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(METHODS)}")
     entry, image, label = METHODS[method], check_image(image), check_label(label)
-    n_superpixels = 0
-    if entry.least_per_superpixel:
-        from lab.methods.masked_model import superpixels  # takes seconds
-
-        n_superpixels = int(superpixels(image).max()) + 1
-    arguments = check_budget(budget, method, n_superpixels), check_seed(seed)
+    arguments = check_explainable(method, black_box, image, budget), check_seed(seed)
     if entry.gradients:
-        if not hasattr(black_box, "preprocessed"):
-            raise ValueError(f"{method} needs a Keras network of the lab, got {black_box!r}")
         arguments = ()
     module, name = entry.function.split(":")
     function = getattr(importlib.import_module(module), name)
@@ -229,6 +219,24 @@ def fewest_calls(methods, n_superpixels):
     return max(least)
 
 
+def check_explainable(method, black_box, image, budget):
+    """Return a budget that is enough to explain an image, without a model call.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is too small for the method, or the method needs another black box.
+    """
+    n_superpixels = 0
+    if METHODS[method].least_per_superpixel:
+        from lab.methods.masked_model import superpixels  # takes seconds
+
+        n_superpixels = int(superpixels(image).max()) + 1
+    if METHODS[method].gradients and not hasattr(black_box, "keras_model"):
+        raise ValueError(f"{method} needs a Keras network of the lab, got {black_box!r}")
+    return check_budget(budget, method, n_superpixels)
+
+
 def check_budget(budget, method, n_superpixels):
     """Return a budget as an int; else a TypeError or ValueError as of `explain`."""
     budget, least = (
@@ -241,3 +249,18 @@ def check_budget(budget, method, n_superpixels):
             f"budget must be at least {least} model calls for {method}{which}, got {budget}"
         )
     return budget
+
+
+def methods_of(text):
+    """The keys of `METHODS` in a text such as "lime, rise", without repetitions.
+
+    Raises
+    ------
+    ValueError
+        If it names another one.
+    """
+    methods = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for method in methods:
+        if method not in METHODS:
+            raise ValueError(f"--methods must be of {', '.join(METHODS)}, got {method!r}")
+    return methods

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from lab.methods.checks import check_hide_color, check_integer, check_seed
+from lab.methods.checks import MOST_CALLS, check_hide_color, check_integer, check_seed
 from lab.model_calls import is_integer
 
 
@@ -61,7 +61,7 @@ class Setting:
 
     def __post_init__(self):
         for name in ("top_labels", "num_lime_features", "num_samples", "num_superpixels"):
-            check_integer(name, getattr(self, name), 1)
+            check_integer(name, getattr(self, name), 1, MOST_CALLS)
         check_seed(self.seed)
         for name in ("positive_only", "negative_only", "hide_rest"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):

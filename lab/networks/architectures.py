@@ -2,18 +2,19 @@
 
 import numpy as np
 
+from lab.networks import weights as weight_files
 from lab.networks.tensorflow_setup import keras
 
 layers = keras.layers
 
 
-def efficientnet_lite(state, input_size, repeats):
+def efficientnet_lite(file, input_size, repeats, sha256):
     """An EfficientNet-Lite [1]_, batch normalizations folded into the convolutions.
 
     Parameters
     ----------
-    state : dict of str to numpy.ndarray
-        Tensors in PyTorch's order of axes, by the pip package's names.
+    file, sha256
+        Of the weights, as `lab.networks.weights.read_pytorch` takes them.
     input_size : int
     repeats : sequence of int
         The number of blocks in each of the seven stages.
@@ -29,6 +30,7 @@ def efficientnet_lite(state, input_size, repeats):
     .. [1] Liu, R., "Higher accuracy on vision models with EfficientNet-Lite",
            TensorFlow Blog, 2020.
     """
+    state = weight_files.read_pytorch(file, sha256)
 
     def convolution(x, name, norm, stride=1, depthwise=False, activation="relu6"):
         # Folding in the batch normalization that follows makes it twice as fast.
@@ -72,13 +74,13 @@ def efficientnet_lite(state, input_size, repeats):
     return keras.Model(inputs, outputs)
 
 
-def squeezenet(weights):
+def squeezenet(file, sha256):
     """SqueezeNet 1.1 [1]_.
 
     Parameters
     ----------
-    weights : dict of str to list of numpy.ndarray
-        Kernel and bias of each layer in Keras' order of axes, by the paper's names.
+    file, sha256
+        Of the weights, as `lab.networks.weights.read_numpy_pickle` takes them.
 
     Returns
     -------
@@ -91,6 +93,7 @@ def squeezenet(weights):
     .. [1] Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters
            and <0.5MB model size", arXiv:1602.07360, 2016.
     """
+    weights = weight_files.read_numpy_pickle(file, sha256)
 
     def convolution(x, name, stride=1, padding="same"):
         kernel = weights[name][0]

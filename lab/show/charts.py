@@ -9,7 +9,7 @@ import textwrap
 import matplotlib
 import numpy as np
 
-from lab.show.style import COLORS, HEAD, MARKERS, SIGNED, new, styled
+from lab.show.style import HEAD, SIGNED, color, marker, new_figure, styled
 
 
 @styled
@@ -37,8 +37,8 @@ def lines(table, x, y, by, title, x_label, y_label, among=(), panel=None, log=Tr
     for axes, (name, part) in zip(several, parts.items()):
         for group in present:
             rows = part[part[by] == group]
-            at = among.index(group)
-            axes.plot(rows[x], rows[y], color=COLORS[at], marker=MARKERS[at], ms=4, label=group)
+            look = _look(among.index(group))
+            axes.plot(rows[x], rows[y], **look, ms=4, label=group)
         axes.set_title(name)
         axes.grid(alpha=0.3, linewidth=0.5)
         if log:
@@ -70,11 +70,11 @@ def intervals(table, label, value, title, x_label, by=None, panel=None):
     figure, several = _axes(title, height, x_label, len(parts))
     offsets = 0.7 * ((np.arange(len(groups)) + 0.5) / len(groups) - 0.5)
     for axes, (name, part) in zip(several, parts.items()):
-        for group, offset, color, marker in zip(groups, offsets, COLORS, MARKERS):
+        for number, (group, offset) in enumerate(zip(groups, offsets)):
             rows = part[part[by] == group] if by else part
             places = np.array([labels.index(name) for name in rows[label]]) + offset
-            axes.hlines(places, rows["low"], rows["high"], color=color, lw=1.5)
-            axes.plot(rows[value], places, marker, color=color, ms=4.5, label=group)
+            axes.hlines(places, rows["low"], rows["high"], color=color(number), lw=1.5)
+            axes.plot(rows[value], places, ls="", **_look(number), ms=4.5, label=group)
         axes.set_title(name)
         axes.grid(axis="x", alpha=0.3, linewidth=0.5)
         axes.ticklabel_format(axis="x", scilimits=(-2, 6))  # many zeros would overlap
@@ -98,7 +98,8 @@ def heat(table, title, label, number, limits=None, texts=None):
     texts : pandas.DataFrame, optional
         Texts of at most two lines to show in the cells, in place of the numbers.
     """
-    height = 0.9 + (0.27 if texts is None else 0.36) * len(table)
+    upright = table.shape[1] > 9  # names of columns, which would overlap side by side
+    height = 0.9 + (0.27 if texts is None else 0.36) * len(table) + 0.7 * upright
     figure, [axes] = _axes(title, height, label)
     if texts is None:
         texts = table.map(lambda value: "–" if np.isnan(value) else _signed(number, value))
@@ -110,10 +111,9 @@ def heat(table, title, label, number, limits=None, texts=None):
         ink = "black" if np.isnan(value) else _ink(drawn.to_rgba(value)[:3])
         at = column + 0.5, row + 0.5
         axes.text(*at, texts.iloc[row, column], ha="center", va="center", color=ink)
-    columns = [
-        textwrap.fill(name, 84 // table.shape[1], break_long_words=False) for name in table.columns
-    ]
-    axes.set_xticks(np.arange(table.shape[1]) + 0.5, columns)
+    width = 30 if upright else 84 // table.shape[1]  # characters
+    columns = [textwrap.fill(name, width, break_long_words=False) for name in table.columns]
+    axes.set_xticks(np.arange(table.shape[1]) + 0.5, columns, rotation=90 * upright)
     axes.set_yticks(np.arange(len(table)) + 0.5, [textwrap.fill(name, 30) for name in table.index])
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
@@ -130,10 +130,10 @@ def dots(table, label, value, by, title, x_label):
     labels, groups = list(dict.fromkeys(table[label])), list(dict.fromkeys(table[by]))
     height = 0.75 + 0.25 * len(labels) + 0.15 * -(-len(groups) // 3)
     figure, [axes] = _axes(title, height, x_label)
-    for group, color, marker in zip(groups, COLORS, MARKERS):
+    for number, group in enumerate(groups):
         rows = table[table[by] == group]
         places = [labels.index(name) for name in rows[label]]
-        axes.plot(rows[value], places, marker, color=color, ms=5, label=group)
+        axes.plot(rows[value], places, ls="", **_look(number), ms=5, label=group)
     means, places = table.groupby(label)[value].mean()[labels], np.arange(len(labels))
     axes.vlines(means, places - 0.33, places + 0.33, color="black", lw=2, label="mean")
     axes.set_yticks(places, labels, fontsize=HEAD)
@@ -153,23 +153,32 @@ def bars(table, title, x_label, stacked=False):
     rows, columns = table.shape
     height = 0.85 + 0.26 * rows if stacked else 0.7 + 0.16 * rows * (columns + 0.5)
     figure, [axes] = _axes(title, height, x_label)
-    options = {"color": COLORS, "edgecolor": "white", "linewidth": 0.5, "legend": False}
-    table.plot.barh(ax=axes, stacked=stacked, width=0.8, **options)
-    axes.set(xlabel=x_label, ylabel="")
-    axes.invert_yaxis()
+    thickness = 0.8 if stacked else 0.8 / columns
+    starts = table.T.cumsum().T - table if stacked else 0 * table
+    for number, name in enumerate(table):
+        places = np.arange(rows) + (0 if stacked else (number - (columns - 1) / 2) * thickness)
+        options = {"color": color(number), "edgecolor": "white", "linewidth": 0.5, "label": name}
+        parts = axes.barh(places, table[name], thickness, starts[name], **options)
+        if stacked:
+            texts = [f"{part:.0%}" if part >= 0.06 else "" for part in table[name]]
+            ink = _ink(matplotlib.colors.to_rgb(color(number)))
+            axes.bar_label(parts, texts, label_type="center", color=ink)
+    axes.set_yticks(range(rows), table.index)
+    axes.set_ylim(rows - 0.5, -0.5)
     if stacked:
         axes.set_xlim(0, 1)
-        for parts, color in zip(axes.containers, COLORS):
-            ink = _ink(matplotlib.colors.to_rgb(color))
-            texts = [f"{part:.0%}" if part >= 0.06 else "" for part in parts.datavalues]
-            axes.bar_label(parts, texts, label_type="center", color=ink)
     _legend(figure, axes, min(columns, 4))
     return figure
 
 
+def _look(number):
+    """The colour and the marker of a group by its number."""
+    return {"color": color(number), "marker": marker(number)}
+
+
 def _axes(title, height, x_label, columns=1):
     """A figure, and axes of `height` inches side by side over one label."""
-    figure = new(height + 0.3, title, layout="constrained")
+    figure = new_figure(height + 0.3, title, layout="constrained")
     several = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
     several[columns // 2].set_xlabel(x_label, x=0.5 * (columns % 2))
     return figure, several

@@ -11,11 +11,13 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from lab.methods.registry import METHODS
 from lab.show import maps
-from lab.show.style import SALIENCY
 
 COLUMNS = 4  # of a figure: with more, the names of methods overlap
 SIDE = 800  # pixels: the longer side of an image as it is shown
+_ZONES = "upper left", "upper centre", "upper right", "middle left", "centre", "middle right"
+_ZONES += "lower left", "lower centre", "lower right"
 
 
 class Explained(NamedTuple):
@@ -43,16 +45,16 @@ def rows_per_image(methods):
     return math.ceil((1 + len(methods)) / COLUMNS)
 
 
-def figure(explained, methods, title, label):
+def figure(explained, methods, title, note):
     """Draw images, their guesses, and each method's map of the first explained class.
 
     Parameters
     ----------
     explained : list of Explained
     methods : list of str
-        Their names.
-    title, label : str
-        Of the figure, and of the maps' scale.
+        Keys of `lab.methods.registry.METHODS`.
+    title, note : str
+        Of the figure, and of the scale of its maps, after "with".
 
     Returns
     -------
@@ -61,25 +63,30 @@ def figure(explained, methods, title, label):
     """
     rows, heads = [], []
     for one in explained:
-        [_, name, _], values = one.classes[0], one.maps[0]
         guesses = "\n".join(map(_words, _listed(one)))
-        panels = [maps.photograph(one.image, "Image", guesses)]
-        panels += [maps.saliency(one.image, *pair) for pair in zip(values, methods)]
+        panels = [maps.image_panel(one.image, "Image", guesses)]
+        panels += [
+            maps.method_map(method, one.image, values, METHODS[method].title)
+            for method, values in zip(methods, one.maps[0])
+        ]
         length = math.ceil(len(panels) / rows_per_image(methods))
         panels += [None] * (-len(panels) % length)
-        heads += [textwrap.fill(_spaced(name), 15)] * (len(panels) // length)
+        heads += [textwrap.fill(_spaced(one.classes[0][1]), 15)] * (len(panels) // length)
         rows += maps.wrapped(panels, length)
-    return maps.sheet(rows, title, row_heads=heads, label=label)
+    labels = f"saliency with {note}", f"effect on the score with {note}"
+    return maps.sheet(rows, title, (), heads, *labels)
 
 
 def page(explained, methods, title, about):
     """Make a web page of images, whose maps are chosen by class and method.
 
+    Two methods can be compared side by side. Without JavaScript, all maps are shown.
+
     Parameters
     ----------
     explained : list of Explained
     methods : list of str
-        Their names.
+        Keys of `lab.methods.registry.METHODS`.
     title, about : str
         The page's title, and a sentence below it.
 
@@ -88,6 +95,7 @@ def page(explained, methods, title, about):
     bytes
         HTML in UTF-8 with everything that it shows.
     """
+    methods = [METHODS[method] for method in methods]
     cards = []
     for one in explained:
         labels = [label for label, _, _ in one.classes]
@@ -97,10 +105,11 @@ def page(explained, methods, title, about):
             for about in _listed(one)
         ]
         shown = [
-            {"label": label, "method": number, "file": _layer(values), "alt": alt}
+            {"label": label, "name": _spaced(name), "method": number, "title": method.title}
+            | {"signed": method.signed, "file": _layer(values, method.signed)}
+            | {"where": _where(values, method.signed)}
             for (label, name, _), of_class in zip(one.classes, one.maps)
             for number, (values, method) in enumerate(zip(of_class, methods))
-            for alt in [f"{method} of {_spaced(name)}: highest {_place(values)}"]
         ]
         photo = _data(Image.fromarray(one.image), "jpeg", quality=85)
         height, width = one.image.shape[:2]
@@ -108,10 +117,13 @@ def page(explained, methods, title, about):
         cards.append(card | {"classes": classes, "first": labels[0], "maps": shown})
     folder = jinja2.FileSystemLoader(Path(__file__).parent)
     template = jinja2.Environment(loader=folder, autoescape=True).get_template("page.html")
-    scale = ", ".join("rgb({:.0%} {:.0%} {:.0%})".format(*SALIENCY(k / 4)[:3]) for k in range(5))
-    opacity = round(100 * maps.OPACITY)
     text = template.render(
-        title=title, about=about, methods=methods, cards=cards, scale=scale, opacity=opacity
+        title=title,
+        about=about,
+        methods=methods,
+        cards=cards,
+        scales={"saliency": _gradient(signed=False), "signed": _gradient(signed=True)},
+        opacity=round(100 * maps.OPACITY),
     )
     return text.encode(errors="backslashreplace")  # a file's name may hold any bytes
 
@@ -131,21 +143,35 @@ def _words(about):
     return f"{_spaced(name)} " + (f"{probability:.1%}" if probability >= 5e-4 else "<0.1%")
 
 
-def _layer(values):
-    """A map as a PNG to be laid over its image, transparent as in `maps.tinted`."""
-    span = float(np.ptp(values)) or 1.0
-    image = Image.fromarray(np.round(255 * (values - values.min()) / span).astype(np.uint8))
-    part = np.clip((np.linspace(0, 1, 256) - maps.FROM) / (1 - maps.FROM), 0, 1)
-    image.putpalette(np.round(255 * SALIENCY(part)[:, :3]).astype(np.uint8).tobytes())
-    return _data(image, "png", optimize=True, transparency=np.uint8(255 * part).tobytes())
+def _layer(values, signed):
+    """A map as a PNG to be laid over its image, in `maps.shades` of its own scale."""
+    part = maps.on_scale(values, maps.scale(values, signed))
+    image = Image.fromarray(np.round(254 * part).astype(np.uint8))  # 127 is the middle
+    colors = np.round(255 * maps.shades(np.linspace(0, 1, 255), signed)).astype(np.uint8)
+    image.putpalette(colors[:, :3].tobytes())
+    return _data(image, "png", optimize=True, transparency=colors[:, 3].tobytes())
 
 
-def _place(values):
-    """Where in the image a map is highest, in words; superpixels have equal values."""
-    at = np.argwhere(values == values.max()).mean(axis=0)
-    down, across = (int(3 * place / length) for place, length in zip(at, values.shape))
-    words = f"{('upper', 'middle', 'lower')[down]} {('left', 'centre', 'right')[across]}"
-    return "in the centre" if (down, across) == (1, 1) else f"in the {words}"
+def _gradient(signed):
+    """The colours of a scale, as CSS has them."""
+    colors = maps.shades(np.linspace(0, 1, 13), signed) * [1, 1, 1, maps.OPACITY]
+    return ", ".join("rgb({:.0%} {:.0%} {:.0%} / {:.0%})".format(*color) for color in colors)
+
+
+def _where(values, signed):
+    """Where in the image a map is highest, in words."""
+    low, high = values.min(), values.max()
+    if low == high:
+        return "the same everywhere"
+    if signed and high <= 0:
+        return "nothing speaks for the class"
+    places = np.argwhere(values >= high - (high - low) / 50)
+    zones = (3 * places // values.shape) @ [3, 1]
+    pixels = np.bincount(zones, minlength=len(_ZONES))
+    names = [f"the {name}" for name, n in zip(_ZONES, pixels) if n >= pixels.max() / 4]
+    if len(names) > 4:
+        return "highest in many places"
+    return "highest in " + " and ".join(", ".join(names).rsplit(", ", 1))
 
 
 def _data(image, kind, **options):

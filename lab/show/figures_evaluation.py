@@ -9,12 +9,10 @@ from lab.methods.masked_model import blurred
 from lab.methods.ranking import ranks
 from lab.methods.registry import METHODS
 from lab.show import charts, maps, reading
-from lab.study.settings import COMPARED
+from lab.show.style import color
 
-_WEIGHTS = ("lime", "shap")  # methods whose maps are signed weights of superpixels
 _COMMON = ("deletion_black", "insertion", "faithfulness", "iou_mask", "pointing_game")
-_TITLES = {name: method.title for name, method in METHODS.items()}
-_NAMES = [_TITLES[method] for method in COMPARED]
+_TITLES = {key: method.title for key, method in METHODS.items()}
 _REMOVED = {
     "drawn": "removed: another digit's pixels",
     "accuracy": "removed: their mean (as published)",
@@ -25,21 +23,22 @@ _REMOVED = {
 def evaluation_shapley(results):
     """Agreement with the exact Shapley values against the number of calls."""
     table, value = _named(results.table("evaluation_shapley")), "rank_correlation"
-    network, superpixels = reading.networks(results)[0], table["superpixels"].iloc[0]
+    network, superpixels = reading.network(results), table["superpixels"].iloc[0]
     title = "Which methods reach the exact Shapley values?"
     label = f"model calls ({network}, {superpixels} superpixels)"
     labels = label, "rank correlation with\nthe exact values ↑"
-    return charts.lines(table, "calls", value, "method", title, *labels, _NAMES)
+    return charts.lines(table, "calls", value, "method", title, *labels, _titles(results))
 
 
 def evaluation_curves(results):
     """Maps, the images of deletion and insertion, and the probability along the way."""
-    network, image = reading.networks(results)[0], reading.image(results)
+    network, image = reading.network(results), reading.image(results)
     pixels = reading.pixels(image)
-    squashed = reading.pixels(image, reading.input_size(results, network, image))
+    squashed = reading.pixels(image, reading.input_size(results, network))
     start = blurred(squashed)
-    methods = ["lime", "rise", "shap", "occlusion", "centre"]
-    runs = [_runs(results, network, image).loc[method] for method in methods]
+    table = _runs(results, network, image)
+    methods = [key for key in ("lime", "rise", "shap", "occlusion", "centre") if key in table.index]
+    runs = [table.loc[method] for method in methods]
     curves = [reading.array(results, "evaluation_runs", run, "curves") for run in runs]
     highest = max(curve[[0, 2], 1].max() for curve in curves)
     rows = []
@@ -65,11 +64,11 @@ def _curves(deletion, insertion, highest, named):
 
     def draw(axes):
         curves = ("insertion", insertion, "--", 5, 0.4), ("deletion", deletion, "-", 0, 0.23)
-        for name, curve, style, color, y in curves:
-            axes.plot(*curve, color=charts.COLORS[color], lw=1.3, ls=style)
+        for name, curve, style, number, y in curves:
+            axes.plot(*curve, color=color(number), lw=1.3, ls=style)
             if named:
                 place = {"transform": axes.transAxes, "ha": "right", "va": "center"}
-                axes.text(0.97, y, name, color=charts.COLORS[color], **place)
+                axes.text(0.97, y, name, color=color(number), **place)
         axes.set(xlim=(0, 1), ylim=(0, 1.05 * highest))
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.locator_params(axis="y", nbins=3)
@@ -85,15 +84,16 @@ def evaluation_sanity(results):
     means = table.groupby(["network", "method", "layers"], sort=False)[value].mean().reset_index()
     title = "Does the map change when the network is randomized?"
     labels = "randomized layers, from the top", "rank correlation with the\noriginal map ↓"
-    return charts.lines(means, "layers", value, "method", title, *labels, _NAMES, panel="network")
+    options = {"among": _titles(results), "panel": "network"}
+    return charts.lines(means, "layers", value, "method", title, *labels, **options)
 
 
 def evaluation_ranks(results):
     """Mean rank of each method by each metric."""
     table = results.table("evaluation_ranks")
     ranks = table.pivot(index="metric", columns="method", values="mean_rank")
-    ranks = ranks.loc[_metrics(table["metric"]), list(COMPARED)]
-    ranks = ranks.rename(index=_arrowed, columns=_TITLES)
+    ranks = ranks.loc[_metrics(table["metric"]), _methods(results)]
+    ranks = ranks.rename(index=_head, columns=_TITLES)
     label = "mean rank over images and networks: 1 is best"
     return charts.heat(ranks, "How each metric ranks the methods", label, "{:.1f}")
 
@@ -102,7 +102,7 @@ def evaluation_disagreement(results):
     """Kendall's tau between each two metrics' orders of the methods."""
     table = results.table("evaluation_disagreement").set_index("metric")
     keys = _metrics(table.index)
-    table = table.loc[keys, keys].rename(index=_arrowed, columns=_short)
+    table = table.loc[keys, keys].rename(index=_head, columns=_short)
     title = "Which metrics rank the methods in the same order?"
     label = "Kendall's tau between the orders of the methods (1: the same, −1: the reverse)"
     return charts.heat(table, title, label, "{:.1f}", (-1, 1))
@@ -114,15 +114,15 @@ def evaluation_at_odds(results):
     keys = [key for key in _COMMON if key in tau]
     below = np.tri(len(keys), k=-1, dtype=bool)
     metrics = tau.loc[keys, keys].where(below).stack().idxmin()
-    methods = [method for method in COMPARED if METHODS[method].calls_model]
+    methods = [method for method in _methods(results) if METHODS[method].calls_model]
     odds = at_odds(results.table("evaluation_runs"), *metrics, methods)
-    network, image = odds["network"], (odds["class"], odds["picture"])
+    network, image = odds["network"], odds["image"]
     runs, pixels = _runs(results, network, image), reading.pixels(image)
     explained = f"explained: {reading.class_title(runs['label'].iloc[0])}"
-    panels = [maps.photograph(pixels, network, explained)]
+    panels = [maps.image_panel(pixels, network, explained)]
     for method in (odds["first"], odds["second"]):
         run = runs.loc[method]
-        note = "\n".join(f"{_arrowed(key)}: {run[key]:.2f}" for key in metrics)
+        note = "\n".join(f"{_head(key)}: {run[key]:.2f}" for key in metrics)
         panels.append(_panel(results, pixels, run, _TITLES[method], note))
     return maps.sheet([panels], "Do two metrics agree about two maps?")
 
@@ -135,13 +135,23 @@ def evaluation_roar(results):
     means["how"] = pd.Categorical(means["how"].map(_REMOVED), _REMOVED.values())
     title = "What a network still learns without the important pixels"
     labels = "share of the pixels removed", "accuracy ↓"
-    panels = {"panel": "how", "log": False}
-    return charts.lines(_named(means), "share", "value", "method", title, *labels, _NAMES, **panels)
+    options = {"among": _titles(results), "panel": "how", "log": False}
+    return charts.lines(_named(means), "share", "value", "method", title, *labels, **options)
 
 
 def _runs(results, network, image):
     table = reading.rows(results, "evaluation_runs", network, image)
     return table.set_index("method", drop=False)
+
+
+def _methods(results):
+    """The methods that were compared, in the study's order."""
+    return list(dict.fromkeys(results.table("evaluation_runs")["method"]))
+
+
+def _titles(results):
+    """Their titles: each keeps its colour in all charts."""
+    return [_TITLES[method] for method in _methods(results)]
 
 
 def _named(table):
@@ -158,17 +168,17 @@ def _short(key):
     return label.removesuffix(", mean over thresholds").partition(": rank correlation")[0]
 
 
-def _arrowed(key):
+def _head(key):
+    """A metric's short name with the direction that is better."""
     return f"{_short(key)} {'↑' if MEASUREMENTS[key].higher_is_better else '↓'}"
 
 
 def _panel(results, pixels, run, top="", note=""):
-    """A method's map, drawn as weights or as saliency."""
+    """The map of a run."""
     values = reading.array(results, "evaluation_runs", run, "maps")
-    draw = maps.weights if run["method"] in _WEIGHTS else maps.saliency
-    return draw(pixels, values, top, note)
+    return maps.method_map(run["method"], pixels, values, top, note)
 
 
 def _as_file(squashed, pixels, top="", note=""):
     """A square network input as a panel with its file's aspect ratio."""
-    return maps.photograph(maps.stretched(np.uint8(squashed), pixels.shape), top, note)
+    return maps.image_panel(maps.stretched(np.uint8(squashed), pixels.shape), top, note)

@@ -5,38 +5,38 @@ import numpy as np
 from lab.measure.effects import EFFECTS_ON
 from lab.measure.measurements import MEASUREMENTS, head
 from lab.show import charts, maps, reading
-from lab.study.settings import COLORS
+from lab.study.settings import COLORS, COMBINED
 
 _COLOR_NAMES = {str(color): name for name, color in COLORS.items()}
-_SHORT = {"mean colour": "mean", "blurred picture": "blurred"}
+_SHORT = {"mean colour": "mean", "blurred image": "blurred"}
 _LABELS = {key: measurement.label for key, measurement in MEASUREMENTS.items()}
 _CLEAR = 10  # standard deviations between seeds: the end of the scale of effects
 
 
 def lime_superpixels(results):
     """The first elephant's superpixels, and perturbed images with their probability."""
-    network, image = reading.networks(results)[0], reading.image(results)
+    network, image = reading.network(results), reading.image(results)
     pixels, panels = reading.pixels(image), []
+    segments = reading.segments(results, network, image)
     for row in reading.rows(results, "lime_perturbed", network, image).itertuples():
-        segments = results.array("lime_perturbed", row.key, "segments")
         coalition = reading.array(results, "lime_perturbed", row, "coalitions")
         top = f"perturbed image {len(panels) + 1}"
         note = f"{reading.class_title(row.label)} {row.probability:.2f}"
         panels.append(maps.superpixels(pixels, segments, coalition, top, note))
     top = f"{segments.max() + 1} superpixels"
-    first = maps.photograph(maps.outlined(pixels, segments), top)
+    first = maps.image_panel(maps.outlined(pixels, segments), top)
     return maps.sheet([[first, *panels]], "LIME's model calls: images with hidden superpixels")
 
 
 def _settings(results, title, kind="African_elephant", number=0, model=0):
     """The superpixels that each setting shows, for the network number `model`."""
-    image, network = reading.image(results, kind, number), reading.networks(results)[model]
+    image, network = reading.image(results, kind, number), reading.network(results, model)
     pixels = reading.pixels(image)
     runs = reading.rows(results, "lime_runs", network, image, seed=0)
     runs = runs.merge(results.table("lime_settings"), on="setting")
     segments = reading.segments(results, network, image)
     label = reading.class_title(runs["label"].iloc[0])
-    panels = [maps.photograph(pixels, network, f"explained: {label}")]
+    panels = [maps.image_panel(pixels, network, f"explained: {label}")]
     for row in runs.itertuples():
         chosen = reading.array(results, "lime_parameters", row, "chosen")
         color = _COLOR_NAMES.get(row.hide_color, row.hide_color)
@@ -51,84 +51,88 @@ def _quality(row):
 
 
 def lime_q1(results):
-    """The seven settings on the first elephant."""
-    return _settings(results, "Seven settings on the first elephant")
+    """The lab's settings on the first image of an elephant."""
+    return _settings(results, "LIME's settings on the first elephant image")
 
 
 def lime_q2(results):
-    """The seven settings on the second elephant."""
-    return _settings(results, "Seven settings on another elephant", number=1)
+    """The lab's settings on the second image of an elephant."""
+    return _settings(results, "LIME's settings on the second elephant image", number=1)
 
 
 def lime_q3(results):
-    """The seven settings on the first bear."""
-    return _settings(results, "Seven settings on a bear", "black_bear")
+    """The lab's settings on the first image of a bear."""
+    return _settings(results, "LIME's settings on the first bear image", "black_bear")
 
 
 def lime_q4_elephant(results):
-    """The seven settings on the first elephant, for the second network."""
-    return _settings(results, "The first elephant through the other network", model=1)
+    """The lab's settings on the first image of an elephant, for the second network."""
+    title = "LIME's settings on the first elephant image, other network"
+    return _settings(results, title, model=1)
 
 
 def lime_q2_to_q4(results):
-    """What Q2 to Q4 ask about, a row each, with three baselines.
+    """What Q2 to Q4 ask about, a row each: the recommended setting and other baselines.
 
-    Black and the mean colour are the lab's settings 3 and 2, which show at most ten
-    superpixels; the blurred image is the recommended setting.
+    The settings differ in `hide_color` only.
     """
-    first, other = reading.networks(results)[:2]
+    first, other = (reading.network(results, number) for number in (0, 1))
     elephant, second = (reading.image(results, number=number) for number in (0, 1))
     bear = reading.image(results, "black_bear")
     cases = {
-        "Q2: another\nelephant": (first, second),
-        "Q3: a bear\n": (first, bear),
+        "Q2: another\nelephant image": (first, second),
+        "Q3: a bear\nimage": (first, bear),
         "Q4: the other\nnetwork": (other, elephant),
     }
     candidate = results.table("lime_recommended")["candidate"].iloc[0]
+    color, shown = candidate.split(", ")
+    colors = dict.fromkeys(["black", "mean colour", color])
     rows = []
     for network, image in cases.values():
         pixels = reading.pixels(image)
-        runs = reading.rows(results, "lime_runs", network, image, seed=0).set_index("setting")
+        runs = reading.rows(results, "lime_parameters", network, image, seed=0)
+        runs = runs[runs["parameter"] == COMBINED].set_index("value")
         segments = reading.segments(results, network, image)
-        better = reading.rows(results, "lime_parameters", network, image, value=candidate, seed=0)
-        shown = [runs.loc["3"], runs.loc["2"], better.iloc[0]]
         top = reading.rows(results, "predictions", network, image, rank=1).iloc[0]
         note = f"{reading.class_title(top['label'])} {top['probability']:.2f}"
-        rows.append([maps.photograph(pixels, note=note)])
-        for row in shown:
+        rows.append([maps.image_panel(pixels, note=note)])
+        for row in runs.loc[[f"{name}, {shown}" for name in colors]].itertuples():
             chosen = reading.array(results, "lime_parameters", row, "chosen")
             rows[-1].append(maps.superpixels(pixels, segments, chosen, note=_quality(row)))
-    heads = ["image", "3: black", "2: mean colour", "recommended: blurred"]
-    return maps.sheet(rows, "Does it hold elsewhere?", heads, list(cases))
+    names = [name + " (recommended)" * (name == color) for name in colors]
+    names = [name.replace("blurred image", "blurred") for name in names]
+    title = f"Does it hold elsewhere? {shown} superpixels at most"
+    return maps.sheet(rows, title, ["image", *names], list(cases))
 
 
 def lime_tradeoff(results):
     """Fidelity against the number of superpixels in the linear model."""
     table = reading.rows(results, "lime_grid", parameter="num_superpixels")
-    table = table.assign(value=table["value"].astype(int))
+    table = table.assign(value=table["value"].astype(int), image=table["image"].map(reading.stem))
     title = "How many superpixels are enough?"
-    label = f"largest number of superpixels in the linear model ({reading.networks(results)[0]})"
-    return charts.lines(table, "value", "r2_fresh", "picture", title, label, head("r2_fresh"))
+    label = f"largest number of superpixels in the linear model ({reading.network(results)})"
+    return charts.lines(table, "value", "r2_fresh", "image", title, label, head("r2_fresh"))
 
 
 def lime_hide_color_fidelity(results):
     """Fidelity for each colour of hidden superpixels."""
     table = reading.rows(results, "lime_grid", parameter="hide_color")
-    colors, images = (list(dict.fromkeys(table[column])) for column in ("value", "picture"))
-    values = table.pivot(index="value", columns="picture", values="r2_fresh")
+    table = table.assign(image=table["image"].map(reading.stem))
+    colors, images = (list(dict.fromkeys(table[column])) for column in ("value", "image"))
+    values = table.pivot(index="value", columns="image", values="r2_fresh")
     values = values.loc[colors, images].rename(index=_SHORT)
-    label = f"{head('r2_fresh')} ({reading.networks(results)[0]})"
+    label = f"{head('r2_fresh')} ({reading.network(results)})"
     return charts.bars(values, "Fidelity behind each colour", label)
 
 
 def lime_stability(results):
     """Agreement between seeds against the number of samples."""
-    table, value = results.table("lime_stability"), "rank_correlation"
+    table, value = results.table("lime_sampled"), "rank_correlation"
     means = table.groupby(["sampling", "num_samples"], sort=False)[value].mean().reset_index()
     names = {"lime": "LIME", "balanced": "balanced perturbations"}
     means["sampling"] = means["sampling"].map(names)
     title = "How many samples until two seeds agree?"
-    label = f"num_samples ({reading.networks(results)[0]}, {table['seed'].nunique()} seeds)"
+    label = f"num_samples ({reading.network(results)}, {table['seed'].nunique()} seeds)"
     return charts.lines(means, "num_samples", value, "sampling", title, label, head(value))
 
 
@@ -171,19 +175,19 @@ def _effect(row):
 def lime_distances(results):
     """How far a measurement moves when one thing is changed."""
     table = results.table("lime_distances").dropna(subset="distance")
-    changes = table["change"].replace({"a picture": "an image", "picture": "image"}, regex=True)
-    table = table.assign(measure=table["measure"].map(_LABELS), change=changes)
+    table = table.assign(measure=table["measure"].map(_LABELS))
     title = "Change one thing: how far does it move?"
     label = "mean difference of two runs that differ in this only (1: as two runs drawn at random)"
     return charts.dots(table, "change", "distance", "measure", title, label)
 
 
 def lime_recommended(results):
-    """The recommended setting's lead over each of the seven, in ranks."""
+    """The recommended setting's lead over each of the lab's, in ranks."""
     table = reading.rows(results, "lime_recommended", measure="all")
     table = table.assign(name="setting " + table["setting"].astype(str))
-    label = "by how many ranks of eight the recommended setting is better, with 95% interval"
-    return charts.intervals(table, "name", "gain", "A setting better than the seven?", label)
+    label = f"by how many ranks of {len(table) + 1} the recommended setting is better"
+    title = "Is the recommended setting better than the others?"
+    return charts.intervals(table, "name", "gain", title, f"{label}, with 95% interval")
 
 
 def lime_agreement(results):

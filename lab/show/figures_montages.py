@@ -3,28 +3,30 @@
 import numpy as np
 import pandas as pd
 
-from lab.images import DATA, load_image, load_mask
+from lab.images import load_image, load_mask
 from lab.methods.masked_model import blurred_away
 from lab.methods.registry import METHODS
 from lab.show import charts, maps, reading
+from lab.study.comparison import MONTAGES
 from lab.study.settings import OBJECT
 
 _GAIN = "insertion minus deletion"
 _BY_MASKS = {
     "iou_mask": "IoU with the object",
     "pointing_game": "most salient point on it",
-    "alone": "a fifth alone: probability",
+    "transplanted": "fifth elsewhere: probability",
 }
 _SHOWN = "koala slope", "flamingo gravel", "garbage_truck meadow", "zebra meadow"
 _SHOWN += "lemon blades", "mantis planks"  # objects in landscapes
 
 
-def montages_pictures(_):
+def montages_images(results):
     """Some of the images."""
+    results.table("montages_means")  # else they were not used
     panels = []
     for kind, landscape in (shown.split() for shown in _SHOWN):
-        image = load_image(_path(kind, f"{kind}_1_{landscape}"))
-        panels.append(maps.photograph(image, kind.replace("_", " ")))
+        image = load_image(MONTAGES / kind / f"{kind}_1_{landscape}.jpg")
+        panels.append(maps.image_panel(image, kind.replace("_", " ")))
     return maps.sheet(maps.wrapped(panels, 3), "Six evaluation images: objects are off centre")
 
 
@@ -32,9 +34,9 @@ def montages_masks(results):
     """What exact masks tell of each method's maps, for both networks."""
     table = results.table("montages_means")
     object_ = table["method"] == OBJECT  # it covers itself
-    table = table[table["measure"].isin(_BY_MASKS) & ~(object_ & (table["measure"] != "alone"))]
-    alone = table[table["measure"] == "alone"].groupby("method")["mean"].mean()
-    order = alone.sort_values(ascending=False).index
+    transplanted = table["measure"] == "transplanted"
+    order = table[transplanted].groupby("method")["mean"].mean().sort_values(ascending=False).index
+    table = table[table["measure"].isin(_BY_MASKS) & (transplanted | ~object_)]
     table = table.sort_values("method", key=order.get_indexer, kind="stable")
     panel = pd.Categorical(table["measure"].map(_BY_MASKS), _BY_MASKS.values())
     table = table.assign(name=table["method"].map(_name), panel=panel)
@@ -78,28 +80,23 @@ def photographs_gains(results):
 def montages_alone(results):
     """Two methods' most salient fifths alone, where they differ most."""
     case = results.table("montages_example").iloc[0]
-    image = case["class"], case["picture"]
-    table = reading.rows(results, "montages_runs", case["network"], image)
-    regions = results.array("montages_runs", table["key"].iloc[0], "regions")
-    size, path = regions.shape[1], _path(*image)
-    pixels, squashed = load_image(path), load_image(path, size)
-    hosts = [_path(*host.split("/")) for host in case["hosts"].split(",")]
-    hosts = [blurred_away(load_image(host, size), load_mask(host, size)) for host in hosts]
+    table = reading.rows(results, "montages_runs", case["network"], case["image"])
+    size = reading.input_size(results, case["network"])
+    pixels, squashed = (load_image(MONTAGES / case["image"], side) for side in (None, size))
+    others = [MONTAGES / name for name in case["backgrounds"].split(",")]
+    others = [blurred_away(load_image(path, size), load_mask(path, size)) for path in others]
     methods, rows = (case["good"], case["bad"]), []
     for method in methods:
-        row = table[table["method"] == method].iloc[0]
-        region = regions[row["place"]]
+        [row] = table[table["method"] == method].itertuples()
+        region = reading.array(results, "montages_runs", row, "regions")
         shown = [maps.outlined(squashed, region)]
-        shown += [np.where(region[..., None], squashed, host) for host in hosts]
-        notes = [f"{reading.class_title(row['label'])}: {row['probability']:.2f}"]
-        notes += [f"{p:.2f}" for p in reading.array(results, "montages_runs", row, "alone")]
+        shown += [np.where(region[..., None], squashed, other) for other in others]
+        notes = [f"{reading.class_title(row.label)}: {row.probability:.2f}"]
+        probabilities = reading.array(results, "montages_runs", row, "transplanted")
+        notes += [f"{probability:.2f}" for probability in probabilities]
         shown = [maps.stretched(one, pixels.shape) for one in shown]
-        rows.append([maps.photograph(one, note=note) for one, note in zip(shown, notes)])
-    heads = ["most salient fifth", *["alone elsewhere"] * len(hosts)]
+        rows.append([maps.image_panel(one, note=note) for one, note in zip(shown, notes)])
+    heads = ["most salient fifth", *["elsewhere"] * len(others)]
     names = [METHODS[method].title.replace(" ", "\n") for method in methods]
     title = f"Two maps disagree: the network decides ({case['network']})"
     return maps.sheet(rows, title, heads, names)
-
-
-def _path(kind, stem):
-    return DATA / "evaluation" / kind / f"{stem}.jpg"

@@ -14,28 +14,28 @@ def rise_steps(results):
 
     The last row has columns of its own.
     """
-    network, image = reading.networks(results)[0], reading.image(results)
+    network, image = reading.network(results), reading.image(results)
     label, pixels = _main_class(results, image), reading.pixels(image)
     runs = _usual(results, network, image, label=label)
     # The counts that all networks share are in `rise_nb_samples`.
     growing = runs[~runs["nb_samples"].isin(_counts(results, image)[:-1])]
     scores = results.table("rise_steps")["score"].to_numpy()
     order = np.argsort(-scores, kind="stable")
-    some = np.r_[order[: (len(growing) + 1) // 2], order[len(order) - len(growing) // 2 :]]
-    size = reading.input_size(results, network, image)
-    masks = rise.generate_masks(0, len(scores), (size, size, 3))[some]
-    local = rise.local_explanations(scores[some], masks)
+    selected = np.r_[order[: (len(growing) + 1) // 2], order[len(order) - len(growing) // 2 :]]
+    size = reading.input_size(results, network)
+    masks = rise.generate_masks(0, len(scores), (size, size, 3))[selected]
+    local = rise.local_explanations(scores[selected], masks)
     masks, local = (
         [np.clip(maps.resized(one, pixels.shape[:2]), 0, 1)[..., None] for one in several]
         for several in (masks, local / local.max())
     )
     rows = [
         [_grey(mask) for mask in masks],
-        [maps.photograph(np.uint8(pixels * mask)) for mask in masks],
+        [maps.image_panel(np.uint8(pixels * mask)) for mask in masks],
         [_grey(one) for one in local],
         [maps.saliency(pixels, one) for one in growing["map"]],
     ]
-    rows[1] = _noted(rows[1], [f"score {score:.3f}" for score in scores[some]])
+    rows[1] = _noted(rows[1], [f"score {score:.3f}" for score in scores[selected]])
     rows[3] = _noted(rows[3], [f"after {count} masks" for count in growing["nb_samples"]])
     title = f"RISE in four steps: {reading.class_title(label)}, {network}"
     heads = ["masks", "perturbed\nimages", "score\n× mask", "aggregate"]
@@ -96,10 +96,10 @@ def lime_and_rise(results):
         predicted = f"{reading.class_title(top['label'])} {top['probability']:.2f}"
         shown = f"{chosen.sum()} superpixels, {lime['model_calls']} model calls"
         calls = f"{longest['nb_samples']} model calls"
-        first = maps.photograph(pixels, note=predicted)
+        first = maps.image_panel(pixels, note=predicted)
         second = maps.superpixels(pixels, segments, chosen, note=shown)
         rows.append([first, second, maps.saliency(pixels, longest["map"], note=calls)])
-    title = "Which parts of the image make it an elephant?"
+    title = "Which parts of the image speak for its class?"
     heads = ["image", "LIME: which superpixels matter", "RISE: which pixels matter"]
     return maps.sheet(rows, title, heads, networks, _LABEL)
 
@@ -126,7 +126,7 @@ def _counts(results, image):
 
 
 def _grey(values):
-    return maps.photograph(np.uint8(255 * values).repeat(3, axis=-1))
+    return maps.image_panel(np.uint8(255 * values).repeat(3, axis=-1))
 
 
 def _noted(panels, notes):

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lab.show.style import HEAD, NOTE, SALIENCY, SIGNED, WIDTH, new, styled
+from lab.methods.registry import METHODS
+from lab.show.style import HEAD, NOTE, SALIENCY, SIGNED, WIDTH, new_figure, styled
 
 FROM = 1 / 3  # of a map's range: nothing below it is coloured
 OPACITY = 0.75  # at the top of the range
@@ -38,7 +39,7 @@ class Panel(NamedTuple):
     shared: bool = False  # whether the caller gave the limits
 
 
-def photograph(image, head="", note=""):
+def image_panel(image, head="", note=""):
     """An image as it is, as a `Panel`."""
     return Panel(np.asarray(image), head, note)
 
@@ -55,8 +56,7 @@ def saliency(image, values, head="", note="", limits=None):
         The ends of the scale. By default the map's lowest and highest value.
     """
     values = resized(values, image.shape[:2])
-    shared = limits is not None
-    limits = limits or (float(values.min()), float(values.max()))
+    shared, limits = limits is not None, limits or scale(values)
     pixels = tinted(light_grey(image), values, limits)
     return Panel(pixels, head, note, values, "saliency", limits, shared)
 
@@ -73,10 +73,14 @@ def weights(image, values, head="", note="", limit=None):
         The absolute value at both ends of the scale. By default the largest weight's.
     """
     values = resized(values, image.shape[:2], nearest=True)
-    top = limit or float(np.abs(values).max()) or 1.0
-    # As if printed on the image: white, the colour of zero, leaves it as it is.
-    pixels = _bytes(light_grey(image) * SIGNED((values + top) / (2 * top))[..., :3])
-    return Panel(pixels, head, note, None, "weights", (-top, top), limit is not None)
+    limits = (-limit, limit) if limit else scale(values, signed=True)
+    pixels = tinted(light_grey(image), values, limits, signed=True)
+    return Panel(pixels, head, note, None, "weights", limits, limit is not None)
+
+
+def method_map(method, image, values, head="", note=""):
+    """A method's map: `weights` if the registry calls it signed, else `saliency`."""
+    return (weights if METHODS[method].signed else saliency)(image, values, head, note)
 
 
 def superpixels(image, segments, chosen, head="", note=""):
@@ -101,16 +105,48 @@ def light_grey(image):
     return np.repeat((135 + 120 / 255 * grey)[..., None], 3, axis=-1)
 
 
-def tinted(ground, values, limits):
-    """Saliency (H, W) laid over a ground (H, W, 3).
+def scale(values, signed=False):
+    """The ends of a map's own scale, which is symmetric about 0 for a signed map."""
+    top = float(np.abs(values).max()) or 1.0
+    return (-top, top) if signed else (float(values.min()), float(values.max()))
 
-    It is transparent in the lowest third between the limits, and then ever more opaque.
-    """
+
+def on_scale(values, limits):
+    """The place of values on a scale, from 0 to 1; 0 for all where it has no length."""
     low, high = limits
-    part = np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)
-    part = np.clip((part - FROM) / (1 - FROM), 0, 1)
-    opacity = (OPACITY * part)[..., None]
-    return _bytes((1 - opacity) * ground + opacity * 255 * SALIENCY(part)[..., :3])
+    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)
+
+
+def shades(part, signed=False):
+    """Colours and opacities of values by their place on a scale, from 0 to 1.
+
+    Parameters
+    ----------
+    part : (...) array
+    signed : bool, optional
+        Whether the middle is zero, which is clear; below it is pink, above it green.
+        Else the lowest third is clear.
+
+    Returns
+    -------
+    (..., 4) array
+        RGBA in [0, 1].
+    """
+    if signed:
+        size = np.abs(2 * part - 1)
+        colors = SIGNED(0.5 + np.sign(part - 0.5) * (1 + size) / 4)  # white would be a veil
+        opacity = 0.8 * size  # equal weights fill large superpixels, which stay visible
+    else:
+        opacity = np.clip((part - FROM) / (1 - FROM), 0, 1)
+        colors = SALIENCY(opacity)
+    return np.concatenate([colors[..., :3], opacity[..., None]], axis=-1)
+
+
+def tinted(ground, values, limits, signed=False):
+    """A map (H, W) laid over a ground (H, W, 3) in the `shades` of its scale."""
+    colors = shades(on_scale(values, limits), signed)
+    opacity = OPACITY * colors[..., 3:]
+    return _bytes((1 - opacity) * ground + opacity * 255 * colors[..., :3])
 
 
 def top_fifth(values):
@@ -176,27 +212,27 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
     foot = 0.03 + max([0.15 + _lines([text]) for _, text, _ in scales], default=0)
     total = _TOP + sum(above) + sum(below) + len(rows) * (height + _GAP) + foot
 
-    figure = new(total, title)
-    paper = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, total))  # in inches
-    paper.set_axis_off()
+    figure = new_figure(total, title)
+    canvas = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, total))  # in inches
+    canvas.set_axis_off()
     bottom = total - _TOP + _GAP
     for number, row in enumerate(rows):
         bottom -= _GAP + above[number] + height
         if number < len(row_heads):
             at = start - (left - 0.04) / 2, bottom + height / 2
-            _write(paper, *at, row_heads[number], HEAD, va="center", rotation=90)
+            _write(canvas, *at, row_heads[number], HEAD, va="center", rotation=90)
         for column, (cell, head) in enumerate(zip(row, heads_of[number], strict=True)):
             x = start + column * (width + _GAP)
-            _write(paper, x + width / 2, bottom + height + 0.06, head, HEAD)
+            _write(canvas, x + width / 2, bottom + height + 0.06, head, HEAD)
             if isinstance(cell, Panel):
-                _draw(paper, cell, x, bottom, width, height)
+                _draw(canvas, cell, x, bottom, width, height)
             elif cell is not None:
                 # The numbers are left of the axes.
                 place = x + 0.34, bottom + 0.03, width - 0.34 - 0.03, height - 0.05
                 cell(figure.add_axes(np.divide(place, (WIDTH, total) * 2)))
         bottom -= below[number]
     for number, scale in enumerate(scales):
-        _draw_scale(paper, *scale, (number + 0.5) / len(scales) * WIDTH)
+        _draw_scale(canvas, *scale, (number + 0.5) / len(scales) * WIDTH)
     return figure
 
 
@@ -233,25 +269,26 @@ def _lines(texts):
     return max([0.035 + _LINE * (text.count("\n") + 1) for text in texts if text], default=0)
 
 
-def _write(paper, x, y, text, size=NOTE, **options):
+def _write(canvas, x, y, text, size=NOTE, **options):
     """Text centred on a place; larger text is bold."""
     options = {"ha": "center", "linespacing": 1.15, **options}
     weight = "normal" if size == NOTE else "bold"
-    paper.text(x, y, text, fontsize=size, fontweight=weight, **options)
+    canvas.text(x, y, text, fontsize=size, fontweight=weight, **options)
 
 
-def _draw(paper, panel, x, bottom, width, height):
+def _draw(canvas, panel, x, bottom, width, height):
     """A panel in the middle of its place, at its own aspect ratio, with its note."""
     down, across = panel.pixels.shape[:2]
     scale = min(width / across, height / down)
     x, y = x + width / 2, bottom + height / 2
     extent = np.add([x, x, y, y], scale / 2 * np.array([-across, across, -down, down]))
-    paper.imshow(panel.pixels, extent=extent, aspect="auto")
-    level = None if panel.contour is None else top_fifth(panel.contour)
+    canvas.imshow(panel.pixels, extent=extent, aspect="auto")
+    drawable = panel.contour is not None and min(panel.contour.shape) > 1
+    level = top_fifth(panel.contour) if drawable else None
     if level is not None and not _speckled(panel.contour > level):
         line = {"colors": "#7f0000", "linewidths": 0.8}
-        paper.contour(panel.contour, [level], extent=extent, origin="upper", **line)
-    _write(paper, x, bottom - 0.12 - _LINE * panel.note.count("\n"), panel.note)
+        canvas.contour(panel.contour, [level], extent=extent, origin="upper", **line)
+    _write(canvas, x, bottom - 0.12 - _LINE * panel.note.count("\n"), panel.note)
 
 
 def _speckled(inside):
@@ -260,23 +297,22 @@ def _speckled(inside):
     return borders > 0.06 * inside.size
 
 
-def _draw_scale(paper, panel, label, one, middle):
+def _draw_scale(canvas, panel, label, one, middle):
     """The scale of panels like this one, centred on a place in inches."""
     length, height, bottom = 1.7, 0.09, 0.08
     low, high = panel.limits
     line = np.broadcast_to(np.linspace(low, high, 200, dtype=np.float32), (2, 200))
-    if panel.kind == "saliency":
-        pixels = tinted(np.full((*line.shape, 3), 230.0), line, panel.limits)
-        ends = (f"{low:.2g}", f"{high:.2g}") if one else ("lowest", "highest")
-    else:
-        pixels = _bytes(255 * SIGNED((line - low) / (high - low))[..., :3])
-        ends = (f"{low:.2g}".replace("-", "−"), f"+{high:.2g}") if one else ("against", "for")
+    signed = panel.kind == "weights"
+    pixels = tinted(np.full((*line.shape, 3), 230.0), line, panel.limits, signed)
+    ends = ("against", "for") if signed else ("lowest", "highest")
+    if one:
+        ends = f"{low:.2g}".replace("-", "−"), "+" * signed + f"{high:.2g}"
     extent = middle - length / 2, middle + length / 2, bottom, bottom + height
-    paper.imshow(pixels, extent=extent, aspect="auto")
+    canvas.imshow(pixels, extent=extent, aspect="auto")
     for end, side, align in zip(ends, (-1, 1), ("right", "left")):
         x = middle + side * (length / 2 + 0.06)
-        _write(paper, x, bottom + height / 2, end, ha=align, va="center")
-    _write(paper, middle, bottom + height + 0.04, label, va="bottom")
+        _write(canvas, x, bottom + height / 2, end, ha=align, va="center")
+    _write(canvas, middle, bottom + height + 0.04, label, va="bottom")
 
 
 def _bytes(pixels):

@@ -13,10 +13,9 @@ from lab.images import list_images, load_image
 from lab.methods.lime import lime_explanation
 from lab.methods.setting import Setting
 from lab.model_calls import BATCH
-from lab.networks.classes import class_index, class_name
 from lab.show import maps
 from lab.show.explained import shrunk
-from lab.show.style import inline
+from lab.show.style import for_notebook
 from rise import Rise
 
 WITHOUT_PYTHON = "The playground needs Python: open this notebook in JupyterLab and run this cell."
@@ -27,13 +26,13 @@ _LINE = {"layout": {"flex_flow": "row wrap"}}
 
 
 class Playground(widgets.VBox):
-    """Explain an image after the press of a button, beside what was explained before.
+    """Explain an image after the press of a button, above what was explained before.
 
     Parameters
     ----------
     network : callable
-        From images ``(N, input_size, input_size, 3)`` to probabilities of ImageNet's
-        classes, with the attribute `input_size`.
+        From images ``(N, input_size, input_size, 3)`` to probabilities, with
+        `input_size`, `class_names`, `class_name` and `class_index`.
     method : {"LIME", "RISE"}
         The method to begin with.
     """
@@ -41,6 +40,7 @@ class Playground(widgets.VBox):
     def __init__(self, network, method):
         self.network, self.panels = network, []
         self.folder = tempfile.TemporaryDirectory()  # of uploads, while the object lives
+        self.uploads = {}  # their own names by path
         files = [path for kind in ("African_elephant", "black_bear") for path in list_images(kind)]
         self.image = widgets.Dropdown(
             options=[(path.stem, path) for path in files], description="image", **_WIDE
@@ -49,9 +49,11 @@ class Playground(widgets.VBox):
             accept="image/*", description="your own", layout=_WIDE["layout"]
         )
         self.guess = widgets.Dropdown(options=[BEST], description="class", **_WIDE)
-        names = list(dict.fromkeys(map(class_name, range(1000))))
         self.search = widgets.Combobox(
-            options=names, placeholder="or type: zebra, 340, …", description="other", **_WIDE
+            options=list(dict.fromkeys(network.class_names)),
+            placeholder="or type a name or a number",
+            description="other",
+            **_WIDE,
         )
         self.method = widgets.ToggleButtons(options=["LIME", "RISE"], value=method)
         self.parameters = {
@@ -89,10 +91,12 @@ class Playground(widgets.VBox):
 
     def _take_upload(self, change):
         for file in change["new"]:
-            path = Path(self.folder.name, Path(file["name"]).name)
+            # Not by its own name, which the file system may refuse.
+            path = Path(self.folder.name, str(len(list(Path(self.folder.name).iterdir()))))
             path.write_bytes(file["content"])
-            kept = [option for option in self.image.options if option[1] != path]
-            self.image.options = [*kept, (path.name, path)]
+            self.uploads[path] = Path(file["name"]).name or "upload"
+            kept = [option for option in self.image.options if option[0] != self.uploads[path]]
+            self.image.options = [*kept, (self.uploads[path], path)]
             self.image.value = path
 
     def _forget_guesses(self, change):
@@ -105,13 +109,15 @@ class Playground(widgets.VBox):
         self.message.value, self.button.disabled = "", True
         try:
             self.panels = [*self.panels, self._panel()]
-            rows = maps.wrapped(self.panels[-4:], 2)
-            shown = inline(maps.sheet(rows, "The last explanations, the newest at the end"))
+            rows = maps.wrapped(self.panels[:-5:-1], 2)
+            shown = for_notebook(maps.sheet(rows, "The last explanations, the newest first"))
             source = f"data:image/jpeg;base64,{base64.b64encode(shown.data).decode()}"
             self.result.value = f'<img src="{source}" alt="{html.escape(shown.alt)}" width="100%">'
         except Exception as error:  # of a callback, nobody else would show it
+            path, message = self.image.value, str(error)
             # An upload is known by its name, not by where it was put.
-            self.message.value = html.escape(str(error).replace(f"{self.folder.name}/", ""))
+            message = message.replace(str(path), self.uploads.get(path, str(path)))
+            self.message.value = html.escape(message)
         finally:
             self.button.disabled, self.bar.layout.visibility = False, "hidden"
 
@@ -119,10 +125,11 @@ class Playground(widgets.VBox):
         """The class that is wanted; the dropdown then offers the network's guesses."""
         best = np.argsort(-probabilities, kind="stable")[:3].tolist()
         wanted, name = self.guess.value, self.search.value.strip()
-        label = class_index(name) if name else best[0] if wanted == BEST[1] else wanted
+        label = self.network.class_index(name) if name else best[0] if wanted == BEST[1] else wanted
         if label is None:
-            raise ValueError(f"ImageNet has no class {name!r}: type a few letters and choose one")
-        named = [(f"{class_name(one)} {probabilities[one]:.2f}", one) for one in best]
+            hint = "type a few letters and choose one"
+            raise ValueError(f"the network has no class {name!r}: {hint}")
+        named = [(f"{self.network.class_name(one)} {probabilities[one]:.2f}", one) for one in best]
         self.guess.options = [BEST, *named]
         self.guess.value = wanted if wanted in best else BEST[1]
         return label
@@ -143,15 +150,17 @@ class Playground(widgets.VBox):
             return scores
 
         predict.batch_size = getattr(self.network, "batch_size", BATCH)
-        head = f"{len(self.panels) + 1}. {self.method.value}: {class_name(label)}"
+        head = f"{len(self.panels) + 1}. {self.method.value}: {self.network.class_name(label)}"
         note = [f"probability {probabilities[label]:.2f}"]
         note += [f"{name} {value}" for name, value in values.items()]
         if self.method.value == "RISE":
             explainer = Rise(predict, predict.batch_size, **values)
-            found = explainer.explain_classes(image, label)[0]
-            return maps.saliency(photograph, found, head, textwrap.fill(", ".join(note), 48))
+            saliency = explainer.explain_classes(image, label)[0]
+            return maps.saliency(photograph, saliency, head, textwrap.fill(", ".join(note), 48))
         values["hide_color"] = COLORS[values["hide_color"]]
-        found = lime_explanation(predict, image, Setting(**values), label)
-        note.append(f"R² {found.r2:.2f}")
-        panel = maps.weights(photograph, found.saliency, head, textwrap.fill(", ".join(note), 48))
-        return panel._replace(pixels=maps.outlined(panel.pixels, found.shown))
+        explanation = lime_explanation(predict, image, Setting(**values), label)
+        note.append(f"R² {explanation.r2:.2f}")
+        panel = maps.weights(
+            photograph, explanation.saliency, head, textwrap.fill(", ".join(note), 48)
+        )
+        return panel._replace(pixels=maps.outlined(panel.pixels, explanation.shown))

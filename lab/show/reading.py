@@ -1,12 +1,11 @@
 """What figures read from the results, and the images that these were measured on.
 
-An image of the study is named by its folder in ``data/`` and its file name without the
-ending.
+An image is named by its path below ``data/``.
 """
 
 import numpy as np
 
-from lab.images import list_images, load_image
+from lab.images import DATA, load_image
 from lab.networks.classes import class_name
 from lab.study.results import MissingResult
 
@@ -16,13 +15,24 @@ def networks(results):
     return list(dict.fromkeys(results.table("predictions")["network"]))
 
 
+def network(results, number=0):
+    """The study's first network, or the one with this number."""
+    names = networks(results)
+    if number >= len(names):
+        raise MissingResult(
+            f"a figure needs {number + 1} networks, and the results hold {len(names)}: "
+            "make study measures them"
+        )
+    return names[number]
+
+
 def image(results, kind="African_elephant", number=0):
     """The study's first elephant, or the image with this number of another kind."""
-    names = list(dict.fromkeys(rows(results, "predictions", **{"class": kind})["picture"]))
+    names = list(dict.fromkeys(rows(results, "predictions", **{"class": kind})["image"]))
     if number >= len(names):
         need = f"{number + 1} images of data/{kind}, and the results hold {len(names)}"
         raise MissingResult(f"a figure needs {need}: make study measures them")
-    return kind, names[number]
+    return names[number]
 
 
 def pixels(image, size=None):
@@ -33,26 +43,32 @@ def pixels(image, size=None):
     lab.study.results.MissingResult
         If ``data/`` does not hold the image.
     """
-    kind, stem = image
-    try:
-        path = next(path for path in list_images(kind) if path.stem == stem)
-    except (StopIteration, ValueError):
+    if not (DATA / image).is_file():
         raise MissingResult(
-            f"there is no image {kind}/{stem} in data/, on which the results were measured: "
-            "make study measures those that are there"
-        ) from None
-    return load_image(path, size)
+            f"there is no image data/{image}, on which the results were measured: make study "
+            "measures those that are there"
+        )
+    return load_image(DATA / image, size)
 
 
-def input_size(results, network, image):
+def stem(image):
+    """An image's file name without the ending."""
+    return image.split("/")[-1].rpartition(".")[0]
+
+
+def input_size(results, network):
     """The side length of a network's input, in pixels."""
-    return len(segments(results, network, image))
+    for facts in results.facts.values():
+        for one in facts["networks"]:
+            if one["name"] == network:
+                return one["input_size"]
+    raise MissingResult(f"the results are not those of {network}")
 
 
 def segments(results, network, image):
     """Each pixel's superpixel, in the size of a network's input."""
-    key = rows(results, "lime_runs", network, image, seed=0)["key"].iloc[0]
-    return results.array("lime_parameters", key, "segments")
+    [row] = rows(results, "lime_superpixels", network, image).itertuples()
+    return array(results, "lime_superpixels", row, "segments")
 
 
 def rows(results, table, network=None, image=None, **values):
@@ -60,7 +76,7 @@ def rows(results, table, network=None, image=None, **values):
     if network is not None:
         values["network"] = network
     if image is not None:
-        values["class"], values["picture"] = image
+        values["image"] = image
     selected = results.table(table)
     for column, value in values.items():
         selected = selected[selected[column] == value]

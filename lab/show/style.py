@@ -23,10 +23,8 @@ SIGNED = LinearSegmentedColormap.from_list(
 )
 """Of signed numbers, also for the colour-blind: green positive, pink negative."""
 
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999933")
-"""Line colours for the colour-blind: Okabe and Ito's, with olive for their yellow."""
-
-MARKERS = "os^Dv*PX"
+_COLORS = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999933"
+_MARKERS = "os^Dv*PX<"  # not as many as colours: pairs of both repeat late
 
 STYLE = [
     "default",
@@ -51,12 +49,26 @@ STYLE = [
 ]
 """Starts from matplotlib's defaults: a user's own matplotlibrc changes no figure."""
 
+
+def color(number):
+    """The colour of a group by its number, the first ones again after eight.
+
+    For the colour-blind: Okabe and Ito's colours, with olive for their yellow.
+    """
+    return _COLORS[number % len(_COLORS)]
+
+
+def marker(number):
+    """The marker of a group by its number: with its colour, the same after 72."""
+    return _MARKERS[number % len(_MARKERS)]
+
+
 styled = matplotlib.style.context(STYLE)
 """Decorator of functions that create or render figures: they run under `STYLE`."""
 
 
 @styled
-def new(height, title, layout=None):
+def new_figure(height, title, layout=None):
     """An empty `matplotlib.figure.Figure` as wide as the report's text, with its title.
 
     `height` is in inches, `layout` as in matplotlib.
@@ -84,7 +96,7 @@ def encode(figure, kind=None):
 
 
 @styled
-def inline(figure):
+def for_notebook(figure):
     """A figure as a notebook shows it, an `IPython.display.Image`.
 
     Figures with images are JPEG files there, a third of the size. The alternative text

@@ -4,16 +4,16 @@ import argparse
 import json
 import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
+from lab.command import say, stopping
 from lab.files import lock, write_whole
-from lab.images import image_files, list_images, load_image, load_mask
+from lab.images import find_images, list_images, load_image, load_mask
 from lab.study import comparison, lime, rise
 from lab.study.profile import Plan, read_profile
 from lab.study.results import Results, results_folder
-from lab.study.runner import network, run, say, stopping
+from lab.study.runner import network, run
 from lab.study.settings import KINDS
 from lab.study.store import image_digest, store, stored
 
@@ -53,13 +53,19 @@ def photographs(folder):
     Raises
     ------
     ValueError
-        If there is no image in it.
+        If there is no image in it, or one is not in a class folder.
     """
-    folders = [path for path in sorted(Path(folder).glob("*")) if path.is_dir()]
-    images = {path.name: image_files(path)[0] for path in folders}
-    if not any(images.values()):
-        raise ValueError(f"no image in {folder}: expected a folder for each class, with images")
-    return images
+    images, left_out = find_images(folder)
+    for each in left_out:
+        say(f"{folder}: left out {each}")
+    by_class = {}
+    for name, path in images.items():
+        if name.count("/") != 1:
+            raise ValueError(
+                f"{path} is not in a folder of its class: expected {folder}/CLASS/FILE"
+            )
+        by_class.setdefault(path.parent.name, []).append(path)
+    return by_class
 
 
 def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, scheduler=None):
@@ -98,7 +104,7 @@ def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, sch
         facts, plans = Results(results).facts, {}
         for name in names:
             plan = _plan(name, facts.get(name), profile, images, seeds, folder)
-            plans[name] = plan, [(_key(task), task) for task in TASKS[name](plan)]
+            plans[name] = plan, [(key_of(task), task) for task in TASKS[name](plan)]
         # Copies of an image are one task.
         planned = {key: task for _, tasks in plans.values() for key, task in tasks}
         missing = {
@@ -117,7 +123,7 @@ def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, sch
         for name, (plan, tasks) in plans.items():
             for key, task in tasks:
                 store(results, key, task, stored(results, key, task))  # without other parts
-            text = json.dumps(_facts(plan, tasks), indent=1, ensure_ascii=False)
+            text = json.dumps(facts_of(plan, tasks), indent=1, ensure_ascii=False)
             write_whole(results / f"{name}.json", f"{text}\n".encode())
         _tidy(results)
     return Counter(task.table for task in missing.values())
@@ -142,7 +148,8 @@ def _networks_here(facts):
     return [network(one["model"]).fingerprint for one in facts["networks"]]
 
 
-def _key(task):
+def key_of(task):
+    """The key of a task whose network is loaded, and whose image is read."""
     fingerprint = task.network and network(task.network).fingerprint
     return task.key(fingerprint, task.image and image_digest(task.image))
 
@@ -169,7 +176,7 @@ def _announce(missing, hours):
         )
 
 
-def _facts(plan, tasks):
+def facts_of(plan, tasks):
     """What holds for all of a study, as `Results.facts` has it."""
     models = dict.fromkeys(task.network for _, task in tasks if task.network)
     by_table, images = {}, {}

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lab.images import DATA, SUFFIXES, load_image, load_mask
+from lab.images import DATA, find_images, load_image, load_mask
 from lab.measure.agreement import rank_correlation
 from lab.measure.curves import CURVES_OF_GAINS, CURVES_OF_MAP, STEPS, gains, portions
 from lab.measure.effects import effects, rank_leads
@@ -33,7 +33,7 @@ from lab.methods.masked_model import MaskedModel, blurred, blurred_away, superpi
 from lab.methods.registry import METHODS, explain, fewest_calls
 from lab.methods.setting import Setting
 from lab.model_calls import predict
-from lab.networks.classes import class_index, class_name
+from lab.networks.classes import class_index
 from lab.study.lime import COUNTS, VARIED, explained, settings_task
 from lab.study.results import MissingResult, small
 from lab.study.settings import COMBINED, COMPARED, LAB, LAB_SETTINGS, NETWORKS, OBJECT, around
@@ -165,7 +165,8 @@ def maps_task(
         blurred_away(load_image(path, len(image)), load_mask(path, len(image))) for path in paths
     ]
     probability, *others = predict(network, np.stack([image, *grounds]), [label])[:, 0]
-    about = {"label": int(label), "predicted": class_name(label), "probability": probability}
+    about = {"label": int(label), "predicted": network.class_name(label)}
+    about["probability"] = probability
     case = Case(network, image, mask, label, portions, grounds, np.mean(others or np.nan))
     results = {}
     for name, part in parts.items():
@@ -371,11 +372,17 @@ def chosen_on(name):
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == 0
 
 
+def backgrounds_of(name):
+    """Three of `BACKGROUNDS` in other landscapes than a montage's."""
+    landscape = name.split("_")[-1]
+    return [other for other in BACKGROUNDS if not other.endswith(f"_{landscape}")][:3]
+
+
 def objects():
     """The measured objects with their images' paths, in alphabetical order."""
     by_object = {}
-    for path in sorted(MONTAGES.glob("*/*"), key=lambda path: path.stem):
-        if path.suffix in SUFFIXES and not chosen_on(object_of(path)):
+    for path in sorted(find_images(MONTAGES)[0].values(), key=lambda path: path.stem):
+        if not chosen_on(object_of(path)):
             by_object.setdefault(object_of(path), []).append(path)
     return by_object
 
@@ -386,9 +393,7 @@ def montages_tasks(plan):
     number = 3 if plan.profile.name == "quick" else None
     tasks = []
     for path in [paths[-1] for paths in objects().values()][:number]:
-        landscape = path.stem.split("_")[-1]
-        names = [name for name in BACKGROUNDS if not name.endswith(f"_{landscape}.jpg")][:3]
-        backgrounds = {name: image_digest(MONTAGES / name) for name in names}
+        backgrounds = {name: image_digest(MONTAGES / name) for name in backgrounds_of(path.name)}
         arguments = {"label": class_index(path.parent.name), "portions": PORTIONS}
         measured = ["gains", "overlap", "transplanted"]
         tasks += [
@@ -476,12 +481,6 @@ def with_sanity(results):
     return runs.merge(pd.concat([agreement, controls]), how="left", on=[*where, "method"])
 
 
-def with_objects(results):
-    """The table of montages with "gain", and the object in each."""
-    runs = with_gain(results.table("montages_runs"))
-    return runs.assign(object=[object_of(image.split("/")[-1]) for image in runs["image"]])
-
-
 def example(results):
     """The montage on which two methods' transplanted regions differ most.
 
@@ -495,13 +494,13 @@ def example(results):
     rows = runs.query("network == @network and image == @image").set_index("method")
     good, bad = rows["transplanted"].idxmax(), rows["transplanted"].idxmin()
     case = {"network": network, "image": image, "good": good, "bad": bad}
+    case["backgrounds"] = ",".join(backgrounds_of(image))
     return pd.DataFrame([case])
 
 
 def photographed(results):
-    """The table of photographs with "gain"; each is an object of its own."""
-    runs = with_gain(_not_empty(results, "photographs_runs"))
-    return runs.assign(object=runs["image"])
+    """The table of photographs with "gain"."""
+    return with_gain(_not_empty(results, "photographs_runs"))
 
 
 def _not_empty(results, table):
@@ -544,9 +543,9 @@ DERIVED = {
     },
     "montages": {
         "montages_means": lambda results: means(
-            with_objects(results), [*MASKED, *GAINS], ["network", "method"]
+            with_gain(results.table("montages_runs")), [*MASKED, *GAINS], ["network", "method"]
         ),
-        "montages_pairs": lambda results: pairs(with_objects(results), MASKED),
+        "montages_pairs": lambda results: pairs(with_gain(results.table("montages_runs")), MASKED),
         "montages_example": example,
     },
     "photographs": {

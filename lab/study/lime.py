@@ -16,7 +16,6 @@ from lab.measure.variance import distances, grouped, savings, variance_shares
 from lab.methods.lime import lime_explanations
 from lab.methods.masked_model import superpixels
 from lab.methods.setting import Setting
-from lab.networks.classes import class_name
 from lab.study.settings import (
     COMBINED,
     LAB,
@@ -94,7 +93,7 @@ def perturbed_task(network, image, mask, base, count):
     # The first sample is the whole image.
     ordered = np.argsort(-probability[1:count], kind="stable") + 1
     selected = ordered[[0, len(ordered) // 10, -1]]
-    about = {"label": label, "predicted": class_name(label)}
+    about = {"label": label, "predicted": network.class_name(label)}
     rows = [about | {"probability": float(probability[sample])} for sample in selected]
     return rows, {"coalitions": explanation.coalitions[selected].astype(bool)}
 
@@ -131,7 +130,7 @@ def tasks(plan):
     sizes = SAMPLES if plan.seeds > 1 else SAMPLES[:5]
     sizes, counts = ([plan.samples(n) for n in full] for full in (sizes, COUNTS))
     fresh, base = plan.samples(FRESH), Setting(num_samples=plan.samples(2000))
-    steps = 10 if plan.profile.name == "quick" else STEPS
+    steps = STEPS if plan.seeds > 1 else 10  # a first study takes minutes
     lab, varied = lab_settings(plan.profile), around(base, counts)
     default, settings = lab["default"], {(LAB, name): setting for name, setting in lab.items()}
     sampled = sampling_settings(sizes, default)

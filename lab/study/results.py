@@ -35,8 +35,17 @@ class MissingResult(FileNotFoundError):
 
 def results_folder(profile):
     """``report/results``, or ``report/quick/results`` for the quick profile."""
+    return _report(profile) / "results"
+
+
+def figures_folder(profile):
+    """``report/figures``, or ``report/quick/figures`` for the quick profile."""
+    return _report(profile) / "figures"
+
+
+def _report(profile):
     # A test must not replace what the report shows.
-    return ROOT / "report" / ("quick" if profile.name == "quick" else "") / "results"
+    return ROOT / "report" / ("quick" if profile.name == "quick" else "")
 
 
 def small(saliency):

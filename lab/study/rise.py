@@ -9,7 +9,7 @@ import pandas as pd
 from lab.measure.agreement import rank_correlation
 from lab.measure.overlap import pointing_game
 from lab.model_calls import predict
-from lab.networks.classes import class_index, class_name
+from lab.networks.classes import class_index
 from lab.study.results import small
 from lab.study.settings import NETWORKS
 from lab.study.store import Task, version
@@ -45,7 +45,7 @@ def runs_task(network, image, mask, classes, nb_samples, grid_size, preservation
     second = (whole.saliency - share * first) / (1 - share)  # the map is a mean over masks
     rows = []
     for label, saliency, *halves in zip(classes, whole.saliency, first, second):
-        row = {"label": label, "predicted": class_name(label)} | parameters
+        row = {"label": label, "predicted": network.class_name(label)} | parameters
         row |= {"lowest": float(saliency.min()), "highest": float(saliency.max())}
         row |= {"contrast": float("nan"), "pointing_game": float("nan")}
         if mask is not None:

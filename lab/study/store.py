@@ -82,7 +82,8 @@ class Task(NamedTuple):
 
     def __str__(self):
         described = [self.table, self.network, self.image, *self.arguments.values(), *self.parts]
-        return ", ".join(str(one) for one in described if isinstance(one, (str, int, float, Path)))
+        kinds = str, int, float, Path
+        return ", ".join(str(one) for one in described if isinstance(one, kinds) and one != "")
 
 
 class Result(NamedTuple):
@@ -93,8 +94,8 @@ class Result(NamedTuple):
     about: dict
 
 
-def image_digest(path, root=None):
-    """Digest of the files of an image and its mask; `root` is that of `find_mask`.
+def image_digest(path):
+    """Digest of the files of an image and its mask.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def image_digest(path, root=None):
         If a file is not a regular one, or cannot be read, or the image has two masks.
     """
     digest = hashlib.sha256()
-    for file in filter(None, (path, find_mask(path, root))):
+    for file in filter(None, (path, find_mask(path))):
         if not file.is_file():  # a named pipe, for one, has no end
             raise OSError(f"{file} is not a regular file")
         digest.update(file.read_bytes())

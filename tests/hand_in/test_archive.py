@@ -43,7 +43,7 @@ def refused(*arguments):
         archive.main(list(arguments))
     message = str(exit.value.code)
     assert message and "\n" not in message
-    return message
+    return message.removeprefix("Stopped: ")
 
 
 def test_holds_what_is_handed_in_and_says_where_the_rest_is(ready, capsys):
@@ -94,6 +94,17 @@ def test_what_is_no_notebook_or_was_not_run_or_failed_is_refused(ready):
     error = new_output("error", ename="ValueError", evalue="bad", traceback=[])
     write(ready, new_code_cell("1", execution_count=1, outputs=[error]))
     assert refused("a").startswith("LIME.ipynb: cell 1 has an error")
+
+
+def test_handed_in_notebooks_have_no_markers_of_nbgrader(ready):
+    lines = "def f():", "    ### BEGIN SOLUTION", "    return 1", "    ### END SOLUTION"
+    tests = "assert f()", "### BEGIN HIDDEN TESTS", "assert f() == 1", "### END HIDDEN TESTS"
+    write(ready, *(new_code_cell("\n".join(each), execution_count=1) for each in (lines, tests)))
+    archive.main(["a"])
+    with zipfile.ZipFile(ready / "dist" / "a_LIME_RISE.zip") as packed:
+        cells = nbformat.reads(packed.read("a_LIME_RISE/LIME.ipynb"), as_version=4).cells
+    sources = [cell.source for cell in cells]
+    assert sources == ["def f():\n    return 1", "assert f()\nassert f() == 1"]
 
 
 def test_cells_may_have_run_in_any_order_and_at_quick_counts(ready, capsys):

@@ -44,7 +44,7 @@ def refused():
         report.main()
     message = str(exit.value.code)
     assert "\n" not in message
-    return message
+    return message.removeprefix("Stopped: ")
 
 
 def text_of(element):

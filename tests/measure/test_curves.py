@@ -148,7 +148,13 @@ def test_faithfulness_is_not_a_number_where_nothing_varies():
 
 
 def test_other_libraries_values():
-    """Xplique 2.0.2 and Quantus 0.6.0 on these inputs."""
+    """Values of Xplique 2.0.2 and Quantus 0.6.0 on these inputs.
+
+    Xplique: ``Deletion(model, image[None], [[0, 1]], baseline_mode=0.0, steps=16)
+    .evaluate(saliency[None])``, and ``Insertion``. Quantus: ``FaithfulnessEstimate(
+    features_in_step=step, normalise=False, perturb_baseline=0.0)`` of a single channel,
+    whose pixels it hides in the order of the map.
+    """
     y, x, c = np.mgrid[:12, :16, :3]
     image = ((37 * y + 11 * x * x + 53 * c) % 256).astype(np.uint8)
     y, x = y[..., 0], x[..., 0]

@@ -12,7 +12,7 @@ def runs(row):
     """A row for every network, image and seed; `row` gives its columns."""
     places = itertools.product(["one", "other"], "ab", "123", range(3))
     return pd.DataFrame(
-        {"network": network, "class": kind, "picture": name, "seed": seed} | row(kind + name, seed)
+        {"network": network, "class": kind, "image": name, "seed": seed} | row(kind + name, seed)
         for network, kind, name, seed in places
     )
 
@@ -59,7 +59,7 @@ def test_means_below_0_keep_their_sign():
 
 def test_an_effect_that_changes_its_sign_or_was_not_measured_is_not_significant():
     table = pd.concat([of("p", "x"), of("p", "y")], ignore_index=True)
-    sign = np.where(table["value"] == "x", 1.0, -1.0) * np.where(table["picture"] == "2", -1, 1)
+    sign = np.where(table["value"] == "x", 1.0, -1.0) * np.where(table["image"] == "2", -1, 1)
     found = effects(table.assign(r2_fresh=sign, iou=np.nan)).set_index("measure")
     assert not found["significant"].any() and np.isnan(found.loc["iou", "effect"])
     found = found.loc["r2_fresh"]
@@ -81,12 +81,12 @@ def test_a_candidate_is_chosen_on_the_first_images_and_compared_on_the_others():
     # "trap" would win on the images that must not decide.
     candidates = settings(good=(0.8, 0.7), trap=(0.6, 1.0))
     found = recommend(candidates, two).set_index(["measure", "setting"])
-    assert set(found["candidate"]) == {"good"} and set(found["pictures"]) == {4}
+    assert set(found["candidate"]) == {"good"} and set(found["images"]) == {4}
     assert found.loc[("all", "one"), ["gain", "low", "high"]].tolist() == [1, 1, 1]
     assert found.loc[("all", "two"), ["gain", "low", "high"]].tolist() == [-1, -1, -1]
     means = found.loc[("r2_fresh", "one"), ["candidate_mean", "setting_mean"]]
     assert means.tolist() == pytest.approx([0.7, 0.5])
     # Without other images there is no comparison.
-    found = recommend(*(table[table["picture"] == "1"] for table in (candidates, two)))
-    assert set(found["candidate"]) == {"good"} and (found["pictures"] == 0).all()
+    found = recommend(*(table[table["image"] == "1"] for table in (candidates, two)))
+    assert set(found["candidate"]) == {"good"} and (found["images"] == 0).all()
     assert found[["gain", "low", "high", "candidate_mean"]].isna().all(axis=None)

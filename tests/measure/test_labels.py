@@ -37,13 +37,13 @@ def numbers(found):
 
 @pytest.mark.parametrize("case", CASES)
 def test_images_of_one_name_in_two_classes_stay_two(case):
-    expected = CASES[case](TABLE.assign(picture=TABLE["picture"].str[1] + TABLE["class"]))
-    found = CASES[case](TABLE.assign(picture=TABLE["picture"].str[1]))
+    expected = CASES[case](TABLE.assign(picture=TABLE["image"].str[1] + TABLE["class"]))
+    found = CASES[case](TABLE.assign(picture=TABLE["image"].str[1]))
     np.testing.assert_allclose(numbers(found), numbers(expected))
     assert not np.isnan(numbers(expected)).all()
 
 
-@pytest.mark.parametrize("column", ["network", "class", "picture", "setting", "method", "value"])
+@pytest.mark.parametrize("column", ["network", "class", "image", "setting", "method", "value"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_label_that_reads_as_missing_is_one_more_label(case, column):
     if case == "recommend" and column == "setting":

@@ -64,7 +64,7 @@ def test_iou_over_thresholds_is_iou_at_each(size):
 
 
 def test_other_libraries_values(monkeypatch):
-    """Quantus 0.6.0 on these inputs."""
+    """Values of ``PointingGame()`` and ``RelevanceRankAccuracy()`` of Quantus 0.6.0."""
     y, x = np.mgrid[:12, :16]
     saliency = np.sin(0.9 * y) + np.cos(1.7 * x * y + 0.3 * x)
     mask = (y < 7) & (x < 9)

@@ -11,7 +11,7 @@ def table(levels, noise=0.0):
     rng, rows = np.random.default_rng(0), []
     for network in ("n", "m"):
         for kind, image in np.ndindex(2, 6):
-            about = {"network": network, "class": f"c{kind}", "picture": f"{image}.jpg"}
+            about = {"network": network, "class": f"c{kind}", "image": f"{image}.jpg"}
             for method, level in levels.items():
                 row = about | {"method": method}
                 for key in GAINS:
@@ -24,9 +24,9 @@ def table(levels, noise=0.0):
 def test_differences_are_of_the_same_images():
     data = table({"a": 0.5, "b": 0.2}, noise=0.1)
     found = pairs(data)
-    assert len(found) == 2 * 2 * len(GAINS) and (found["pictures"] == 12).all()
+    assert len(found) == 2 * 2 * len(GAINS) and (found["images"] == 12).all()
     found = found.set_index(["first", "network", "measure"]).loc["b", "m", "gain_black"]
-    part = data[data["network"] == "m"].sort_values(["picture", "class"])
+    part = data[data["network"] == "m"].sort_values(["image", "class"])
     first, second = (part.loc[part["method"] == name, "gain_black"].to_numpy() for name in "ba")
     expected = (first - second).mean(), *mean_interval(first - second)
     assert found[["difference", "low", "high"]].tolist() == pytest.approx(expected)
@@ -50,10 +50,10 @@ def test_better_means_by_every_baseline_and_for_every_network():
 
 def test_methods_are_compared_on_the_images_that_both_explained():
     data = table({"a": 0.5, "b": 0.2, "c": 0.3}, noise=0.1)
-    few = (data["method"] != "c") | ((data["network"] == "n") & (data["picture"] < "4"))
+    few = (data["method"] != "c") | ((data["network"] == "n") & (data["image"] < "4"))
     found = pairs(data[few]).query("measure == 'gain_mean'")
     assert set(found.query("network == 'm'")["first"]) == {"a", "b"}
-    found = found.set_index(["network", "first", "second"])["pictures"]
+    found = found.set_index(["network", "first", "second"])["images"]
     assert found["n", "a", "c"] == found["n", "c", "b"] == 8 and found["n", "a", "b"] == 12
 
 
@@ -67,7 +67,7 @@ def test_means_are_over_images_also_where_a_label_reads_as_missing(missing):
     assert list(found) == ["network", "calls", "method", "measure", "mean", "low", "high"]
     for place, (network, method) in enumerate([("n", "a"), ("n", "b"), ("m", "a"), ("m", "b")]):
         part = data[(data["network"] == network) & (data["method"] == method)]
-        values = part.sort_values(["picture", "class"])[list(GAINS)].mean(axis=1).to_numpy() + 0.25
+        values = part.sort_values(["image", "class"])[list(GAINS)].mean(axis=1).to_numpy() + 0.25
         values = values[1:] if place == 0 else values
         expected = values.mean(), *mean_interval(values)
         assert found.loc[place, ["mean", "low", "high"]].tolist() == pytest.approx(expected)

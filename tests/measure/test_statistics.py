@@ -18,15 +18,15 @@ def hand_made(methods="abc"):
         for network, number, seed in itertools.product("XY", range(4), range(2))
         for place, method in enumerate(methods)
     ]
-    names = ["network", "class", "picture", "method", "deletion_black"]
+    names = ["network", "class", "image", "method", "deletion_black"]
     table = pd.DataFrame(rows, columns=names).assign(iou_mask=float("nan"), pointing_game=1.0)
-    table.loc[(table["class"] == "b") & (table["picture"] == "p0"), "pointing_game"] = float("nan")
+    table.loc[(table["class"] == "b") & (table["image"] == "p0"), "pointing_game"] = float("nan")
     return table.assign(insertion=table["deletion_black"])
 
 
 def test_ranks_are_averaged_over_networks_and_vary_over_images():
     table = hand_made("ab")
-    swapped = (table["network"] == "Y") | ((table["class"] == "b") & (table["picture"] == "p0"))
+    swapped = (table["network"] == "Y") | ((table["class"] == "b") & (table["image"] == "p0"))
     table.loc[swapped, "deletion_black"] *= -1  # there b comes first
     ranking = rank_methods(table).set_index(["metric", "method"])
     row = ranking.loc[("deletion_black", "a"), ["mean_rank", "low", "high"]]
@@ -39,7 +39,7 @@ def test_no_value_ranks_last_and_rounding_makes_no_order():
     ranking = rank_methods(table)
     for metric, order in (("deletion_black", "bca"), ("insertion", "cba")):
         part = ranking[ranking["metric"] == metric]
-        assert part["method"].tolist() == list(order) and (part["pictures"] == 4).all()
+        assert part["method"].tolist() == list(order) and (part["images"] == 4).all()
     table["insertion"] = table["method"].map({"a": 0.3, "b": 0.1 + 0.2, "c": 0.15 + 0.15})
     assert (rank_methods(table).query("metric == 'insertion'")["mean_rank"] == 2).all()
 
@@ -80,7 +80,7 @@ def test_ranking_agreement_takes_the_jackknife_over_images():
     """The same by a loop over pairs and images, with SciPy's tau."""
     rng = np.random.default_rng(2)
     table = crossed(lambda *_: rng.normal(), images=5, settings="abcdefg")
-    scores = table.groupby(["network", "class", "picture", "setting"])["iou"].mean().unstack()
+    scores = table.groupby(["network", "class", "image", "setting"])["iou"].mean().unstack()
     pairs = {"same class": [], "other class": [], "other network": []}
     for (one, a), (other, b) in itertools.combinations(scores.iterrows(), 2):
         tau = scipy.stats.kendalltau(a, b).statistic
@@ -92,7 +92,7 @@ def test_ranking_agreement_takes_the_jackknife_over_images():
     got = agreement_of_iou(table)
     for pair, found in pairs.items():
         mean, values = np.mean([tau for _, tau in found]), []
-        for image in table["picture"].unique():
+        for image in table["image"].unique():
             rest = [tau for images, tau in found if image not in images]
             values.append(10 * mean - 9 * np.mean(rest))
         row = got.loc[pair]
@@ -107,12 +107,12 @@ def test_an_interval_of_agreement_stays_in_its_range():
 
 def test_no_pairs_no_agreement_and_few_images_no_interval():
     table = crossed(lambda network, kind, picture, setting, seed: "abcd".index(setting) % 3)
-    alone = agreement_of_iou(table[table["picture"] == "E0"])
+    alone = agreement_of_iou(table[table["image"] == "E0"])
     assert alone.pairs.to_dict() == {"same class": 0, "other class": 0, "other network": 1}
     assert alone.tau.isna().tolist() == [True, True, False]
     assert alone[["low", "high"]].isna().all(axis=None)
     # Without the only bear there is no pair with another class.
-    one_bear = agreement_of_iou(table[table["picture"].isin(["E0", "E1", "B0"])])
+    one_bear = agreement_of_iou(table[table["image"].isin(["E0", "E1", "B0"])])
     assert one_bear["low"].notna().tolist() == [False, False, True]
 
 
@@ -127,7 +127,7 @@ def test_ranks_over_several_measurements():
 
 
 def test_the_widest_contradiction_is_found():
-    image = {"network": "n", "class": "elephant", "picture": "p"}
+    image = {"network": "n", "class": "elephant", "image": "p"}
     table = pd.DataFrame({"method": list("abc"), "deletion_black": [0.1, 0.2, 0.3]}).assign(**image)
     # By deletion a, b, c; by insertion b, c, a: a is one place before b, or two behind.
     odd = table.assign(insertion=[0.1, 0.9, 0.5])
@@ -136,4 +136,4 @@ def test_the_widest_contradiction_is_found():
     assert at_odds(table.assign(insertion=[0.9, 0.5, 0.1]), *measures, list("ab"))["ranks"] < 0
     # An image that lacks one of the measurements, as without a mask, is no candidate.
     unknown = table.assign(picture="q", insertion=np.nan)
-    assert at_odds(pd.concat([unknown, odd]), *measures, list("abc"))["picture"] == "p"
+    assert at_odds(pd.concat([unknown, odd]), *measures, list("abc"))["image"] == "p"

@@ -20,7 +20,7 @@ def test_variance_shares_of_known_effects():
     # the network, 12 * 2/3 / 8 for the image, 4 * 5 / 3 * 2 for class and setting.
     noise = 0.25 * 96 / 48
     expected = dict.fromkeys(shares.index, 0) | {"network": 8 - noise / 48, "seed": noise}
-    expected |= {"picture": 1 - noise / 16, "class x setting": 40 / 3 - noise / 12}
+    expected |= {"image": 1 - noise / 16, "class x setting": 40 / 3 - noise / 12}
     total = sum(expected.values())
     for source, share in shares.items():
         assert share == pytest.approx(expected[source] / total, abs=1e-12), source
@@ -62,14 +62,14 @@ def test_savings_reads_the_need_off_the_stock_curve():
 def test_distances_are_those_of_all_pairs_that_differ_in_one_thing():
     rng = np.random.default_rng(1)
     table = crossed(lambda *_: rng.normal())
-    table["picture"] = table["picture"].str[-1]  # the same names in both classes
+    table["image"] = table["image"].str[-1]  # the same names in both classes
     found = distances(table, ["iou"]).set_index("change")["distance"]
     far, every = {change: [] for change in CHANGES}, []
     for a, b in itertools.combinations(table.to_dict("records"), 2):
         every.append(abs(a["iou"] - b["iou"]))
         differ = {column for column in a if a[column] != b[column]} - {"iou"}
         # Images of two classes are never the same.
-        differ |= {"picture"} if "class" in differ else set()
+        differ |= {"image"} if "class" in differ else set()
         for change, columns in CHANGES.items():
             if differ == set(columns):
                 far[change].append(every[-1])

@@ -3,8 +3,9 @@ import pytest
 from cheap import Network, Places, tiles
 from counting import forbidden
 from lime.lime_image import LimeImageExplainer
+from sklearn.metrics import r2_score
 
-from lab.methods.lime import lime_explanation, lime_explanations, perturbations
+from lab.methods.lime import lime_explanation, lime_explanations, locality, perturbations
 from lab.methods.masked_model import blurred, superpixels
 from lab.methods.setting import Setting
 
@@ -64,6 +65,37 @@ def test_weights_are_the_packages_with_a_thousand_classes_and_for_any_of_them():
         assert label is None or got.label == label
         for explained in expected.local_exp:
             assert got.package.local_exp[explained] == expected.local_exp[explained]
+
+
+@pytest.mark.parametrize(
+    "n_classes, leading", [(50, [3]), (51, [3]), (100, [3]), (100, [70, 71, 0, 1])]
+)
+def test_classes_that_are_not_predicted_are_never_the_best(n_classes, leading):
+    """Nor where scores are negative, such as log-probabilities and logits."""
+
+    def model(images):
+        scores = -2.0 - np.arange(n_classes) / n_classes
+        scores[leading] = [1.0, 0.5, -0.1, -0.2][: len(leading)]
+        return scores * np.asarray(images, float).mean(axis=(1, 2, 3))[:, None]
+
+    setting = Setting(num_samples=300, top_labels=len(leading))
+    expected, got = package(IMAGE, setting, model), lime_explanation(model, IMAGE, setting)
+    assert got.package.top_labels == expected.top_labels == leading and got.label == leading[0]
+    assert got.package.local_exp == expected.local_exp and got.weights.any()
+
+
+def test_r2_is_the_explained_classs_own():
+    """The package's `score` is that of the last class in a list of them."""
+    model, setting = Places(), Setting(num_samples=300, top_labels=3)
+    got = lime_explanation(model, IMAGE, setting)
+    first, *_, last = got.package.top_labels
+    alone = package(IMAGE, setting, model, top_labels=None, labels=[first])
+    several = package(IMAGE, setting, model, top_labels=None, labels=[first, last])
+    assert got.r2 == got.package.score == alone.score != several.score
+    assert got.package.local_pred == alone.local_pred
+    linear = got.intercept + got.coalitions @ got.weights
+    weights = locality(got.coalitions, setting)
+    assert got.r2 == pytest.approx(r2_score(got.probability, linear, sample_weight=weights))
 
 
 def test_what_an_explanation_holds():

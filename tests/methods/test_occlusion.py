@@ -43,7 +43,7 @@ def test_occlusion_in_closed_form():
             if top <= y < top + height and left <= x < left + width:
                 total[y, x] += loss[top : top + height, left : left + width].sum()
                 count[y, x] += 1
-    np.testing.assert_allclose(occlusion(model, image, 0, 50), total / count, atol=1e-6)
+    np.testing.assert_allclose(occlusion(model, image, 0, 50, 0), total / count, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -68,7 +68,7 @@ def test_nested_of_the_whole_image_is_the_mean_drop_of_covering_windows(monkeypa
 
 def test_windows_are_rectangles_and_each_part_lies_in_the_one_before():
     model = Recorder(patch)
-    nested_occlusion(model, IMAGE, 0, 250)
+    nested_occlusion(model, IMAGE, 0, 250, 0)
     where = hidden(model)
     shown = 1 - where.mean(axis=(1, 2))
     firsts = [np.abs(shown - share).argmin() for share in (1, 0.75, 0.5, 0.35, 0.2)]
@@ -78,6 +78,18 @@ def test_windows_are_rectangles_and_each_part_lies_in_the_one_before():
         for window in where[first + 1 : last] & ~where[first]:
             (top, left), (bottom, right) = np.argwhere(window).min(0), np.argwhere(window).max(0)
             assert (window | where[first])[top : bottom + 1, left : right + 1].all()
+
+
+def test_windows_of_which_less_than_a_quarter_is_shown_are_left_out():
+    model = Recorder(patch)
+    nested_occlusion(model, IMAGE, 0, 1000, 0)
+    where = hidden(model)
+    first, last = (np.abs(1 - where.mean(axis=(1, 2)) - share).argmin() for share in (0.35, 0.2))
+    shown = (where[first + 1 : last] & ~where[first]).sum(axis=(1, 2))
+    # Windows are 15% and 35% of the sides of what is shown, which is 35% of the image.
+    small, large = 4 * 5, 8 * 12  # a quarter of the large ones is more than a small one
+    share = np.where(shown <= small, shown / small, shown / large)
+    assert share.min() == pytest.approx(0.25) and share.max() == 1
 
 
 def test_parts_do_not_depend_on_rounding():
@@ -90,15 +102,15 @@ def test_parts_find_what_no_window_of_the_whole_image_changes():
         seen = (images[:, 4:36, 10:26] != MEAN).any(axis=-1).mean(axis=(1, 2))
         return np.minimum(2.5 * seen, 1)
 
-    saliency = nested_occlusion(saturated, IMAGE, 0, 250)
+    saliency = nested_occlusion(saturated, IMAGE, 0, 250, 0)
     assert saliency[4:36, 10:26].mean() > 5 * max(saliency[:, 40:].mean(), 0.01)
 
 
 def test_the_map_is_linear_in_the_score():
-    plain = nested_occlusion(patch, IMAGE, 0)
-    other = nested_occlusion(lambda images: 3 * patch(images) - 7, IMAGE, 0)
+    plain = nested_occlusion(patch, IMAGE, 0, 250, 0)
+    other = nested_occlusion(lambda images: 3 * patch(images) - 7, IMAGE, 0, 250, 0)
     np.testing.assert_allclose(other, 3 * plain, atol=1e-5)
-    assert not nested_occlusion(lambda images: np.full(len(images), 0.3), IMAGE, 0).any()
+    assert not nested_occlusion(lambda images: np.full(len(images), 0.3), IMAGE, 0, 250, 0).any()
 
 
 @pytest.mark.parametrize("function", [occlusion, nested_occlusion])
@@ -106,7 +118,7 @@ def test_the_map_is_linear_in_the_score():
 @pytest.mark.parametrize("budget", [3, 20, 99, 100, 250, 1000])
 def test_the_budget_is_never_exceeded_and_nearly_used(function, shape, budget):
     model = Recorder(lambda images: images[:, : shape[0] // 2].mean(axis=(1, 2, 3)))
-    saliency = function(model, np.full(shape, 200, np.uint8), 0, budget)
+    saliency = function(model, np.full(shape, 200, np.uint8), 0, budget, 0)
     calls = sum(map(len, model.seen))
     # A pixel that no window covers would be NaN.
     assert calls <= budget and np.isfinite(saliency).all() and saliency.shape == shape[:2]

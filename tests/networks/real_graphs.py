@@ -13,7 +13,7 @@ def write_real_graphs(folder):
     """Write both files; the weights are the same each time."""
     import h5py
 
-    from lab.networks.loading import NETWORKS
+    from lab.networks.registry import NETWORKS
     from lab.networks.tensorflow_setup import keras
 
     save = keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group

@@ -77,6 +77,21 @@ def test_bad_images_get_one_clear_error(efficientnet, images, message):
         efficientnet(images)
 
 
+def test_images_in_0_to_1_get_a_hint(efficientnet, noise, capsys):
+    efficientnet(noise[:1] / 255), efficientnet(noise[:1] / np.float32(255))
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and "largest of these images is 1" in printed
+    for dark in (noise[:1] // 255, np.zeros((1, 224, 224, 3)), noise[:1] / 200):
+        efficientnet(dark)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_network_with_another_number_of_classes_than_it_said_is_refused(efficientnet, noise):
+    efficientnet._predict = lambda images: np.ones((len(images), 1), np.float32)
+    with pytest.raises(ValueError, match=r"has 1000 classes, and returned .* \(2, 1\) for 2"):
+        efficientnet(noise[:2])
+
+
 def test_top_is_sorted_and_agrees_with_the_call(efficientnet, noise):
     top = efficientnet.top(noise[0], k=5)
     probabilities = efficientnet(noise[:1])[0]
@@ -97,7 +112,7 @@ def test_randomized_layers_predict_something_else(noise):
     assert top.runtime == black_box.runtime and top.fingerprint == again.fingerprint
     assert len({one.fingerprint for one in (black_box, top, whole)}) == 3
     for copy in (top, whole):
-        expected = np.asarray(copy.inside(copy.preprocessed(images), training=False))
+        expected = np.asarray(copy.keras_model(copy.preprocessed(images), training=False))
         np.testing.assert_allclose(copy(images), expected, atol=5e-6)
         assert np.abs(copy(images) - before).max() > 1e-3
     np.testing.assert_array_equal(load("squeezenet", cache=False)(images), before)
@@ -105,8 +120,8 @@ def test_randomized_layers_predict_something_else(noise):
 
 def test_randomizing_cascades_from_the_top_and_permutes_weights():
     black_box = load("squeezenet")
-    original = black_box.inside.get_weights()
-    one, three = (black_box.randomized(layers).inside.get_weights() for layers in (1, 3))
+    original = black_box.keras_model.get_weights()
+    one, three = (black_box.randomized(layers).keras_model.get_weights() for layers in (1, 3))
     same = [np.array_equal(a, b) for a, b in zip(original, three)]
     assert all(same[:-6]) and not any(same[-6:])  # a kernel and a bias each
     assert all(np.array_equal(a, b) for a, b in zip(one[-2:], three[-2:]))

@@ -28,9 +28,9 @@ def builds(monkeypatch):
     """Names of the Keras networks that are built."""
     names, build = [], keras_networks.build
 
-    def counted(key, name, *details):
-        names.append(name)
-        return build(key, name, *details)
+    def counted(network, file):
+        names.append(network.name)
+        return build(network, file)
 
     monkeypatch.setattr(keras_networks, "build", counted)
     return names

@@ -9,7 +9,8 @@ import pytest
 
 from lab.networks import keras_networks, loading
 from lab.networks.blackbox import from_keras
-from lab.networks.loading import NETWORKS, WeightsUnavailable
+from lab.networks.loading import WeightsUnavailable
+from lab.networks.registry import NETWORKS, Network
 from lab.networks.tensorflow_setup import keras
 
 FILE = NETWORKS["resnet50"].file
@@ -54,7 +55,7 @@ def small(monkeypatch):
         pool = keras.layers.GlobalAveragePooling2D()
         return keras.Sequential([keras.layers.Input((224, 224, 3)), stem, pool, head])
 
-    monkeypatch.setattr(keras.applications, "ResNet50", build)
+    monkeypatch.setattr(keras.applications.resnet, "ResNet50", build)
     network = build(None)
     return network
 
@@ -78,7 +79,7 @@ def fingerprint(network):
 def test_the_folder_lab_weights_comes_first_in_each_format(small, tmp_path, offline, write):
     write(small, tmp_path / "weights" / FILE)
     published(keras.models.clone_model(small), tmp_path / "keras" / "models" / FILE)
-    black_box = loading.load_or_stand_in("resnet50")
+    black_box = loading.load("resnet50")
     assert (black_box.name, black_box.stands_in_for) == ("ResNet50", None) and offline == []
     [file] = (tmp_path / "weights").iterdir()
     assert black_box.source == f"weights from the file {file.name}"
@@ -86,6 +87,33 @@ def test_the_folder_lab_weights_comes_first_in_each_format(small, tmp_path, offl
     inputs = IMAGES[..., ::-1] - np.float32([103.939, 116.779, 123.68])
     expected = np.asarray(small(inputs, training=False))
     np.testing.assert_allclose(black_box(IMAGES), expected, rtol=0, atol=5e-6)
+
+
+def test_a_network_more_is_one_entry(monkeypatch, online):
+    entry = Network("VGG16", 32, "vgg16.VGG16", "vgg16.h5", options={"input_shape": (32, 32, 3)})
+    monkeypatch.setitem(NETWORKS, "vgg16", entry)
+    keras.utils.set_random_seed(0)
+    module = keras.applications.vgg16
+    network = module.VGG16(weights=None, **entry.options)
+    kernel, bias = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([kernel * 100, bias])  # so that probabilities differ
+    monkeypatch.setattr(module, "VGG16", lambda weights, input_shape: network)  # as downloaded
+    black_box, images = loading.load("vgg16"), IMAGES[:, :32, :32]
+    inputs = module.preprocess_input(images.astype(np.float32))
+    expected = network.predict(inputs, verbose=0)
+    np.testing.assert_allclose(black_box(images), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(black_box.preprocessed(images), inputs, rtol=1e-6)
+    other = network.predict(images / np.float32(127.5) - 1, verbose=0)
+    assert np.abs(other - expected).max() > 1e-4
+    assert black_box.name == "VGG16" and black_box.class_name(386) == "African_elephant"
+
+
+@pytest.mark.parametrize("key", [key for key, one in NETWORKS.items() if not one.package])
+def test_named_preprocessing_is_the_module_s_own(key):
+    module = getattr(keras.applications, NETWORKS[key].builder.split(".")[0])
+    images = IMAGES.astype(np.float32)
+    named = keras_networks.preprocessing(NETWORKS[key].preprocess)(images)
+    np.testing.assert_allclose(named, module.preprocess_input(images.copy()), rtol=1e-6, atol=1e-6)
 
 
 def test_keras_cache_comes_second(small, tmp_path, offline):
@@ -101,7 +129,7 @@ def test_what_keras_downloads_is_converted_once(small, tmp_path, monkeypatch, on
         published(small, tmp_path / "keras" / "models" / FILE)
         return small
 
-    monkeypatch.setattr(keras.applications, "ResNet50", download)
+    monkeypatch.setattr(keras.applications.resnet, "ResNet50", download)
     assert loading.load("resnet50").fingerprint == fingerprint(small)
     monkeypatch.setattr(keras_networks, "build", lambda *_: pytest.fail("built a Keras network"))
     assert loading.load("resnet50").fingerprint == fingerprint(small)
@@ -109,7 +137,7 @@ def test_what_keras_downloads_is_converted_once(small, tmp_path, monkeypatch, on
 
 def test_without_weights_the_error_says_what_to_do(offline):
     with pytest.raises(WeightsUnavailable) as caught:
-        loading.load("resnet50")
+        loading.load("resnet50", stand_in=False)
     message = str(caught.value)
     assert message.count("\n") == 0 and message.count(". ") == 0 and len(offline) == 1
     for part in ("ResNet50", FILE, "Keras' cache", "Name or service not", "LAB_WEIGHTS"):
@@ -120,9 +148,9 @@ def test_a_download_that_fails_is_reported(monkeypatch, online):
     def broken(weights):
         raise Exception("URL fetch failure on https://example.org: None -- connection reset")
 
-    monkeypatch.setattr(keras.applications, "Xception", broken)
+    monkeypatch.setattr(keras.applications.xception, "Xception", broken)
     with pytest.raises(WeightsUnavailable, match=r"failed \(connection reset\); connect"):
-        loading.load("xception")
+        loading.load("xception", stand_in=False)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +160,7 @@ def test_a_download_that_fails_is_reported(monkeypatch, online):
 @pytest.mark.parametrize("mode", ["auto", "offline"])
 def test_a_stand_in_is_announced_once(monkeypatch, capsys, offline, name, stand_in, wanted, mode):
     monkeypatch.setenv("LAB_BLACKBOX", mode)
-    black_boxes = [loading.load_or_stand_in(name) for _ in range(2)]
+    black_boxes = [loading.load(name) for _ in range(2)]
     assert {(b.name, b.stands_in_for) for b in black_boxes} == {(stand_in, wanted)}
     assert capsys.readouterr().out.count(f"{stand_in} stands in for {wanted}") == 1
     assert len(offline) == (2 if mode == "auto" else 0)
@@ -161,7 +189,7 @@ def test_a_file_that_does_not_fit_gets_one_clear_error(small, tmp_path, write):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"name": "vgg16"}, "unknown network 'vgg16'"),
+        ({"model": "vgg16"}, "unknown model 'vgg16'"),
         ({"batch_size": 0}, "batch_size must be a positive integer, got 0"),
         ({"batch_size": True}, "batch_size must be a positive integer, got True"),
         ({"runtime": "onnx"}, "runtime must be openvino or tensorflow, got 'onnx'"),
@@ -169,15 +197,14 @@ def test_a_file_that_does_not_fit_gets_one_clear_error(small, tmp_path, write):
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        loading.load(**{"name": "squeezenet"} | arguments)
+        loading.load(**{"model": "squeezenet"} | arguments)
 
 
 def test_bad_switches(monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match="no network stands in for 'squeezenet'"):
-        loading.load_or_stand_in("squeezenet")
     monkeypatch.setenv("LAB_BLACKBOX", "online")
     with pytest.raises(ValueError, match="LAB_BLACKBOX must be auto or offline, got 'online'"):
-        loading.load_or_stand_in("xception")
+        loading.load("xception")
+    monkeypatch.setenv("LAB_BLACKBOX", "auto")
     monkeypatch.setenv("LAB_WEIGHTS", str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="LAB_WEIGHTS must name a folder"):
         loading.load("xception")

@@ -7,8 +7,10 @@ import pytest
 from counting import Counting
 
 from lab.files import ROOT
-from lab.networks import prediction_cache
+from lab.networks import keras_networks, prediction_cache
+from lab.networks.blackbox import from_keras
 from lab.networks.prediction_cache import PredictionCache
+from lab.networks.tensorflow_setup import keras
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (70, 4, 5, 3), np.uint8)
 
@@ -145,6 +147,69 @@ def test_the_file_does_not_grow_for_ever(model, cached, monkeypatch):
     assert model.calls == before
     cached(images[:20])
     assert model.calls == before + 20
+
+
+def variant(change):
+    """A small network whose weights and name are the same whatever changes."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    strides = 3 if change == "strides" else 1
+    pool = layers.GlobalMaxPooling2D if change == "pooling" else layers.GlobalAveragePooling2D
+    activation = None if change == "softmax" else "softmax"
+    network = keras.Sequential([layers.Input((16, 16, 3)), layers.Conv2D(4, 3, strides), pool()])
+    network.add(layers.Dense(5, activation=activation))
+    preprocess = keras_networks.preprocessing("caffe" if change == "BGR" else "imagenet")
+    return network, preprocess
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "tensorflow"])
+def test_what_computes_is_the_key_and_not_its_name_and_weights(runtime):
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    fingerprints = set()
+    for change in (None, "strides", "pooling", "softmax", "BGR", None):
+        network, preprocess = variant(change)
+        black_box = from_keras(network, preprocess, "Same", 16, "made here", runtime=runtime)
+        expected = np.asarray(network(preprocess(images.astype(np.float32)), training=False))
+        np.testing.assert_allclose(black_box(images), expected, rtol=1e-5, atol=1e-5)
+        fingerprints.add(black_box.fingerprint)
+    assert len(fingerprints) == 1  # results are identified by it
+    with database() as connection:
+        # One more on TensorFlow, whose graph names how many layers were made before.
+        [(entries,)] = connection.execute("SELECT count(*) FROM predictions")
+    assert entries == (15 if runtime == "openvino" else 18)
+
+
+TWO = """
+import sys
+from pathlib import Path
+import numpy as np
+from lab.networks import load, prediction_cache
+
+prediction_cache.FILE = Path(sys.argv[1])
+model, preprocess = sys.argv[2:]
+images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
+black_box, plain = (load(model, preprocess=preprocess, cache=cache) for cache in (True, False))
+sys.stdin.readline()
+for _ in range(2):
+    assert np.array_equal(black_box(images), plain(images))
+"""
+
+
+def test_processes_with_the_same_weights_and_other_preprocessing():
+    model = ROOT / "tests" / "networks" / "models" / "tiny.onnx"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, str(prediction_cache.FILE), str(model), preprocess],
+            stdin=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        for preprocess in ("caffe", "imagenet")
+    ]
+    for process in processes:
+        process.communicate(b"\n", timeout=120)
+        assert process.returncode == 0
+    with database() as connection:
+        assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (80,)
 
 
 MANY = """

@@ -13,7 +13,7 @@ from lab.files import ROOT
 from lab.images import list_images, load_image
 from lab.networks import converted, runtime
 from lab.networks.classes import BEARS, ELEPHANTS
-from lab.networks.loading import load, load_or_stand_in
+from lab.networks.loading import load
 from lab.networks.tensorflow_setup import keras, tf
 
 PREPROCESS = {
@@ -46,14 +46,14 @@ def black_box(name, monkeypatch, tmp_path_factory):
     if name in STAND_INS + OTHERS:
         return load(name, cache=False)
     write_once(tmp_path_factory.getbasetemp())
-    return load_or_stand_in(name)
+    return load(name)
 
 
 @pytest.mark.parametrize("name", [*SLOW, *STAND_INS, *OTHERS])
 def test_the_runtime_agrees_with_keras(name, black_box):
     images = photographs(black_box.input_size)
     inputs = PREPROCESS[name](images.astype(np.float32))
-    expected = np.asarray(black_box.inside(inputs, training=False))
+    expected = np.asarray(black_box.keras_model(inputs, training=False))
     np.testing.assert_allclose(black_box(images), expected, rtol=1e-3, atol=0)
     np.testing.assert_allclose(black_box(images), expected, rtol=0, atol=5e-6)
     assert "OpenVINO" in black_box.runtime and black_box.runtime in repr(black_box)

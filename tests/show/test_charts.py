@@ -9,8 +9,22 @@ def test_a_group_keeps_its_colour_among_others():
     figure = charts.lines(table, "n", "r", "who", "Lines", "samples", "R² ↑", among="abcd")
     drawn = {line.get_label(): line for line in figure.axes[0].lines}
     colors = {name: line.get_color() for name, line in drawn.items()}
-    assert colors == {"b": style.COLORS[1], "c": style.COLORS[2]}
+    assert colors == {"b": style.color(1), "c": style.color(2)}
     np.testing.assert_array_equal(drawn["c"].get_ydata(), [0.3, 0.4])
+
+
+def test_any_number_of_groups_can_be_told_apart():
+    names = [f"group {n}" for n in range(20)]
+    table = pd.DataFrame({"n": 1, "r": range(20), "who": names, "low": 0, "high": 20, "all": ""})
+    figures = [
+        charts.lines(table, "n", "r", "who", "Lines", "samples", "R²"),
+        charts.intervals(table, "all", "r", "Intervals", "rank", by="who"),
+        charts.dots(table, "all", "r", "who", "Dots", "distance"),
+    ]
+    for figure in figures:
+        lines = [line for line in figure.axes[0].lines if line.get_label() in names]
+        looks = {(line.get_color(), line.get_marker()) for line in lines}
+        assert len(lines) == len(looks) == 20
 
 
 def test_lines_in_several_panels():
@@ -50,11 +64,16 @@ def test_numbers_of_a_heat_map_can_be_read():
 
 
 def test_stacked_bars_start_where_the_last_ended():
-    table = pd.DataFrame({"a": [0.3, 0.5], "b": [0.66, 0.45], "c": [0.04, 0.05]}, ["x", "y"])
+    columns = {"a": [0.3, 0.5], "b": [0.66, 0.45], "none": [0.0, 0.0], "c": [0.04, 0.05]}
+    table = pd.DataFrame(columns, ["x", "y"])
     axes = charts.bars(table, "Shares", "share", stacked=True).axes[0]
     bars = [(bar.get_x(), bar.get_width()) for bar in axes.patches]
-    ends = [(0, 0.3), (0, 0.5), (0.3, 0.66), (0.5, 0.45), (0.96, 0.04), (0.95, 0.05)]
+    ends = [(0, 0.3), (0, 0.5), (0.3, 0.66), (0.5, 0.45), (0.96, 0), (0.95, 0)]
+    ends += [(0.96, 0.04), (0.95, 0.05)]
     np.testing.assert_allclose(bars, ends)
     shown = [text.get_text() for text in axes.texts if text.get_text()]
     assert shown == ["30%", "50%", "66%", "45%"]
     assert axes.get_xlabel() == "share"
+    beside = charts.bars(table, "Shares", "share").axes[0].patches
+    places = [bar.get_y() + bar.get_height() / 2 for bar in beside]
+    np.testing.assert_allclose(places, [-0.3, 0.7, -0.1, 0.9, 0.1, 1.1, 0.3, 1.3])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -12,7 +13,7 @@ from matplotlib.text import Text
 from lab.files import ROOT
 from lab.methods.registry import METHODS
 from lab.show import __main__ as show
-from lab.show import reading
+from lab.show import figures_evaluation, reading
 from lab.show.figures import FIGURES
 from lab.show.style import NOTE, styled
 from lab.study.results import MissingResult, Results
@@ -24,8 +25,8 @@ from pathlib import Path
 from lab.show import __main__ as show
 show.results_folder = lambda profile: Path(sys.argv[1])
 show.figures_folder = lambda profile: Path(sys.argv[2])
-show.main()
-print(*{name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras", "lime"})
+show.main([])
+print(*{name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras"})
 """
 # What a user's own configuration may hold.
 RC = """
@@ -112,6 +113,43 @@ def test_the_gains_on_photographs_leave_no_method_out(results, drawn):
     assert {METHODS[method].title for method in methods} <= shown
 
 
+@pytest.mark.parametrize("more", [1, 6])
+def test_more_methods_appear_in_every_chart_of_methods(results, monkeypatch, more):
+    titles = {f"noise_{n}": f"Noise occlusion {n}" for n in range(more)}
+    for name, title in titles.items():
+        monkeypatch.setitem(METHODS, name, METHODS["rise"]._replace(title=title))
+        monkeypatch.setitem(figures_evaluation._TITLES, name, title)
+
+    class More(Results):
+        def table(self, name):
+            table = super().table(name)
+            if name not in ("evaluation_runs", "evaluation_roar"):
+                return table
+            first = table[table["method"] == table["method"][0]]
+            return pd.concat([table, *(first.assign(method=name) for name in titles)])
+
+    FIGURES["evaluation_at_odds"](More(results.folder))
+    for name in ("evaluation_ranks", "evaluation_roar"):
+        read = texts(FIGURES[name](More(results.folder)))
+        assert set(titles.values()) <= {" ".join(text.get_text().split()) for text, _ in read}
+        assert not overlaps(read)
+
+
+def test_one_setting_and_one_network_fewer(results):
+    class Fewer(Results):
+        def table(self, name):
+            table = super().table(name)
+            if name == "lime_recommended":
+                return table[table["setting"] != "5"]
+            return table[table["network"] == table["network"][0]] if "network" in table else table
+
+    fewer = Fewer(results.folder)
+    words = [text.get_text() for text, _ in texts(FIGURES["lime_recommended"](fewer))]
+    assert any("ranks of 7" in text for text in words)
+    with pytest.raises(MissingResult, match="2 networks, and the results hold 1"):
+        FIGURES["lime_q4_elephant"](fewer)
+
+
 def test_all_figures_together_are_small(drawn):
     assert sum(len(data) for _, (_, data) in drawn.values()) < 5_000_000
 
@@ -132,36 +170,47 @@ def test_a_users_configuration_changes_no_figure_and_old_ones_go(results, drawn,
     assert not [name for name, data in written.items() if data != expected[name]]
 
 
-def test_a_figure_that_cannot_be_drawn_leaves_the_folder_as_it_is(results, tmp_path, monkeypatch):
+def test_a_figure_without_results_is_named_and_skipped(results, tmp_path, monkeypatch, capsys):
     broken = {"lime_q1": FIGURES["lime_q1"], "lime_q2": lambda results: results.table("nothing")}
     monkeypatch.setattr(show, "FIGURES", broken)
-    (tmp_path / "lime_q1.png").write_bytes(b"before")
-    with pytest.raises(MissingResult):
-        show.draw(results, tmp_path)
-    assert files(tmp_path) == {"lime_q1.png": b"before"}
+    for name in ("lime_q1.png", "lime_q2.png", "other.png"):
+        (tmp_path / name).write_bytes(b"before")
+    with pytest.raises(MissingResult, match="no table nothing"):
+        show.draw(results, tmp_path, ["lime_q2"])
+    assert set(files(tmp_path).values()) == {b"before"}
+    assert show.draw(results, tmp_path, ["lime_q1"]) == (["lime_q1"], {})
+    assert files(tmp_path)["lime_q2.png"] == files(tmp_path)["other.png"] == b"before"
+    monkeypatch.setattr(show, "results_folder", lambda profile: results.folder)
+    monkeypatch.setattr(show, "figures_folder", lambda profile: tmp_path)
+    show.main([])
+    out, err = capsys.readouterr()
+    assert out.startswith("1 figures in") and err.startswith("Skipped lime_q2: there is no table")
+    assert list(files(tmp_path)) == ["lime_q1.png"]  # no figure of what was not measured
+    with pytest.raises(SystemExit, match="'lime_q9': expected lime_q1, lime_q2"):
+        show.main(["lime_q9"])
 
 
 def test_missing_results_and_an_unknown_profile_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(show, "results_folder", lambda profile: tmp_path / profile.name)
     monkeypatch.setattr(show, "figures_folder", lambda profile: tmp_path / "figures")
-    for profile, message in ("quick", r"no file .*quick.*\.csv.*make study"), ("quik", "'quik'"):
+    for profile, message in ("quick", r"no table .*quick: make study"), ("quik", "'quik'"):
         monkeypatch.setenv("LAB_PROFILE", profile)
         with pytest.raises(SystemExit, match=message) as stop:
-            show.main()
+            show.main([])
         assert "\n" not in str(stop.value)
     assert not (tmp_path / "figures").exists()
 
 
-@pytest.mark.parametrize("image", [("African_elephant", "nobody"), ("unicorn", "nobody")])
+@pytest.mark.parametrize("image", ["African_elephant/nobody.jpg", "unicorn/nobody.jpg"])
 def test_an_image_that_is_gone_is_named(image):
-    with pytest.raises(MissingResult, match=f"{image[0]}/nobody in data/"):
+    with pytest.raises(MissingResult, match=f"no image data/{image}"):
         reading.pixels(image)
 
 
-@pytest.mark.parametrize("table, name", [("lime_parameters", "chosen"), ("montages_runs", "alone")])
-def test_rows_find_their_arrays_in_any_order(results, table, name):
+def test_rows_find_their_arrays_in_any_order(results):
+    table, name = "rise_runs", "maps"
     rows = results.table(table).sample(frac=1, random_state=1)
-    rows = rows[rows["key"] == rows["key"].iloc[0]]
+    rows = rows[rows["key"] == rows["key"].value_counts().idxmax()]
     assert list(rows["place"]) != sorted(rows["place"])
     whole = results.array(table, rows["key"].iloc[0], name)
     for row in rows.itertuples():

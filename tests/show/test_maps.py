@@ -39,9 +39,27 @@ def test_signed_weights_leave_the_image_untouched_at_zero_on_a_symmetric_scale()
     grey = maps.light_grey(IMAGE)
     assert np.abs(panel.pixels[:, 25:55].astype(float) - grey[:, 25:55]).max() <= 2
     assert panel.limits == (-1.0, 1.0)
-    np.testing.assert_allclose(panel.pixels[:, 70], grey[:, 70] * style.SIGNED(1.0)[:3], atol=1)
-    np.testing.assert_allclose(panel.pixels[:, 5], grey[:, 5] * style.SIGNED(0.25)[:3], atol=1)
+    for column, color, opacity in (70, style.SIGNED(1.0), 0.6), (5, style.SIGNED(0.125), 0.3):
+        expected = (1 - opacity) * grey[:, column] + opacity * 255 * np.array(color[:3])
+        np.testing.assert_allclose(panel.pixels[:, column], expected, atol=1)
     assert maps.weights(IMAGE, np.zeros((6, 8))).limits == (-1.0, 1.0)
+
+
+def test_what_speaks_against_a_class_is_never_shown_as_speaking_for_it():
+    values = np.linspace(-1, -0.1, 80, dtype=np.float32)[None].repeat(60, axis=0)
+    for method in ("lime", "shap", "occlusion", "nested", "owen"):
+        panel = maps.method_map(method, IMAGE, values)
+        red, green, blue = panel.pixels.astype(int)[..., :3].transpose(2, 0, 1)
+        assert (green <= red).all() and (green <= blue).all() and panel.contour is None
+    assert maps.method_map("rise", IMAGE, values).kind == "saliency"
+
+
+@pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (1, 1)])
+def test_images_of_a_pixel_in_width_can_be_drawn(shape):
+    image, values = np.zeros((*shape, 3), np.uint8), np.random.default_rng(0).random((30, 30))
+    panels = [draw(image, values) for draw in (maps.saliency, maps.weights)]
+    for kind in ("png", "svg"):
+        assert style.encode(maps.sheet([panels], "Narrow"), kind)[1]
 
 
 @pytest.mark.parametrize("shape", [(60, 80), (80, 60), (50, 50)])
@@ -50,7 +68,7 @@ def test_a_panel_has_the_aspect_ratio_of_its_image(shape):
     blob = np.outer(np.hanning(30), np.hanning(30))
     panel = maps.saliency(image, blob)
     assert panel.pixels.shape == image.shape
-    figure = maps.sheet([[panel, maps.photograph(image)]], "Two panels")
+    figure = maps.sheet([[panel, maps.image_panel(image)]], "Two panels")
     figure.draw_without_rendering()
     for shown in figure.axes[0].images[:2]:
         box = shown.get_window_extent()
@@ -108,7 +126,7 @@ def test_a_sheet_says_whether_the_scale_is_one_for_all():
 
 
 def test_heads_stand_over_their_columns_and_beside_their_rows():
-    panel = maps.photograph(IMAGE, note="0.5")
+    panel = maps.image_panel(IMAGE, note="0.5")
     rows = [[panel, panel], [panel, None]]
     figure = maps.sheet(rows, "A title", ["left", "right"], ["upper", "lower"])
     figure.draw_without_rendering()

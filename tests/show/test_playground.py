@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 from counting import Counting
 
-from lab.networks.classes import class_index
+from lab.networks.classes import class_index, imagenet
 from lab.show.playground import Playground
 
 ZEBRA, ELEPHANT = class_index("zebra"), class_index("African_elephant")
@@ -18,6 +18,7 @@ class Brightness(Counting):
     """The left half's brightness speaks for an elephant, the right's for a zebra."""
 
     input_size = 48
+    class_names, class_name, class_index = imagenet().names, imagenet().name, imagenet().index
 
     def answer(self, images):
         images = images.astype(float)
@@ -64,8 +65,8 @@ def test_a_class_is_chosen_among_the_guesses_or_by_name(playground):
     playground.search.value = "295"
     assert "American_black_bear" in explained(playground).head
     assert playground.result.value.count("<img") == 1
-    for panel in playground.panels:  # the newest stands beside the ones before
-        assert panel.head in playground.result.value
+    places = [playground.result.value.index(panel.head) for panel in playground.panels]
+    assert places == sorted(places, reverse=True)  # the newest is first
     playground.image.value = playground.image.options[1][1]
     assert len(playground.guess.options) == 1  # guesses are of one image
     assert playground.guess.index == 0  # and a dropdown is never empty
@@ -93,6 +94,32 @@ def test_parameters_are_those_of_the_method(playground):
 def upload(playground, name, content):
     file = {"name": name, "type": "", "size": len(content), "content": memoryview(content)}
     playground.upload.value = ({**file, "last_modified": datetime(2026, 1, 1)},)
+
+
+@pytest.mark.parametrize("name", ["é" * 137 + ".png", "..", "a\0b.png", "", "own.png"])
+def test_an_upload_of_any_name_is_what_is_explained(playground, name):
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.full((60, 90, 3), 200, np.uint8)).save(file, "png")
+    for _ in range(2):
+        upload(playground, name, file.getvalue())
+    assert [label for label, _ in playground.image.options].count(name or "upload") == 1
+    assert explained(playground).pixels.shape == (60, 90, 3)
+
+
+def test_a_network_of_two_classes_with_names_of_its_own(playground):
+    class Two(Counting):
+        input_size, class_names = 48, ("left", "right")
+        class_name, class_index = class_names.__getitem__, class_names.index
+
+        def answer(self, images):
+            left = images[:, :, :24].mean(axis=(1, 2, 3)) / 255
+            return np.stack([left, 1 - left], axis=1)
+
+    made = Playground(Two(), playground.method.value)
+    assert made.search.options == ("left", "right")
+    next(iter(made.parameters[made.method.value].values())).value = 128
+    made.search.value = "right"
+    assert explained(made).head.endswith(": right") and len(made.guess.options) == 3
 
 
 def test_an_image_of_ones_own_and_a_file_that_is_none(playground):

@@ -11,7 +11,7 @@ RAMP = np.uint8(RAMP + [0, 40, 90])  # a sky
 
 
 def sheet():
-    return maps.sheet([[maps.photograph(RAMP, "image"), maps.saliency(RAMP, RAMP[..., 0])]], "A")
+    return maps.sheet([[maps.image_panel(RAMP, "image"), maps.saliency(RAMP, RAMP[..., 0])]], "A")
 
 
 def pixels(data):
@@ -26,7 +26,7 @@ def test_a_file_has_the_size_that_it_is_printed_at():
 
 
 def test_charts_are_vectors_with_text_as_text():
-    kind, data = style.encode(style.new(2, "A title"))
+    kind, data = style.encode(style.new_figure(2, "A title"))
     assert kind == "svg" and ">A title<" in data.decode()
 
 
@@ -40,14 +40,14 @@ def test_a_sky_keeps_all_its_colours():
 def test_an_image_shown_twice_begins_at_whole_pixels():
     # It then has the same pixels twice, which the file stores once.
     for columns in (2, 3, 4, 5, 6):
-        figure = maps.sheet([[maps.photograph(RAMP)] * columns], "Twice")
+        figure = maps.sheet([[maps.image_panel(RAMP)] * columns], "Twice")
         style.encode(figure)
         starts = [shown.get_window_extent().x0 for shown in figure.axes[0].images]
         np.testing.assert_allclose(starts, np.round(starts), atol=1e-6)
 
 
 def test_a_notebook_shows_images_as_jpeg_and_charts_as_png():
-    shown, chart = style.inline(sheet()), style.inline(style.new(2, "A title"))
+    shown, chart = style.for_notebook(sheet()), style.for_notebook(style.new_figure(2, "A title"))
     assert (pixels(shown.data).format, pixels(chart.data).format) == ("JPEG", "PNG")
     assert pixels(shown.data).width == pixels(chart.data).width == 822
     saved = pixels(style.encode(sheet())[1]).convert("RGB").resize(pixels(shown.data).size)
@@ -64,8 +64,8 @@ def test_colours_of_maps_read_in_grey():
 
 
 def test_the_alternative_text_of_a_figure_is_its_own_words():
-    assert style.inline(sheet()).alt == "A: image; 60; 1.6e+02; saliency (line: top fifth)"
-    chart = style.new(2, "A chart")
+    assert style.for_notebook(sheet()).alt == "A: image; 60; 1.6e+02; saliency (line: top fifth)"
+    chart = style.new_figure(2, "A chart")
     chart.add_subplot(xlabel="right", ylabel="up", title="head")
-    assert style.inline(chart).alt == "A chart: head; right; up"
-    assert style.inline(style.new(2, "Empty")).alt == "Empty"
+    assert style.for_notebook(chart).alt == "A chart: head; right; up"
+    assert style.for_notebook(style.new_figure(2, "Empty")).alt == "Empty"

@@ -13,11 +13,10 @@ from lab.methods.masked_model import superpixels
 from lab.methods.setting import Setting
 from lab.networks.classes import class_name
 from lab.study import lime as study
-from lab.study.lime import settings_table
-from lab.study.profile import PROFILES
+from lab.study.runner import measure
 from lab.study.settings import LAB_PARAMETERS, LAB_SETTINGS
 
-WHERE = ["network", "class", "picture"]
+STUDY = "lime", study.tasks
 MEASURED = ["r2_fit", "r2_fresh", "deletion_mean", "insertion"]
 MEASURED += ["iou", "pointing_game", "shown", "model_calls"]
 BASE = asdict(Setting(num_samples=300))
@@ -26,31 +25,31 @@ MASK = np.zeros(IMAGE.shape[:2], bool)
 MASK[10:30, 5:25] = True
 
 
-@pytest.fixture(scope="module")
-def derived(results):
-    return study.derive(results)
-
-
 # Tasks
 
 
-def test_settings_are_measured_as_one_by_one():
-    first = Setting(num_samples=250, seed=5)
-    settings = [first, replace(first, num_samples=300, hide_color=None, num_superpixels=3)]
-    listed = [({"setting": str(n)}, asdict(setting)) for n, setting in enumerate(settings)]
-    names = ["weights", "chosen", "segments"]
-    rows, arrays = study.settings_task(Places(), IMAGE, MASK, listed, 300, names)
-    assert [arrays[name].dtype for name in names] == [np.float32, bool, np.uint16]
-    np.testing.assert_array_equal(arrays["segments"], superpixels(IMAGE))
-    for n, (row, setting) in enumerate(zip(rows, settings, strict=True)):
-        explanation = lime_explanation(Places(), IMAGE, setting)
-        about = {"setting": str(n), "label": explanation.label}
+def test_settings_are_measured_as_one_by_one_and_share_samples():
+    network, first = Places(), Setting(num_samples=250)
+    settings = {("0",): first, ("1",): replace(first, num_samples=300, num_superpixels=3)}
+    task = study.explained("t", None, None, ["setting"], settings, 200, seed=5)
+    results = measure(task, network, IMAGE, MASK)
+    assert task.calls / 2 <= network.calls <= 2 * task.calls < 2 * (250 + 300 + 200)
+    for (name,), setting in settings.items():
+        explanation = lime_explanation(Places(), IMAGE, replace(setting, seed=5))
+        ([row], arrays) = results[name]
+        about = {"setting": name, "seed": 5, "label": explanation.label}
         about |= {"superpixels": explanation.masked_model.n}
         assert list(row) == [*about, *MEASURED]
-        expected = about | measure_lime(Places(), explanation, MASK, fresh=300)
+        expected = about | measure_lime(Places(), explanation, MASK, fresh=200)
         assert row == pytest.approx(expected, abs=1e-9)
-        np.testing.assert_allclose(arrays["weights"][n], explanation.weights, atol=1e-6)
-        np.testing.assert_array_equal(arrays["chosen"][n], explanation.chosen)
+        np.testing.assert_allclose(arrays["weights"], [explanation.weights], atol=1e-6)
+        np.testing.assert_array_equal(arrays["chosen"], [explanation.chosen])
+    # One more setting costs its own samples, and those that measure it.
+    one = replace(first, num_samples=60, num_superpixels=3, num_lime_features=3)
+    more = study.explained("t", None, None, ["setting"], settings | {("2",): one}, 200, seed=5)
+    network.calls = 0
+    measure(more.only({"2"}), network, IMAGE, MASK)
+    assert network.calls == 1 + 60 + 200 + 2 * 51
 
 
 def test_predictions():
@@ -79,62 +78,67 @@ def test_parameters_that_change_nothing_and_two_that_do():
 # The study
 
 
-def test_what_is_measured_of_every_image(results, derived):
-    measured, runs = results.table("lime_parameters"), derived["lime_runs"]
-    assert set(runs) > {*WHERE, "setting", "seed", "label", "superpixels", *MEASURED}
-    assert not measured.isna().any(axis=None)
-    for (key, n), rows in measured.groupby(["key", "superpixels"]):
-        assert runs[runs["key"] == key]["setting"].tolist() == list(LAB_SETTINGS)
-        for name in ("weights", "chosen"):
-            assert results.array("lime_parameters", key, name).shape == (len(rows), n)
-        assert results.array("lime_parameters", key, "segments").max() == n - 1
+def test_what_is_measured_of_every_image(plan, results):
+    runs = results.table("lime_runs")
+    assert not results.table("lime_parameters").isna().any(axis=None)
+    images = ["African_elephant/first.png", "African_elephant/second.png", "black_bear/only.png"]
+    assert set(runs["network"]) == {"First", "Second"} and set(runs["image"]) == set(images)
+    for (_, image), own in runs.groupby(["network", "image"]):
+        assert own["setting"].tolist() == list(LAB_SETTINGS)
+        assert set(own["class"]) == {image.split("/")[0]}
+    row = next(results.table("lime_superpixels").itertuples())
+    segments = results.array("lime_superpixels", row.key, "segments")[0]
+    np.testing.assert_array_equal(segments, superpixels(load_image(plan.every[0], 64)))
+    first = runs.iloc[0]
+    assert len(results.array("lime_parameters", first["key"], "chosen")[0]) == row.superpixels
 
 
 def test_perturbed_images_have_the_probabilities_of_their_rows(plan, results):
     rows = results.table("lime_perturbed")
-    names = "segments", "coalitions"
-    segments, coalitions = (results.array("lime_perturbed", rows["key"][0], n) for n in names)
+    coalitions = results.array("lime_perturbed", rows["key"][0], "coalitions")
+    image = load_image(plan.every[0], 64)
+    segments = superpixels(image)
     assert coalitions.shape == (3, segments.max() + 1) and not coalitions.all(axis=1).any()
-    image = load_image(plan[0].image, 64)
     images = np.where(coalitions[:, segments][..., None], image, 0).astype(np.uint8)
     probability = NETWORKS["xception"](images)[range(3), rows["label"]]
     np.testing.assert_allclose(probability, rows["probability"], rtol=1e-5)
     assert rows["probability"].is_monotonic_decreasing
 
 
-def test_stability_is_the_mean_over_pairs_of_seeds(derived, results):
-    table, raw = derived["lime_stability"], results.table("lime_stability")
-    assert table.drop(columns=["jaccard", "rank_correlation"]).equals(raw)
+def test_stability_is_the_mean_over_pairs_of_seeds(results):
+    table = results.table("lime_sampled")
     for _, rows in table.groupby(["sampling", "num_samples"]):
         assert sorted(rows["seed"]) == [0, 1]
         pair = {
-            name: [results.array("lime_stability", r.key, name)[r.place] for r in rows.itertuples()]
+            name: [results.array("lime_stability", key, name)[0] for key in rows["key"]]
             for name in ("weights", "chosen")
         }
         np.testing.assert_allclose(rows["rank_correlation"], rank_correlation(*pair["weights"]))
         np.testing.assert_allclose(rows["jaccard"], jaccard(*pair["chosen"]))
 
 
-def test_the_derived_tables(derived):
-    assert derived["lime_runs"][["jaccard", "rank_correlation"]].isna().all(axis=None)  # one seed
+def test_the_derived_tables(plan, results):
+    runs = results.table("lime_runs")
+    assert runs[["jaccard", "rank_correlation"]].isna().all(axis=None)  # one seed
     pairs = {"same class", "other class", "other network"}
-    assert set(derived["lime_agreement"]["pair"]) == pairs
-    variance = derived["lime_variance"].set_index("measure")
+    assert set(results.table("lime_agreement")["pair"]) == pairs
+    variance = results.table("lime_variance").set_index("measure")
     assert "r2_fresh" in variance.index and not {"model_calls", "seed"} & set(variance.index)
     np.testing.assert_allclose(variance.sum(axis=1), 1)
-    counts = [PROFILES["quick"].samples(n) for n in (250, 500, 1000)]
-    assert derived["lime_savings"]["num_samples"].tolist() == counts
-    effects = derived["lime_effects"]
+    counts = [plan.samples(n) for n in (250, 500, 1000)]
+    assert results.table("lime_savings")["num_samples"].tolist() == counts
+    effects = results.table("lime_effects")
     assert set(effects["parameter"]) == set(LAB_PARAMETERS)
     costly = effects.query("measure == 'model_calls' and effect > 0")["parameter"]
     assert costly.tolist() == ["num_samples"]
-    assert derived["lime_recommended"]["candidate"].nunique() == 1
+    assert results.table("lime_recommended")["candidate"].nunique() == 1
+    assert not results.table("lime_distances").empty
 
 
 def test_the_settings_table_has_what_was_measured():
     calls = 307
     runs = pd.DataFrame({"setting": list(LAB_SETTINGS), "model_calls": calls})
-    table = settings_table(runs).set_index("setting")
+    table = study.settings_table(runs).set_index("setting")
     assert list(table.index) == list(LAB_SETTINGS) and list(table) == list(LAB_PARAMETERS)
     expected = ["1", "None", "2000", str(calls), "15", "True", "False", "True"]
     assert table.loc["1"].tolist() == expected

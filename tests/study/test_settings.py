@@ -8,27 +8,29 @@ from cheap import Network, data_folder, tiles
 
 from lab.images import list_images, load_image
 from lab.methods.masked_model import superpixels
+from lab.methods.registry import fewest_calls
 from lab.methods.setting import Setting
-from lab.study import evaluation, lime, montages, rise
-from lab.study.profile import PROFILES
+from lab.study import comparison, lime, rise
+from lab.study.profile import PROFILES, Plan
+from lab.study.runner import measure
 from lab.study.settings import (
     COLORS,
     COMBINED,
+    KINDS,
     LAB_PARAMETERS,
     LAB_SETTINGS,
-    NETWORKS,
     around,
     grid,
     lab_settings,
 )
 
-STUDIES = lime, rise, evaluation, montages
+TASKS = lime.tasks, rise.tasks, comparison.evaluation_tasks, comparison.montages_tasks
 profiles = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 
 
 def plan(folder, profile, *studies):
     images = data_folder(folder)
-    return [task for study in studies or STUDIES for task in study.tasks(images, profile)]
+    return [task for tasks in studies or TASKS for task in tasks(Plan(images, profile))]
 
 
 def changed(setting, base):
@@ -67,86 +69,86 @@ def test_around_varies_each_parameter_of_the_lab_alone_and_two_together():
     assert varied["num_samples"] == ["250", "1000"]
 
 
-@pytest.mark.parametrize("name", ["full", "study"])
-def test_larger_profiles_measure_the_lab_as_it_is(name):
-    assert lab_settings(PROFILES[name]) == LAB_SETTINGS
+def test_the_full_profile_measures_the_lab_as_it_is():
+    assert lab_settings(PROFILES["full"]) == LAB_SETTINGS
 
 
 @profiles
 def test_counts_rise_and_differ(tmp_path, profile):
-    first = {task.table: task.arguments for task in reversed(plan(tmp_path, profile))}
+    first = {task.table: task for task in reversed(plan(tmp_path, profile))}
 
     def samples(table, **columns):
-        settings = first[table]["settings"]
-        return [s["num_samples"] for about, s in settings if columns.items() <= about.items()]
+        parts = first[table].parts.values()
+        return [
+            part["setting"]["num_samples"]
+            for part in parts
+            if columns.items() <= part["columns"].items()
+        ]
 
-    estimators = first["rise_estimators"]
+    def budget(table):
+        [budget] = {part["budget"] for part in first[table].parts.values()}
+        return budget
+
+    estimators = first["rise_estimators"].arguments
     for counts in (
         samples("lime_stability", sampling="lime"),
         samples("lime_stability", sampling="balanced"),
         samples("lime_parameters", parameter="num_samples"),
-        [100, first["lime_parameters"]["fresh"]],
+        [100, first["lime_parameters"].arguments["fresh"]],
         [*estimators["calls"], estimators["reference"]],
-        [first[f"evaluation_{table}"]["budget"] for table in ("sanity", "runs")],
-        [first["montages_runs"]["budget"], first["evaluation_runs"]["budget"]],
+        [budget("evaluation_sanity"), budget("evaluation_runs")],
+        [budget("montages_runs"), budget("evaluation_runs")],
     ):
         assert len(counts) > 1 and counts == sorted(set(counts)), counts
     # A tolerance cannot stop before 200 calls: with so few more, all rows were equal.
-    assert first["rise_stopping"]["most"] >= 1000
+    assert first["rise_stopping"].arguments["most"] >= 1000
     full = [setting.num_samples for setting in LAB_SETTINGS.values()]
     cut = [setting.num_samples for setting in lab_settings(profile).values()]
     assert len(set(zip(full, cut))) == len(set(cut)) == len(set(full))
 
 
 def test_the_quick_counts_are_enough_for_xceptions_larger_images():
-    paths = [path for kind in ("African_elephant", "black_bear") for path in list_images(kind)]
+    paths = [path for kind in KINDS for path in list_images(kind)]
     n = max(superpixels(load_image(path, 299)).max() + 1 for path in paths)
-    quick = PROFILES["quick"]
-    assert n > 70 and quick.samples(250) >= n
-    assert quick.samples(1000, evaluation.FEWEST) >= 4 * n + 2
+    assert n > 70 and PROFILES["quick"].samples(250) >= n
+    assert PROFILES["quick"].samples(1000, 400) >= fewest_calls(["shap"], n)
 
 
 @profiles
 def test_both_networks_explain_every_image(tmp_path, profile):
-    for table, study in (("lime_parameters", lime), ("evaluation_runs", evaluation)):
-        some = [task for task in plan(tmp_path, profile, study) if task.table == table]
-        assert len({(task.network, task.image) for task in some}) == 2 * 3
-    classes = [
-        (task.network, task.image.parent.name, task.arguments["classes"])
-        for task in plan(tmp_path, profile, rise)
-        if task.table == "rise_runs" and task.calls == profile.samples(4000)
-    ]
-    animals = {"elephant": [386, 101, 385], "bear": [295, 294]}.items()
-    assert classes == [(network, *animal) for animal in animals for network in NETWORKS]
+    tasks = plan(tmp_path, profile, lime.tasks, comparison.evaluation_tasks)
+    for table in ("lime_parameters", "evaluation_runs", "predictions"):
+        images = {(task.network, task.image) for task in tasks if task.table == table}
+        assert len(images) == 2 * 3
 
 
 @profiles
 def test_every_task_is_another_one_and_survives_json(tmp_path, profile):
     tasks = plan(tmp_path, profile)
-    identities = {
-        json.dumps([task.table, task.network, str(task.image), task.arguments], sort_keys=True)
-        for task in tasks
-    }
-    assert len(identities) == len(tasks)
+    keys = {task.key(task.network, str(task.image)) for task in tasks}
+    assert len(keys) == len(tasks)
     for task in tasks:
         assert task.calls > 0 and task.function.version > 0
         assert (task.network is None) == (task.image is None)
-        settings = json.loads(json.dumps(task.arguments)).get("settings", [])
-        assert all(Setting(**parameters) for _, parameters in settings)
+        for part in json.loads(json.dumps(task.parts)).values():
+            assert "setting" not in part or Setting(**part["setting"])
 
 
 def test_estimated_calls_are_about_those_made(tmp_path):
-    tasks = plan(tmp_path, PROFILES["quick"], lime, rise, evaluation)
+    tasks = plan(tmp_path, PROFILES["quick"], lime.tasks, rise.tasks, comparison.evaluation_tasks)
     first = {task.table: task for task in reversed(tasks) if task.network}
-    del first["evaluation_sanity"]  # makes networks of its own
+    del first["evaluation_sanity"], first["lime_superpixels"]  # other networks, no call
     for table, task in first.items():
         network, image = Network(cached=True), tiles(4, 4)
         if table == "evaluation_shapley":  # of an image with few superpixels
             image = tiles(2, 4).repeat(2, axis=0)
-        task.function(network, image, None, **task.arguments)
+        measure(task, network, image, None)
         assert task.calls / 2 <= network.calls <= 2 * task.calls, table
 
 
-def test_the_quick_profile_takes_minutes_not_hours(tmp_path):
-    calls = sum(task.calls for task in plan(tmp_path, PROFILES["quick"], lime, rise, evaluation))
-    assert calls < 70_000
+def test_a_first_study_takes_minutes_not_hours(tmp_path):
+    quick, full = (
+        sum(task.calls for task in plan(tmp_path, profile, lime.tasks, rise.tasks))
+        for profile in PROFILES.values()
+    )
+    assert quick < 30_000 and full < 200_000

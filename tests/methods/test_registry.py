@@ -1,19 +1,19 @@
-import itertools
-
 import numpy as np
 import pytest
-from cheap import Places, tiles
-from counting import Careless, Counting, Recorder, forbidden
-from lab.methods.methods import EXPLAINERS, PACKAGE, attribute, explain
-from lab.methods.names import BASELINES
+from cheap import Places, noise_occlusion, tiles
+from counting import Counting, forbidden
 from lime.lime_image import LimeImageExplainer
 from scipy.ndimage import uniform_filter
 
-from lab.methods.masked_model import MaskedModel
+from lab.methods import random_masks
+from lab.methods.masked_model import superpixels
+from lab.methods.registry import METHODS, Method, explain, fewest_calls
 from rise import Rise
 
+BLACK_BOX = [name for name, method in METHODS.items() if not method.gradients]
+CALLING = [name for name, method in METHODS.items() if method.calls_model]
 LEAST = {"lime": 21, "shap": 82, "rise": 2, "rise_average": 1, "occlusion": 2, "nested": 3}
-LEAST |= {"owen": 4, "combined": 12}
+LEAST |= {"owen": 4, "combined": 12, "soft": 4}
 SQUARE = np.s_[16:32, 48:64]
 
 
@@ -35,20 +35,14 @@ def image():
     return image
 
 
-def drawn(n, seed=0):
-    """A value for each coalition, drawn at random: every interaction there can be."""
-    values = np.random.default_rng(seed).normal(size=2**n)
-    return lambda coalitions: values[np.asarray(coalitions, int) @ 2 ** np.arange(n)]
-
-
-@pytest.mark.parametrize("method", EXPLAINERS)
+@pytest.mark.parametrize("method", BLACK_BOX)
 @pytest.mark.parametrize("budget", [90, 131, 200])
 def test_the_budget_is_never_exceeded_and_nearly_used(image, method, budget):
     model = Square(batch_size=7)
     saliency = explain(method, model, image, 1, budget)
     assert saliency.shape == image.shape[:2] and saliency.dtype == np.float32
     assert np.isfinite(saliency).all() and max(model.batches, default=0) <= 7
-    if method in BASELINES:
+    if METHODS[method].control:
         assert model.calls == 0
     else:  # nested occlusion has two lattices of windows, which come in few sizes
         least = (0.8 if method == "nested" and budget < 100 else 0.9) * budget
@@ -57,15 +51,15 @@ def test_the_budget_is_never_exceeded_and_nearly_used(image, method, budget):
 
 @pytest.mark.parametrize("method", LEAST)
 def test_least_budgets_are_enough(image, method):
-    least = LEAST[method]
-    model = Square()
+    least, model = LEAST[method], Square()
+    assert fewest_calls([method, "edges"], superpixels(image).max() + 1) == least
     assert np.isfinite(explain(method, model, image, 1, least)).all() and model.calls <= least
     if least > 1:
         with pytest.raises(ValueError, match=f"at least {least} model calls for {method}"):
             explain(method, forbidden, image, 1, least - 1)
 
 
-@pytest.mark.parametrize("method", LEAST)
+@pytest.mark.parametrize("method", sorted({*LEAST} - {"soft"}))  # whose edges are wide
 def test_what_alone_matters_is_found(image, method):
     square = np.zeros(image.shape[:2], bool)
     square[SQUARE] = True
@@ -78,13 +72,41 @@ def test_what_alone_matters_is_found(image, method):
     assert against[square].mean() < against[~square].mean()
 
 
-@pytest.mark.parametrize("method", EXPLAINERS)
-def test_seeds(image, method):
+@pytest.mark.parametrize("method", BLACK_BOX)
+def test_what_draws_depends_on_the_seed_and_on_nothing_else(image, method):
     first, again, other = (explain(method, Places(), image, 1, 150, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
-    assert (first != other).any() == (
-        not method.startswith(("occlusion", "centre", "edges", "owen"))
-    )
+    assert (first != other).any() == METHODS[method].draws
+
+
+@pytest.mark.parametrize("method", CALLING)
+def test_signed_maps_have_a_zero(image, method):
+    constant = explain(method, lambda images: np.full((len(images), 2), 0.5), image, 1, 150)
+    if METHODS[method].signed:
+        np.testing.assert_allclose(constant, 0, atol=1e-6)
+    elif method != "combined":  # the mean score of masked images, of N p for the average
+        np.testing.assert_allclose(constant, 0.5, atol=0.1)
+
+
+def test_the_average_over_soft_superpixels_is_always_a_number(image, monkeypatch):
+    monkeypatch.setattr(random_masks, "SEGMENTS", 1)  # shown in half of the calls
+    model, nothing_shown = Places(), 0
+    hidden = Places()(np.zeros_like(image[None]))[0, 1]
+    for seed in range(60):
+        saliency = explain("soft", model, image, 1, 4, seed)
+        assert np.isfinite(saliency).all()
+        nothing_shown += np.allclose(saliency, hidden)
+    assert 1 <= nothing_shown < 15  # one in 16
+
+
+def test_another_method_is_an_entry(image, monkeypatch):
+    entry = Method("Noise occlusion", "cheap:noise_occlusion", {"side": 8}, "noise", least=41)
+    monkeypatch.setitem(METHODS, "noise_occlusion", entry)
+    expected = noise_occlusion(Square(), image, 1, 60, 3, side=8)
+    saliency = explain("noise_occlusion", Square(), image, 1, 60, seed=3)
+    np.testing.assert_allclose(saliency, expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="at least 41 model calls for noise_occlusion, got 40"):
+        explain("noise_occlusion", forbidden, image, 1, 40)
 
 
 def test_owen_values_add_up_to_what_the_image_has_over_the_blurred_one(image):
@@ -103,12 +125,6 @@ def test_combined_is_the_sum_of_its_scaled_maps(image):
     assert np.ptp(explain("combined", lambda x: np.full((len(x), 2), 0.5), image, 1, 60)) < 1e-6
 
 
-@pytest.mark.parametrize("method", ["lime", "rise", "rise_average", "shap", "occlusion", "shapley"])
-def test_a_careless_function_of_coalitions_changes_nothing(method):
-    plain, careless = (attribute(method, f, 5, 32) for f in (drawn(5), Careless(drawn(5))))
-    np.testing.assert_array_equal(careless, plain)
-
-
 def test_lime_is_the_packages_with_its_defaults(image):
     expected = LimeImageExplainer(random_state=4).explain_instance(
         image, Square(), labels=(1,), top_labels=None, num_samples=300
@@ -118,64 +134,19 @@ def test_lime_is_the_packages_with_its_defaults(image):
     np.testing.assert_allclose(saliency, weights[expected.segments], atol=1e-6)
 
 
-def test_another_librarys_result():
-    """Captum 0.9.0 on these inputs, printed by benchmarks/captum_elsewhere.py."""
-    y, x, c = np.mgrid[:12, :15, :3]
-    image = ((37 * y + 11 * x * x + 53 * c) % 256).astype(np.uint8)
-
-    def predict(images):
-        cells = np.asarray(images, float)[..., 0].reshape(-1, 3, 4, 3, 5)
-        rough = cells.std(axis=(2, 4)).reshape(-1, 9) / 80
-        pairs = (rough * np.roll(rough, 1, axis=1)) @ np.cos(2 * np.arange(9))
-        score = rough @ np.sin(np.arange(9) + 1) + pairs + rough[:, ::4].prod(axis=1) - 0.5
-        return np.stack([1 / (1 + np.exp(score)), 1 / (1 + np.exp(-score))], axis=1)
-
-    segments = y[..., 0] // 4 * 3 + x[..., 0] // 5
-    value = MaskedModel(predict, image, segments, PACKAGE.hide_color, [1]).value
-    lime = "0.205567 0.072679 0.017237 -0.105766 -0.237809 -0.089639 0.167793 0.132255 0.115206"
-    # Captum's linear regression of all coalitions, weighted with Shapley's kernel.
-    shap = "0.217716 0.105223 0.037216 -0.10658 -0.219944 -0.070434 0.200813 0.140851 0.091878"
-    for method, budget, printed in (("lime", 202, lime), ("shap", 512, shap), ("shapley", 1, shap)):
-        expected = np.array(printed.split(), float)
-        np.testing.assert_allclose(attribute(method, value, 9, budget), expected, atol=2e-6)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 6, 8])
-def test_kernel_shap_with_all_coalitions_is_exact(n):
-    value = Recorder(drawn(n))
-    shap, exact = attribute("shap", value, n, 2**n), attribute("shapley", drawn(n), n)
-    np.testing.assert_allclose(shap, exact, atol=1e-8)
-    assert sum(map(len, value.seen)) <= 2**n
-
-
-def test_shapley_values_in_closed_form():
-    # The airport game: each step is shared by those who need it.
-    largest = lambda coalitions: (coalitions * [1, 2, 4]).max(axis=1)  # noqa: E731
-    expected = [1 / 3, 1 / 3 + 1 / 2, 1 / 3 + 1 / 2 + 2]
-    np.testing.assert_allclose(attribute("shapley", largest, 3), expected)
-
-
-def test_occlusion_of_features_is_the_loss_of_each():
-    value, whole = drawn(5), np.ones(5, int)
-    expected = [value(whole) - value(whole - one) for one in np.eye(5, dtype=int)]
-    np.testing.assert_allclose(attribute("occlusion", value, 5), expected)
-
-
 @pytest.mark.parametrize("method, estimator", [("rise", "regression"), ("rise_average", "average")])
 def test_rise_is_rises_own(image, method, estimator):
     rise = Rise(Square(), nb_samples=60, seed=3, estimator=estimator)
     expected = rise.explain_classes(image, [1])[0]
     np.testing.assert_allclose(explain(method, Square(), image, 1, 60, seed=3), expected, atol=1e-6)
-    # Of features, it is the mean value when a feature is kept.
-    value, coalitions = drawn(4), np.array(list(itertools.product((0, 1), repeat=4)))
-    expected = [value(coalitions[coalitions[:, feature] == 1]).mean() for feature in range(4)]
-    np.testing.assert_allclose(attribute(method, value, 4, 2**15), expected, atol=0.05)
 
 
-def test_baselines():
+def test_controls():
     image = np.full((40, 60, 3), 100, np.uint8)
     image[:, 30:] = 200
-    noise, centre, edges = (explain(method, forbidden, image, 0, 1) for method in BASELINES)
+    noise, centre, edges = (
+        explain(method, forbidden, image, 0, 1) for method in ("random", "centre", "edges")
+    )
     assert centre[19:21, 29:31].min() == centre.max()
     np.testing.assert_allclose(centre, centre[::-1, ::-1])
     # A quarter of the image's width from the centre is one standard deviation.
@@ -188,11 +159,12 @@ def test_baselines():
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"method": "grad-cam"}, "'grad-cam': expected one of lime, rise"),
+        ({"method": "grad-cam"}, "'grad-cam': expected one of lime, lime_black"),
         ({"image": np.zeros((3, 64, 64), np.uint8)}, r"transpose\(1, 2, 0\)"),
         ({"label": -1}, "label must be at least 0, got -1"),
         *(({"label": label}, "label must be an integer") for label in (1.0, "0", True, [0, 1])),
         ({"budget": 1e3}, "budget must be an integer"),
+        ({"budget": 10**9}, "budget must be at most 1000000, got 1000000000"),
         ({"seed": 2**32}, "seed must be at most 4294967295"),
     ],
 )
@@ -203,25 +175,15 @@ def test_bad_arguments_cost_no_model_call(image, method, changed, message):
         explain(**arguments | {"budget": 100} | changed)
 
 
-@pytest.mark.parametrize("method", set(EXPLAINERS) - set(BASELINES))
+def test_gradients_need_a_network_of_the_lab(image):
+    with pytest.raises(ValueError, match="grad_cam needs a Keras network of the lab"):
+        explain("grad_cam", forbidden, image, 1, 1)
+
+
+@pytest.mark.parametrize("method", CALLING)
 def test_bad_scores_are_named(image, method):
     with pytest.raises(ValueError, match="class.* from 0 to 1, got 2"):
         explain(method, Square(), image, 2, 100)
     for score, message in ((np.nan, "finite"), ("high", "finite"), ([[0]], "n_classes")):
         with pytest.raises(ValueError, match=message):
             explain(method, lambda images, s=score: np.array([[s, s]] * len(images)), image, 0, 100)
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (("shapley", forbidden, 14), "n_features must be at most 12, got 14"),
-        (("grad-cam", forbidden, 3), "'grad-cam': expected one of lime, rise"),
-        (("lime", forbidden, 3), "budget must be an integer, got None"),
-        (("rise", forbidden, 0, 9), "n_features must be at least 1, got 0"),
-        (("occlusion", lambda coalitions: coalitions, 3), "one number a coalition, got 3"),
-    ],
-)
-def test_bad_functions_of_coalitions_are_named(arguments, message):
-    with pytest.raises((TypeError, ValueError), match=message):
-        attribute(*arguments)
