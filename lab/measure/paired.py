@@ -73,17 +73,16 @@ def pairs(table, measures=GAINS):
 
 def _differences(values):
     """Every two columns of a table: number, mean and interval of their difference."""
-    several = {
-        (first, second): values[first] - values[second]
-        for first, second in itertools.combinations(values, 2)
-    }
-    differences, measured = pd.DataFrame(several), {}
-    known = differences.notna()
-    for rows in known.T.drop_duplicates().to_numpy():  # together what has the same images
-        alike = differences.loc[rows, (known.T == rows).all(axis=1)]
-        numbers = zip(alike.mean(), *map(np.atleast_1d, mean_interval(alike)))
-        measured |= dict(zip(alike, ((len(alike), *each) for each in numbers)))
-    return [(*pair, *measured[pair]) for pair in several]
+    first, second = np.triu_indices(values.shape[1], 1)
+    differences = values.to_numpy()[:, first] - values.to_numpy()[:, second]
+    known, numbers = ~np.isnan(differences.T), np.empty((len(first), 3))
+    for images in map(np.array, set(map(tuple, known))):  # together what has the same images
+        alike = (known == images).all(axis=1)
+        part = differences[np.flatnonzero(images)][:, alike]
+        mean = part.sum(axis=0) / (len(part) or np.nan)
+        numbers[alike] = np.stack([mean, *mean_interval(part)], axis=1)
+    names = itertools.combinations(values, 2)
+    return [(*pair, *each) for pair, *each in zip(names, known.sum(axis=1), *numbers.T)]
 
 
 def better(compared):

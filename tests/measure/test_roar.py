@@ -49,7 +49,7 @@ def test_roar_removes_what_matters(monkeypatch):
     pd.testing.assert_frame_equal(roar("random", 1, count=400), runs[-1])
 
 
-def test_removed_pixels_show_the_mean_or_one_digit_of_training(monkeypatch):
+def test_removed_pixels_show_the_mean_or_drawn_values_of_training_digits(monkeypatch):
     seen, train = [], module._trained
     monkeypatch.setattr(module, "_trained", lambda *args: seen.append(args[0]) or train(*args))
     monkeypatch.setattr(module, "SHARES", (0, 0.3))
@@ -59,9 +59,8 @@ def test_removed_pixels_show_the_mean_or_one_digit_of_training(monkeypatch):
     assert (gone.sum(axis=1) == 19).all()  # 30% of 64
     np.testing.assert_allclose(mean, np.where(gone, whole.mean(axis=0), whole), rtol=1e-6)
     np.testing.assert_array_equal(drawn[~gone], whole[~gone])
-    assert all(
-        (whole[:, place] == digit[place]).all(axis=1).any() for digit, place in zip(drawn, gone)
-    )
+    assert all(np.isin(*pixels).all() for pixels in zip(drawn.T, whole.T))
+    assert 0.4 < (drawn[gone] != whole[gone]).mean()
 
 
 def test_too_few_perturbations_are_refused():

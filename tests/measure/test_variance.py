@@ -8,10 +8,10 @@ from crossed import crossed
 from lab.measure.variance import CHANGES, SOURCES, distances, grouped, savings, variance_shares
 
 
-def known(network, kind, picture, setting, seed):
+def known(network, kind, image, setting, seed):
     sign = {"N": 1, "M": -1, "E": 1, "B": -1}
     level = dict(zip("abcd", (-3, -1, 1, 3)))[setting]
-    return 2 * sign[network] + (int(picture[-1]) - 1) + level * sign[kind] + (seed - 0.5)
+    return 2 * sign[network] + (int(image[-1]) - 1) + level * sign[kind] + (seed - 0.5)
 
 
 def test_variance_shares_of_known_effects():
@@ -28,7 +28,7 @@ def test_variance_shares_of_known_effects():
         variance_shares(crossed(known).iloc[1:], ["iou"])
     # What a table has one of is no source, and the rest still adds up.
     table = crossed(known, seeds=1)
-    alone = variance_shares(table[table.picture == "E1"], ["iou"]).loc["iou"]
+    alone = variance_shares(table[table.image == "E1"], ["iou"]).loc["iou"]
     assert set(alone[alone > 0].index) == {"network", "setting"} and alone.sum() == pytest.approx(1)
 
 
