@@ -100,7 +100,7 @@ def write(folder, model, about):
         if read(folder) is None:  # else another process has just written it
             why = str(error).strip().split("\n")[0]
             runtime.print_once(
-                f"Converted networks cannot be stored in {CONVERTED}, which makes starts slow: {why}"
+                f"Converted networks cannot be stored in {CONVERTED}, so starts are slow: {why}"
             )
     finally:
         if beside is not None:
