@@ -17,6 +17,7 @@ from lab.methods.registry import METHODS
 CONTROLS = [name for name, method in METHODS.items() if method.control]
 GRADIENTS = [name for name, method in METHODS.items() if method.gradients]
 
+
 def _settings(results, hide_color):
     """The lab's settings with a value of `hide_color`, as it is written."""
     table = results.table("lime_settings")

@@ -10,6 +10,7 @@ from lab.study.settings import COLORS, COMBINED
 _COLOR_NAMES = {str(color): name for name, color in COLORS.items()}
 _SHORT = {"mean colour": "mean", "blurred image": "blurred"}
 _LABELS = {key: measurement.label for key, measurement in MEASUREMENTS.items()}
+_SIGNS = (1, "for"), (-1, "against")
 _CLEAR = 10  # standard deviations between seeds: the end of the scale of effects
 
 
@@ -103,6 +104,35 @@ def lime_q2_to_q4(results):
     names = [name.replace("blurred image", "blurred") for name in names]
     title = f"Does it hold elsewhere? {shown} superpixels at most"
     return maps.sheet(rows, title, ["image", *names], list(cases))
+
+
+def lime_drawing(results):
+    """How one explanation is drawn, and the weights with other `top_labels`."""
+    network, image = reading.network(results), reading.image(results)
+    pixels = reading.pixels(image)
+    segments = reading.segments(results, network, image)
+    runs = reading.rows(results, "lime_parameters", network, image, seed=0)
+
+    def stored(parameter, value, name):
+        [row] = runs[(runs["parameter"] == parameter) & (runs["value"] == value)].itertuples()
+        return reading.array(results, "lime_parameters", row, name)
+
+    panels = []
+    for parameter, value, head in (
+        ("positive_only", "True", "positive_only"),
+        ("negative_only", "True", "negative_only"),
+        ("positive_only", "False", "both signs"),
+    ):
+        chosen, weights = (stored(parameter, value, name) for name in ("chosen", "weights"))
+        signs = [f"{np.sum(chosen & (sign * weights > 0))} {text}" for sign, text in _SIGNS]
+        panels.append(maps.superpixels(pixels, segments, chosen, head, ", ".join(signs)))
+    shown = maps.outlined(pixels, stored("hide_rest", "False", "chosen")[segments])
+    panels.append(maps.image_panel(shown, "hide_rest False", "outlined"))
+    weights = {value: stored("top_labels", value, "weights") for value in ("1", "3")}
+    limit = max(np.abs(each).max() for each in weights.values()) or None
+    for value, each in weights.items():
+        panels.append(maps.weights(pixels, each[segments], f"top_labels {value}", limit=limit))
+    return maps.sheet([panels], "What the drawing parameters and top_labels change")
 
 
 def lime_tradeoff(results):
