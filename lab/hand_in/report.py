@@ -49,17 +49,18 @@ def metadata():
         raise ValueError(f"{_shown(path)} cannot be read as TOML: {error}") from None
 
 
-def prepare(folder, untrue=()):
+def prepare(results, untrue=()):
     """Write what the documents read into ``tables/``: CSV files, and ``about.json``.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Holds ``figures/`` and ``results/``.
+    results : lab.study.results.Results
+        Their folder is beside ``figures/`` and ``tables/``.
     untrue : sequence of str, optional
         The claims that do not hold.
     """
-    results, tables = Results(folder / "results"), folder / "tables"
+    folder = results.folder.parent
+    tables = folder / "tables"
     results.write_tables(tables)
     names, records = results.tables(), results.records()
     for path in tables.glob("*.csv"):
@@ -80,14 +81,14 @@ def prepare(folder, untrue=()):
     write_whole(tables / "about.json", json.dumps(about, indent=1).encode())
 
 
-def build(document, folder):
+def build(document, results):
     """Write a PDF, whole, and return its path: the same content gives the same bytes.
 
     Parameters
     ----------
     document : str
         A key of `NEEDED`.
-    folder : pathlib.Path
+    results : lab.study.results.Results
         As for `prepare`, which has been called.
 
     Raises
@@ -97,16 +98,14 @@ def build(document, folder):
         `metadata`.
     """
     metadata()  # its errors would be blamed on the source
-    facts = Results(folder / "results").facts
+    facts, folder, shown = results.facts, results.folder.parent, _shown(results.folder)
     for study in NEEDED[document]:
         if study not in facts:
-            raise ValueError(
-                f"{_shown(folder / 'results')} lacks the study {study}: make study measures it"
-            )
+            raise ValueError(f"{shown} lacks the study {study}: make study measures it")
     if document == "report" and (differing := _differing(facts["lime"], facts["rise"])):
         raise ValueError(
-            f"the studies lime and rise in {_shown(folder / 'results')} have not the same "
-            f"{differing}: make study measures what differs"
+            f"the studies lime and rise in {shown} have other {differing}: make study measures "
+            "what differs"
         )
     # The font of the figures, found without importing Matplotlib, which takes a second.
     matplotlib = Path(importlib.util.find_spec("matplotlib").origin).parent
@@ -134,9 +133,8 @@ def _differing(first, second):
     return None if same else "images"
 
 
-def reported(folder):
-    """What the documents show: a folder's results, and the lab's comparison of methods."""
-    own, results = Results(SOURCE / "results"), Results(folder / "results")
+def reported(results, own):
+    """What the documents show: results, and the lab's `own` of the comparison of methods."""
 
     def table(name):
         return (own if name.startswith(NEEDED["evaluation"]) else results).table(name)
@@ -174,13 +172,14 @@ def _shown(file):
 def main():
     """Build the report of the profile that ``LAB_PROFILE`` names, and the evaluation."""
     with stopping():
-        folder = results_folder(read_profile()).parent
-        untrue = refuted(reported(folder))
-        for place in {folder: None, SOURCE: None}:
-            prepare(place, untrue)
-        pdfs = [build("report", folder)]
+        folder, own = results_folder(read_profile()), Results(SOURCE / "results")
+        results = own if folder == own.folder else Results(folder)
+        untrue = refuted(reported(results, own))
+        for each in {results: None, own: None}:
+            prepare(each, untrue)
+        pdfs = [build("report", results)]
         if (SOURCE / "evaluation.typ").is_file():  # the exercise has none
-            pdfs.append(build("evaluation", SOURCE))
+            pdfs.append(build("evaluation", own))
     for pdf in pdfs:
         print(f"Wrote {_shown(pdf)} ({pdf.stat().st_size / 1e6:.1f} MB)")
     for name in untrue:
