@@ -98,15 +98,8 @@ def build(document, results):
         `metadata`.
     """
     metadata()  # its errors would be blamed on the source
-    facts, folder, shown = results.facts, results.folder.parent, _shown(results.folder)
-    for study in NEEDED[document]:
-        if study not in facts:
-            raise ValueError(f"{shown} lacks the study {study}: make study measures it")
-    if document == "report" and (differing := _differing(facts["lime"], facts["rise"])):
-        raise ValueError(
-            f"the studies lime and rise in {shown} have other {differing}: make study measures "
-            "what differs"
-        )
+    check(results, document)
+    folder = results.folder.parent
     # The font of the figures, found without importing Matplotlib, which takes a second.
     matplotlib = Path(importlib.util.find_spec("matplotlib").origin).parent
     source = SOURCE / f"{document}.typ"
@@ -124,6 +117,19 @@ def build(document, results):
     return folder / f"{document}.pdf"
 
 
+def check(results, document="report"):
+    """Refuse results that lack a study, or whose studies do not belong together."""
+    facts, shown = results.facts, _shown(results.folder)
+    for study in NEEDED[document]:
+        if study not in facts:
+            raise ValueError(f"{shown} lacks the study {study}: make study measures it")
+    if document == "report" and (differing := _differing(facts["lime"], facts["rise"])):
+        raise ValueError(
+            f"the studies lime and rise in {shown} have other {differing}: make study measures "
+            "what differs"
+        )
+
+
 def _differing(first, second):
     for name in ("profile", "networks"):
         if first[name] != second[name]:
@@ -134,7 +140,7 @@ def _differing(first, second):
 
 
 def reported(results, own):
-    """What the documents show: results, and the lab's `own` of the comparison of methods."""
+    """What the documents show: results, and the `own` of the comparison of methods."""
 
     def table(name):
         return (own if name.startswith(NEEDED["evaluation"]) else results).table(name)
@@ -170,7 +176,7 @@ def _shown(file):
 
 
 def main():
-    """Build the report of the profile that ``LAB_PROFILE`` names, and the evaluation."""
+    """Build the report of the profile of ``LAB_PROFILE``, and the evaluation."""
     with stopping():
         folder, own = results_folder(read_profile()), Results(SOURCE / "results")
         results = own if folder == own.folder else Results(folder)

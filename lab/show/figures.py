@@ -10,7 +10,6 @@ FIGURES = {
         figures_lime.lime_q2,
         figures_lime.lime_q3,
         figures_lime.lime_q4_elephant,
-        figures_lime.lime_q2_to_q4,
         figures_lime.lime_drawing,
         figures_lime.lime_tradeoff,
         figures_lime.lime_hide_color_fidelity,
