@@ -232,8 +232,10 @@ def check_explainable(method, black_box, image, budget):
         from lab.methods.masked_model import superpixels  # takes seconds
 
         n_superpixels = int(superpixels(image).max()) + 1
-    if METHODS[method].gradients and not hasattr(black_box, "preprocessed"):
-        raise ValueError(f"{method} needs a Keras network of the lab, got {black_box!r}")
+    if METHODS[method].gradients and not (
+        hasattr(black_box, "preprocessed") and black_box.n_layers
+    ):
+        raise ValueError(f"{method} needs a Keras network, got {black_box!r}")
     return check_budget(budget, method, n_superpixels)
 
 
