@@ -176,7 +176,7 @@ def test_bad_arguments_cost_no_model_call(image, method, changed, message):
 
 
 def test_gradients_need_a_network_of_the_lab(image):
-    with pytest.raises(ValueError, match="grad_cam needs a Keras network, got"):
+    with pytest.raises(ValueError, match="grad_cam needs a Keras network of the lab"):
         explain("grad_cam", forbidden, image, 1, 1)
 
 
