@@ -321,7 +321,7 @@ def test_a_second_command_for_the_same_file_is_refused(command, images, tmp_path
 
 
 def real(folder, *options):
-    """The only row of the whole command with processes of its own, and what it printed."""
+    """The only row of the whole command with its own processes, and what it printed."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "cwd": folder.parent}
     command = "-m", "lab.evaluate", folder, "--out", "results.csv", *options
     with start(*command, **pipes) as process:
