@@ -35,7 +35,9 @@ PARTS = (
     *("README.md", "LICENSE", "CITATION.cff", "LIME_requirements.txt", "Makefile"),
     "pyproject.toml",
 )
-LEFT_OUT = re.compile(r"(^|/)(\.|__pycache__)")
+LEFT_OUT = re.compile(r"(^|/)(\.|__pycache__)|tables/lime_(parameters|stability)\.csv")
+"""Hidden files, and tables of which others, lime_varied and lime_sampled, have all."""
+
 OPENED = "broccoli/broccoli_1_leaves.jpg", "airliner/airliner_1_storm.jpg"
 """Of data/evaluation: what EVALUATION.ipynb opens."""
 
@@ -187,11 +189,11 @@ def subjects(notebooks, results):
         The lines, and the notebooks that are about another image than the report.
     """
     reported = sorted({name for study in MAIN for name in results.facts[study]["images"]})
-    lines = [f"Report and results are about {', '.join(reported)}"]
+    lines = ["Report and results are about:", *(f"  {name}" for name in reported)]
     others = []
     for notebook, said_lines in notebooks.items():
         images = said_lines["Image"]
-        lines.append(f"{notebook} is about {', '.join(images) or 'images that it does not name'}")
+        lines.append(f"{notebook} is about {', '.join(images) or 'an image that it does not name'}")
         own = [name for name in images if not name.startswith("evaluation/")]
         others += [notebook] * (not set(own) <= set(reported))
     return lines, others
