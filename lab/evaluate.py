@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lab.command import say, stopping
-from lab.files import ROOT, check_writable, lock, pack, write_whole
+from lab.files import CACHE, check_writable, lock, pack, write_whole
 from lab.images import escaped, find_images, find_mask
 from lab.methods.checks import MOST_CALLS, check_integer
 from lab.methods.registry import METHODS, check_explainable, methods_of
@@ -19,7 +19,7 @@ from lab.study.runner import inputs, network, run
 from lab.study.store import image_digest, read, stored
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
-STORE = ROOT / ".cache" / "tasks"
+STORE = CACHE / "tasks"
 COLUMNS = (
     *("image", "class", "class_index", "class_from", "probability"),
     *("network", "stands_in_for", "method", "budget", "seed"),
