@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-import cheap
 import dask.system
 import numpy as np
 import pandas as pd
 import pytest
+from cheap import Network
 from commands import ended, start
 from PIL import Image
 
@@ -25,10 +25,7 @@ from lab.study import comparison, runner
 
 METHODS = ["centre", "edges"]
 LOG, NAP = "EVALUATE_TEST_LOG", "EVALUATE_TEST_NAP"
-
-
-class Network(cheap.Network):
-    class_index = staticmethod(class_index)
+OUT = Path("results.csv")
 
 
 @functools.wraps(comparison.maps_task)
@@ -57,22 +54,21 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, scheduler, capsys):
-    """The command: what it measured, and what it printed."""
-    log = tmp_path / "log"
-    monkeypatch.setenv(LOG, str(log))
+    """The command in a folder of its own: what it measured, and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(LOG, str(tmp_path / "log"))
     patch(monkeypatch.setattr)
 
-    def run(folder, **changed):
-        options = {"methods": " , ".join(METHODS), "scheduler": scheduler}
-        options |= {"out": tmp_path / "results.csv"} | changed
-        log.write_text("")
+    def run(folder="images", **changed):
+        options = {"methods": " , ".join(METHODS), "scheduler": scheduler, "out": OUT} | changed
+        Path("log").write_text("")
         code = None
         try:
-            evaluate.main([str(folder), *(f"--{name}={value}" for name, value in options.items())])
+            evaluate.main([folder, *(f"--{name}={value}" for name, value in options.items())])
         except SystemExit as stopped:
             code = stopped.code
         printed = capsys.readouterr()
-        return sorted(log.read_text().splitlines()), code or printed.out, printed.err
+        return sorted(Path("log").read_text().splitlines()), code or printed.out, printed.err
 
     return run
 
@@ -83,23 +79,23 @@ def image(path, brightness=0):
 
 
 @pytest.fixture
-def images(tmp_path):
+def brightness(command):
     """Twelve images of two classes, each as bright as no other, and a broken file."""
-    folder, kinds = tmp_path / "images", ["African_elephant"] * 6 + ["zebra"] * 6
+    kinds = ["African_elephant"] * 6 + ["zebra"] * 6
     brightness = {f"{kind}/{number % 6}.png": 20 * number for number, kind in enumerate(kinds)}
     for name, value in brightness.items():
-        image(folder / name, value)
-    image(folder / "masks" / "zebra" / "0.png", 255)
-    (folder / "zebra" / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
-    return folder, brightness
+        image(Path("images", name), value)
+    image(Path("images/masks/zebra/0.png"), 255)
+    Path("images/zebra/broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    return brightness
 
 
 def lines(values, methods="centre,edges"):
     return sorted(f"{value} {methods}" for value in values)
 
 
-def assert_complete(out, brightness):
-    table = pd.read_csv(out, keep_default_na=False)
+def assert_complete(brightness):
+    table = pd.read_csv(OUT, keep_default_na=False)
     assert tuple(table) == evaluate.COLUMNS
     assert [*zip(table.image, table.method)] == [*itertools.product(sorted(brightness), METHODS)]
     classes = table.image.str.split("/").str[0]
@@ -114,60 +110,57 @@ def assert_complete(out, brightness):
     assert (table.drop(columns=optional) != "").all(axis=None)
 
 
-def test_an_interruption_loses_nothing_of_store_or_file(command, images, tmp_path, monkeypatch):
-    (folder, brightness), out, run = images, tmp_path / "results.csv", evaluate.run
-    command(folder)
-    assert_complete(out, brightness)
-    before, finished = out.read_bytes(), 0
+def test_an_interruption_loses_nothing_of_store_or_file(command, brightness, monkeypatch):
+    command()
+    assert_complete(brightness)
+    run, before, finished = evaluate.run, OUT.read_bytes(), 0
 
     def interrupted(*arguments):
         yield from itertools.islice(run(*arguments), finished)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(evaluate, "run", interrupted)
-    out.unlink()  # the signal comes when all is stored
-    assert "Stopped. " in command(folder)[1] and out.read_bytes() == before
-    shutil.rmtree(tmp_path / "store")
+    OUT.unlink()  # the signal comes when all is stored
+    assert "Stopped. " in command()[1] and OUT.read_bytes() == before
+    shutil.rmtree("store")
     finished = 2
-    assert "Stopped. " in command(folder)[1]
-    assert_complete(out, brightness)
+    assert "Stopped. " in command()[1]
+    assert_complete(brightness)
 
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_ended_run_goes_on_and_repeats_nothing(command, images, tmp_path, monkeypatch, name):
-    (folder, brightness), out = images, tmp_path / "results.csv"
-    store, options = tmp_path / "store" / "evaluate_1000", ("--methods", "centre,edges")
+def test_an_ended_run_goes_on_and_repeats_nothing(command, brightness, monkeypatch, name):
+    store, options = Path("store/evaluate_1000"), ("--methods", "centre,edges", "--out", OUT)
     with monkeypatch.context() as slow:
         slow.setenv(NAP, "0.3")
-        errors = ended(name, __file__, folder, *options, "--out", out, store=store)
+        errors = ended(name, __file__, "images", *options, store=store)
     finished, measured = len([*store.glob("[!.]*.npz")]), set()
     if name != signal.SIGKILL:
         assert "Traceback" not in errors and errors.endswith("the same command goes on.\n")
-        measured = set(pd.read_csv(out).image)
+        measured = set(pd.read_csv(OUT).image)
         assert len(measured) == finished
-    assert 3 <= finished < 9 and out.exists() == bool(measured)
-    again, printed, errors = command(folder)
+    assert 3 <= finished < 9 and OUT.exists() == bool(measured)
+    again, printed, errors = command()
     assert len(again) == 12 - finished
     assert not {*again} & {*lines(map(brightness.get, measured))}
     assert re.findall(r"skipped (\S+):", errors) == ["zebra/broken.jpg"]
     assert "1 of 13 images have a mask\n" in errors
-    assert_complete(out, brightness)
-    unlikely = pd.read_csv(out).query("probability < 0.01").image.nunique()
+    assert_complete(brightness)
+    unlikely = pd.read_csv(OUT).query("probability < 0.01").image.nunique()
     expected = f"12 finished, 1 skipped that could not be read, 0 failed; {unlikely} explained for"
     assert 6 <= unlikely < 12 and expected in printed
-    before = out.read_bytes()
-    assert command(folder)[0] == [] and out.read_bytes() == before
+    before = OUT.read_bytes()
+    assert command()[0] == [] and OUT.read_bytes() == before
 
 
-def test_maps_are_written_beside_and_again_after_they_were_lost(command, images, tmp_path):
-    (folder, brightness), maps = images, tmp_path / "maps"
-    command(folder, maps=maps)
-    lost = maps / "zebra" / "3.png.npz"
+def test_maps_are_written_beside_and_again_after_they_were_lost(command, brightness):
+    command(maps="maps")
+    lost = Path("maps/zebra/3.png.npz")
     before = lost.read_bytes()
     lost.unlink()
-    assert command(folder, maps=maps)[0] == [] and lost.read_bytes() == before
+    assert command(maps="maps")[0] == [] and lost.read_bytes() == before
     for name in brightness:
-        with np.load(maps / f"{name}.npz", allow_pickle=False) as file:
+        with np.load(f"maps/{name}.npz", allow_pickle=False) as file:
             saved = dict(file)
         assert saved["methods"].tolist() == METHODS and saved["maps"].shape == (2, 40, 40)
         assert saved["maps"][0].max() == saved["maps"][0, 19:21, 19:21].max()
@@ -175,26 +168,24 @@ def test_maps_are_written_beside_and_again_after_they_were_lost(command, images,
         assert about == [name.split("/")[0], "Cheap", "", 1000] and saved["seed"] == 0
 
 
-def test_one_more_method_is_measured_alone_and_other_results_stay(command, images, tmp_path):
-    folder, brightness = images
-    command(folder, methods="edges")
-    assert command(folder)[0] == lines(brightness.values(), "centre")
-    assert_complete(tmp_path / "results.csv", brightness)
+def test_one_more_method_is_measured_alone_and_other_results_stay(command, brightness):
+    command(methods="edges")
+    assert command()[0] == lines(brightness.values(), "centre")
+    assert_complete(brightness)
     for number, changed in enumerate(({"methods": "random"}, {"budget": 10}, {"seed": 1})):
-        assert len(command(folder, out=tmp_path / f"{number}.csv", **changed)[0]) == 12
-        assert command(folder)[0] == []
+        assert len(command(out=f"{number}.csv", **changed)[0]) == 12
+        assert command()[0] == []
 
 
-def test_results_of_another_run_are_refused_and_left(command, images, tmp_path, monkeypatch):
-    (folder, _), out = images, tmp_path / "results.csv"
-    command(folder)
-    before = out.read_bytes()
+def test_results_of_another_run_are_refused_and_left(command, brightness, monkeypatch):
+    command()
+    before = OUT.read_bytes()
 
     def refused(message, content=before, **changed):
-        out.write_bytes(content)
-        measured, printed, _ = command(folder, **changed)
-        assert re.search(f"^Stopped: {out} .*{message}.* and is left as it is: name", printed)
-        assert measured == [] and out.read_bytes() == content
+        OUT.write_bytes(content)
+        measured, printed, _ = command(**changed)
+        assert re.search(f"^Stopped: .*{OUT} .*{message}.* and is left as it is: name", printed)
+        assert measured == [] and OUT.read_bytes() == content
 
     refused(r"\(image African_elephant/0.png, budget 1000\)", budget=10)
     refused(r"\(image African_elephant/0.png, seed 0\)", seed=1)
@@ -204,32 +195,29 @@ def test_results_of_another_run_are_refused_and_left(command, images, tmp_path, 
         refused("stands_in_for none")
     for content in (b"a,b\n1,3\n", b"\xff\xd8\xff", before.replace(b"seconds", b"time")):
         refused("is no result of this command", content)
-    moved = folder / "zebra" / "1.png"
-    moved.rename(tmp_path / "away.png")
+    Path("images/zebra/1.png").rename("away.png")
     refused("image zebra/1.png, digest")
-    (folder / "zebra" / "2.png").rename(moved)
+    Path("images/zebra/2.png").rename("images/zebra/1.png")
     refused("image zebra/1.png, digest")
 
 
-def test_the_class_is_the_predicted_one_where_the_folder_names_none(command, tmp_path):
-    folder, out = tmp_path / "holi\u202eday", tmp_path / "results.csv"
+def test_the_class_is_the_predicted_one_where_the_folder_names_none(command):
+    folder = Path("holi\u202eday")
     image(folder / "one.png", 255)
     shutil.copy(folder / "one.png", folder / "copy.png")
-    measured, printed, errors = command(folder, methods="centre,edges,centre")
+    measured, printed, errors = command(str(folder), methods="centre,edges,centre")
     assert measured == lines([255])
     assert r"holi\u202eday is no class" in errors and "0 of 2 images have a mask" in errors
-    assert printed == f"{out}: 2 finished, 0 skipped that could not be read, 0 failed\n"
-    table = pd.read_csv(out)
-    assert [*zip(table.image, table.method)] == [
-        *itertools.product(["copy.png", "one.png"], METHODS)
-    ]
+    assert printed == f"{OUT}: 2 finished, 0 skipped that could not be read, 0 failed\n"
+    table, rows = pd.read_csv(OUT), [*itertools.product(["copy.png", "one.png"], METHODS)]
+    assert [*zip(table.image, table.method)] == rows
     [(label, name, _)] = Network("Cheap", 40).top(np.full((40, 40, 3), 255, np.uint8), 1)
     found = set(zip(table.class_from, table["class"], table.class_index))
     assert found == {("prediction", name, label)}
 
 
-def test_what_is_not_read_is_named_and_counted(command, tmp_path):
-    folder, masks = tmp_path / "black_bear", tmp_path / "masks" / "black_bear"
+def test_what_is_not_read_is_named_and_counted(command):
+    folder, masks = Path("black_bear"), Path("masks/black_bear")
     for name in ("good.png", "masked.png", "mask.png"):
         image(folder / name, 9 * len(name))
     masks.mkdir(parents=True)
@@ -237,43 +225,34 @@ def test_what_is_not_read_is_named_and_counted(command, tmp_path):
         path.write_bytes(b"\x89PNG")
     for path in (folder / "pipe.png", masks / "mask.png"):
         os.mkfifo(path)
-    (folder / "link.png").symlink_to(tmp_path / "nowhere.png")
+    (folder / "link.png").symlink_to("nowhere.png")
     for name in ("a.HEIC", "b.heic", "c.dng", "notes.txt", ".d.heic"):
         (folder / name).touch()
-    _, printed, errors = command(folder)
+    _, printed, errors = command("black_bear")
     assert "1 finished, 5 skipped that could not be read, 0 failed" in printed
     assert "; left out: 2 .heic, 1 .dng, 1 .txt" in printed
     for name in ("masked", r"broken\u202e", "pipe", "mask", "link"):
         assert re.search(rf"skipped \S*{re.escape(name)}.png: ", errors)
     assert "\u202e" not in errors and "masks/black_bear/mask.png is not a regular file" in errors
-    for path in (folder / "good.png", tmp_path / "results.csv"):
+    for path in (folder / "good.png", OUT):
         path.unlink()
-    assert "No image could be measured: 0 finished, 5 skipped" in command(folder)[1]
-    assert not (tmp_path / "results.csv").exists()
+    assert "No image could be measured: 0 finished, 5 skipped" in command("black_bear")[1]
+    assert not OUT.exists()
 
 
-def test_file_names_of_any_bytes_make_a_file_that_is_read_again(command, tmp_path, monkeypatch):
+def test_file_names_of_any_bytes_make_a_file_that_is_read_again(command, monkeypatch):
     patch(monkeypatch.setattr, "=own")
-    folder, out, maps = tmp_path / "black_bear", tmp_path / "results.csv", tmp_path / "maps"
-    names = [
-        "a\rb",
-        "line\nbreak",
-        'a "b", c',
-        "ä\u202f",
-        r"\x0d",
-        "\udcff",
-        "=cmd|' '!A1",
-        "\u202e",
-    ]
-    names = [f"{name}.png" for name in (*names, "a" * 240)]
+    folder = Path("black_bear")
+    names = f'a\rb#line\nbreak#a "b", c#ä\u202f#\\x0d#\udcff#=cmd|!A1#\u202e#{"a" * 240}'.split("#")
+    names = [f"{name}.png" for name in names]
     for number, name in enumerate(names):
         image(folder / "new.png", 10 * number)
         (folder / "new.png").rename(folder / name)
-    assert len(command(folder, maps=maps)[0]) == len(names)
-    before, table = out.read_bytes(), pd.read_csv(out, encoding="utf-8")
+    assert len(command("black_bear", maps="maps")[0]) == len(names)
+    before, table = OUT.read_bytes(), pd.read_csv(OUT, encoding="utf-8")
     assert set(table.image) == {*map(escaped, names)} and set(table.network) == {r"\=own"}
-    assert {path.name[:-4] for path in maps.iterdir()} == set(table.image)
-    assert command(folder, maps=maps)[0] == [] and out.read_bytes() == before
+    assert {path.name[:-4] for path in Path("maps").iterdir()} == set(table.image)
+    assert command("black_bear", maps="maps")[0] == [] and OUT.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -299,35 +278,34 @@ def test_file_names_of_any_bytes_make_a_file_that_is_read_again(command, tmp_pat
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_started(
-    command, images, tmp_path, monkeypatch, changed, message
+    command, brightness, monkeypatch, changed, message
 ):
-    monkeypatch.chdir(tmp_path)
-    image(tmp_path / "crane" / "one.png")
-    image(tmp_path / "long" / f"{'a' * 251}.png")
-    (tmp_path / "masks").mkdir()
-    os.mkfifo(tmp_path / "pipe")
-    before = {*tmp_path.rglob("*")}
+    image(Path("crane/one.png"))
+    image(Path("long", f"{'a' * 251}.png"))
+    Path("masks").mkdir()
+    os.mkfifo("pipe")
+    before = {*Path().rglob("*")}
     monkeypatch.setattr(evaluate, "run", lambda *_: pytest.fail("a task was started"))
     monkeypatch.setattr(Network, "answer", lambda *_: pytest.fail("the network was called"))
-    _, printed, _ = command(**{"folder": "images"} | changed)
+    _, printed, _ = command(**changed)
     assert re.search(f"^Stopped: .*{message}", printed) and "\n" not in printed
-    assert {*tmp_path.rglob("*")} - before == {tmp_path / "log"}
+    assert {*Path().rglob("*")} - before == {Path("log")}
 
 
-def test_a_second_command_for_the_same_file_is_refused(command, images, tmp_path):
-    with lock(tmp_path / "results.csv"):
-        measured, printed, _ = command(images[0])
+def test_a_second_command_for_the_same_file_is_refused(command, brightness):
+    with lock(OUT):
+        measured, printed, _ = command()
     assert measured == [] and "results.csv: wait until it ends" in printed
 
 
 def real(folder, *options):
-    """The only row of the whole command with its own processes, and what it printed."""
+    """The only row that the whole command writes, and what it prints."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "cwd": folder.parent}
-    command = "-m", "lab.evaluate", folder, "--out", "results.csv", *options
+    command = "-m", "lab.evaluate", folder, "--out", OUT, *options
     with start(*command, **pipes) as process:
         printed = process.communicate(timeout=240)[0].decode()
     assert "1 finished" in printed and not re.search("Traceback|WARNING", printed), printed
-    [row] = pd.read_csv(folder.parent / "results.csv").to_dict("records")
+    [row] = pd.read_csv(folder.parent / OUT).to_dict("records")
     return row, printed
 
 
