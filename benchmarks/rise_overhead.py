@@ -1,10 +1,12 @@
 """Cost of RISE around the model: time over that of the bare model, and peak memory.
 
-    python benchmarks/rise_overhead.py [--samples 1000] [--rounds 5]
+    python benchmarks/rise_overhead.py [--samples 1000] [--rounds 5] [--processor]
 
 Time: in one process the bare model on ready-made images and each explainer take turns;
 the result is the median ratio over rounds. Predictions are not cached. ResNet50 has
-random weights, which are as fast as trained ones. Memory: each explainer runs in a
+random weights, which are as fast as trained ones. Processor time is measured the same
+way with a cheap model, a linear one with ten classes of 224 x 224 pixels, and four
+times as many samples; `--processor` prints it alone. Memory: each explainer runs in a
 process of its own, on 299 x 299 pixels, with a model that costs nothing and has 1,000
 classes. Xplique's `Rise` is measured where Xplique is installed. Writes
 `benchmarks/results/rise_overhead.csv`.
@@ -87,6 +89,39 @@ def times(black_box, samples, rounds):
     ]
 
 
+def processor_times(samples, rounds):
+    """Rows with each explainer's processor time over that of a cheap model."""
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 255, (224, 224, 3)).astype(np.float32)
+    weights = rng.normal(size=(image.size, 10)).astype(np.float32)
+    images = np.repeat(image[None], BATCH, axis=0)
+
+    def model(images):
+        return images.reshape(len(images), -1) @ weights
+
+    def bare(model, image, samples):
+        for start in range(0, samples, BATCH):
+            model(images[: samples - start])
+
+    runs = {"bare": bare} | EXPLAINERS
+    seconds = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.process_time()
+            run(model, image, samples)
+            seconds[name].append(time.process_time() - start)
+    return [
+        {
+            "measure": "processor time / bare model's",
+            "model": f"linear, {1e3 * np.median(seconds['bare']) / samples:.2f} ms",
+            "explainer": name,
+            "samples": samples,
+            "value": round(float(np.median(np.divide(seconds[name], seconds["bare"]))), 2),
+        }
+        for name in EXPLAINERS
+    ]
+
+
 def memory(explainer, samples):
     """A row with the peak memory in MB that an explainer adds in a new process."""
     code = f"from benchmarks.rise_overhead import print_peak; print_peak({explainer!r}, {samples})"
@@ -124,15 +159,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--processor", action="store_true")
     arguments = parser.parse_args()
 
     samples, rounds = arguments.samples, arguments.rounds
+    cheap = processor_times(4 * samples, rounds)
+    if arguments.processor:
+        return print(pd.DataFrame(cheap).to_string(index=False))
     squeezenet = load("squeezenet", batch_size=BATCH, cache=False)
     network, source = keras.applications.ResNet50(weights=None), "random weights"
     resnet50 = from_keras(
         network, tf.identity, f"ResNet50, {source}", 224, source, BATCH, cache=False
     )
-    rows = times(squeezenet, samples, rounds) + times(resnet50, samples // 3, rounds)
+    rows = cheap + times(squeezenet, samples, rounds) + times(resnet50, samples // 3, rounds)
     rows += [memory(explainer, n) for explainer in EXPLAINERS for n in (samples, 8 * samples)]
     table = pd.DataFrame(rows)
     print(table.to_string(index=False))
