@@ -5,7 +5,7 @@
 # make archive NAME=lastname_firstname   builds figures and report, writes dist/<NAME>_LIME_RISE.zip; with ANYWAY=1 also
 #   if notebooks and report are about different images
 # make html    writes the executed notebooks as pages that need nothing else, into dist/html
-# make exercise   writes LIME and RISE with the solutions cut out, for a course, into dist/exercise
+# make exercise   writes LIME and RISE with the solutions cut out, for a course, into dist/course
 # make test    runs linters and tests, and the notebooks with small counts
 # make bench   compares explanations with those of other software, by model calls: a quarter of an hour
 # make bench-long   the same for two networks, all objects and three seeds, RISE's calls, and speed: many hours
@@ -52,19 +52,11 @@ archive: .venv/installed
 html: .venv/installed
 	$(BIN)/python -m lab.hand_in.html
 
-# What nbgrader does for `nbgrader generate_assignment`, without its database. The report has the answers and stays out.
-CUT := --to notebook --log-level=WARN --ClearMetadataPreprocessor.enabled=True \
-    --ClearMetadataPreprocessor.clear_cell_metadata=False \
-    --ClearMetadataPreprocessor.preserve_nb_metadata_mask="{'kernelspec', ('language_info', 'name')}" \
-    $(foreach step,CheckCellMetadata LockCells ClearSolutions ClearOutput,--Exporter.preprocessors=nbgrader.preprocessors.$(step))
-
+# Submissions and the gradebook, which are beside the source, stay.
 exercise: .venv-exercise/installed
-	@rm -rf dist/exercise
-	@.venv-exercise/bin/jupyter nbconvert $(CUT) --output-dir=dist/exercise LIME.ipynb RISE.ipynb
-	@mkdir dist/exercise/report
-	@cp -R rise.py lab data LIME_requirements.txt LICENSE dist/exercise
-	@cp -R report/figures report/results dist/exercise/report
-	@echo "Wrote dist/exercise: docs/marking.md is for who marks it"
+	@.venv-exercise/bin/python exercise/build.py
+	@cd dist/course && PATH="$(CURDIR)/.venv-exercise/bin:$$PATH" nbgrader generate_assignment exercise --force --log-level=WARN
+	@echo "Wrote dist/course/release/exercise for students; docs/marking.md is for who marks it"
 
 # Two at a time, of one thread each: on two cores faster than one after the other. Output appears at the end of each.
 test: .venv/installed
@@ -104,9 +96,11 @@ bench-long: .venv-bench/installed
 	$(BENCH) -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
-.venv-exercise/installed: exercise/requirements.txt
+# nbgrader brings a server and a database, but no NumPy: it runs submissions in the lab's environment.
+.venv-exercise/installed: exercise/requirements.txt .venv/installed
 	$(PYTHON) -m venv .venv-exercise
 	.venv-exercise/bin/python -m pip install --quiet --disable-pip-version-check -r exercise/requirements.txt
+	$(BIN)/python -m ipykernel install --prefix .venv-exercise --name lab
 	@touch $@
 
 .venv/installed: LIME_requirements.txt
@@ -115,4 +109,6 @@ bench-long: .venv-bench/installed
 	@echo "Installing LIME_requirements.txt into .venv, which takes some minutes the first time"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r LIME_requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --config-settings editable_mode=compat --editable .
 	@touch $@

@@ -1,4 +1,4 @@
-"""Files and folders that are replaced as a whole."""
+"""Files that are written as a whole, by one process at a time."""
 
 import contextlib
 import errno
@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,6 +14,10 @@ from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder of the project."""
+
+_CHECKOUT = (ROOT / "LIME_requirements.txt").is_file()
+CACHE = ROOT / ".cache" if _CHECKOUT else Path.home() / ".cache" / "black-box-explainers"
+"""The folder of what only costs time if it is deleted."""
 
 
 def pack(arrays):
@@ -111,45 +114,3 @@ def _naming(path):
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-@contextlib.contextmanager
-def replacing(folder):
-    """Yield a copy of a folder to change, which then takes the folder's place.
-
-    After an error the folder is as it was. Only one process at a time may replace it.
-
-    Parameters
-    ----------
-    folder : path-like
-        It may be missing.
-    """
-    folder, new, old = _places(folder)
-    restore(folder)
-    try:
-        if folder.is_dir():
-            shutil.copytree(folder, new)
-        new.mkdir(parents=True, exist_ok=True)
-        yield new
-        for path in new.iterdir():
-            with open(path, "rb+") as file:
-                os.fsync(file.fileno())
-        if folder.is_dir():
-            os.rename(folder, old)
-        os.rename(new, folder)
-    finally:
-        restore(folder)
-
-
-def restore(folder):
-    """Undo what a killed process left of `replacing`, before the folder is read."""
-    folder, new, old = _places(folder)
-    if old.is_dir() and not folder.exists():  # killed between the two renames
-        os.rename(old, folder)
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _places(folder):
-    folder = Path(os.path.realpath(folder))
-    return folder, *(folder.with_name(f".{folder.name}.{kind}") for kind in ("new", "old"))

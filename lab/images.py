@@ -159,7 +159,7 @@ def find_mask(path):
     path = Path(os.path.abspath(path))
     folders = (parent / name for parent in path.parents for name in MASKS)
     masks = next(filter(Path.is_dir, folders), None)
-    if masks is None or path.is_relative_to(masks):
+    if masks is None:
         return None
     root, (first, *rest) = masks.parent, path.relative_to(masks.parent).parts
     mask = _counterpart(root, masks, first, *rest)
@@ -204,8 +204,7 @@ def _counterpart(folder, masks, part, *rest):
 
 
 def _folded(name):
-    name = unicodedata.normalize("NFD", name).casefold()
-    return unicodedata.normalize("NFC", name).strip()
+    return unicodedata.normalize("NFC", name.casefold()).strip()
 
 
 def _suffix(name):
@@ -262,8 +261,9 @@ def _read(path, convert):
             with Image.open(path, formats=FORMATS) as image:
                 _scale_transparent_colour(image)
                 tags = image.tag_v2 if image.format == "TIFF" else {}
-                if tags.get(284) == 2 and tags[258][0] > 8 and image.info["compression"] == "raw":
-                    raise ValueError("Pillow reads its separate planes wrongly, save it as PNG")
+                planar, deep = tags.get(284) == 2, tags.get(258, [8])[0] > 8
+                if planar and deep and image.info["compression"] == "raw":
+                    raise ValueError("Pillow misreads its separate planes, save it as PNG")
                 image.load()
                 # Damaged EXIF, or tags that Pillow cannot write, do not matter.
                 with contextlib.suppress(Exception):
@@ -335,9 +335,9 @@ def _bright(colours):
     parts = values[:, np.newaxis] >> (16, 8, 0) & 255
     dark, bright = parts.max(axis=1) < 64, parts.min(axis=1) >= 192
     between, darks, n_bright = counts[~dark & ~bright], np.sort(counts[dark]), counts[bright].sum()
-    # A third value, as of labels 0, 1 and 255, is frequent. Values of noise are rare,
-    # and those of antialiased edges rarer.
-    third = max([0, *4 * between, *darks[:-1]])
+    # A third value, as of labels 0, 1 and 255, is frequent or one of few. Values of
+    # noise are rare, and those of antialiased edges rarer.
+    third = max([0, *4 * between, *darks[:-1] * (codes.size if len(values) < 6 else 1)])
     if not n_bright or third > n_bright / 2 or between.sum() > codes.size / 10:
         return None
     return colours.mean(axis=-1) >= 128 if dark.any() or values.tolist() == [0xFFFFFF] else None

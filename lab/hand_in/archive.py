@@ -27,6 +27,8 @@ LARGE = 15_000_000
 SAID = re.compile(r"^(Profile|Image): (.+?)\s*$", re.MULTILINE)
 """The lines by which a notebook prints the profile and the images that it ran with."""
 
+MARKERS = re.compile(r"^ *### (BEGIN|END) (SOLUTION|HIDDEN TESTS)(\n|$)", re.MULTILINE)
+
 PARTS = (
     *("*.ipynb", "rise.py", "lab/**/*", "data/*.*", "data/COPYING", "data/evaluation/*.md"),
     *("docs/*.md", "report/*.*", "report/figures/*", "report/results/**/*", "report/tables/*"),
@@ -104,6 +106,19 @@ def said(path):
     for name, value in dict.fromkeys(printed):
         lines[name].append(value)
     return lines
+
+
+def without_markers(notebook):
+    """Remove the lines by which nbgrader finds solutions and hidden tests."""
+    for cell in notebook.cells:
+        cell.source = MARKERS.sub("", cell.source).rstrip("\n")
+    return notebook
+
+
+def _content(path):
+    if path.suffix != ".ipynb":
+        return path.read_bytes()
+    return (nbformat.writes(without_markers(nbformat.read(path, as_version=4))) + "\n").encode()
 
 
 def _used(notebooks, results):
@@ -213,7 +228,7 @@ def main(arguments=None):
         used, unused = _used(notebooks, results)
         _files(used)
         rebuild()
-        contents = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in _files(used)}
+        contents = {path.relative_to(ROOT).as_posix(): _content(path) for path in _files(used)}
         where = metadata().get("repository")
         left_out = [f"{image_digest(ROOT / 'data' / image)}  data/{image}" for image in unused]
         about = ABOUT.format(

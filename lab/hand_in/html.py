@@ -14,7 +14,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from lab.command import stopping
 from lab.files import ROOT, write_whole
-from lab.hand_in.archive import said
+from lab.hand_in.archive import said, without_markers
 from lab.hand_in.report import metadata
 
 FOLDER = ROOT / "dist" / "html"
@@ -127,7 +127,7 @@ def main():
         about = metadata()
         for path in (ROOT / f"{name}.ipynb" for name in NOTEBOOKS):
             said(path)  # refuses a notebook that did not run
-            notebook = nbformat.read(path, as_version=4)
+            notebook = without_markers(nbformat.read(path, as_version=4))
             heading, first = notebook.cells[0].source.split("\n\n")[:2]
             title = heading.removeprefix("# ")
             write_whole(FOLDER / f"{path.stem}.html", page(notebook, title).encode())

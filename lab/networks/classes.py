@@ -127,11 +127,6 @@ def class_index(name):
     return imagenet().index(name)
 
 
-def close_names(name):
-    """Names of ImageNet's classes that are like another: see `ClassNames.close`."""
-    return imagenet().close(name)
-
-
 def read_labels(labels):
     """The names in a file, one a line, or in a sequence; None for None.
 

@@ -88,7 +88,8 @@ def load(
             raise ValueError(f"{name} must be a positive integer, got {value!r}")
     if preprocess not in (None, *PREPROCESSING):
         raise ValueError(f"preprocess must be of {', '.join(PREPROCESSING)}, got {preprocess!r}")
-    runtimes.check(runtime)
+    if runtime not in (None, "openvino", "tensorflow"):
+        raise ValueError(f"runtime must be openvino or tensorflow, got {runtime!r}")
     settings = {"preprocess": preprocess, "input_size": input_size, "labels": labels}
     if not isinstance(model, str) or model not in NETWORKS:
         return own.load(model, batch_size, runtime, cache, **settings)

@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import sys
+import textwrap
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -57,8 +58,8 @@ def load(model, batch_size, runtime, cache, preprocess, input_size, labels):
         else:
             name = Path(model).name
     else:
-        name = getattr(model, "name", None) or getattr(model, "__name__", type(model).__name__)
-        source = f"an object of {type(model).__module__}.{type(model).__name__}"
+        name = str(getattr(model, "name", getattr(model, "__name__", type(model).__name__)))
+        source = f"the {type(model).__name__} {name}"
     labels = read_labels(getattr(model, "labels", None) if labels is None else labels)
     transform = preprocess or "none"
     try:
@@ -81,7 +82,8 @@ def load(model, batch_size, runtime, cache, preprocess, input_size, labels):
         fingerprint = key or _likeness(model, name, scores)
     runtimes.print_once(
         f"{name}: images {opened.input_size} x {opened.input_size}, {opened.layout}; preprocess "
-        f"{transform}; {_counted(classes)}; {note}."
+        f"{transform}; {len(classes)} class{'es' * (len(classes) > 1)} "
+        f"({', '.join(classes.names[:3])}{', …' * (len(classes) > 3)}); {note}."
     )
     return BlackBox(
         _activated(opened.predict, activation),
@@ -233,9 +235,7 @@ def _refuse_code(part):
 def _open_function(function, batch_size, transform, input_size):
     input_size = input_size or getattr(function, "input_size", None)
     if not input_size:
-        raise ValueError(
-            "the height and width of its images must be given: input_size, or --input-size"
-        )
+        raise ValueError("the size of its images must be given: input_size, or --input-size")
 
     def predict(images):
         images = images.astype(np.float32)
@@ -336,13 +336,6 @@ def _likeness(function, name, scores):
     return " ".join([name, code, str(scores.shape[1]), *best])
 
 
-def _counted(classes):
-    n = len(classes)
-    return (
-        f"{n} {'class' if n == 1 else 'classes'} ({', '.join(classes.names[:3])}{', …' * (n > 3)})"
-    )
-
-
 def _reason(error):
-    text = str(error).strip().split("\n")[-1].strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = str(error).strip().split("\n")[-1]  # where OpenVINO says it
+    return textwrap.shorten(f"{type(error).__name__}: {text}", 250, placeholder=" …")

@@ -11,12 +11,6 @@ import threading
 import numpy as np
 
 
-def check(runtime):
-    """Raise a ``ValueError`` for what is no runtime."""
-    if runtime not in (None, "openvino", "tensorflow"):
-        raise ValueError(f"runtime must be openvino or tensorflow, got {runtime!r}")
-
-
 def select(runtime=None):
     """`runtime` if given, else TensorFlow with a GPU, else OpenVINO if installed."""
     if runtime is None:

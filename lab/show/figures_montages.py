@@ -14,7 +14,7 @@ _GAIN = "insertion minus deletion"
 _BY_MASKS = {
     "iou_mask": "IoU with the object",
     "pointing_game": "most salient point on it",
-    "transplanted": "a fifth elsewhere: probability",
+    "transplanted": "fifth elsewhere: probability",
 }
 _SHOWN = "koala/koala_1_slope.jpg", "flamingo/flamingo_1_gravel.jpg"
 _SHOWN += "garbage_truck/garbage_truck_1_meadow.jpg", "zebra/zebra_1_meadow.jpg"

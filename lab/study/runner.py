@@ -1,6 +1,10 @@
-"""The runner: finish tasks with processes of this machine or of a Dask cluster."""
+"""The runner: finish tasks with processes of this machine or of a Dask cluster.
 
-import asyncio
+Processes of this machine get tasks over pipes. A cluster's workers run what its
+scheduler sends them, so whoever reaches the scheduler can run code there.
+"""
+
+import concurrent.futures
 import contextlib
 import datetime
 import functools
@@ -8,30 +12,27 @@ import importlib.metadata
 import io
 import json
 import logging
+import multiprocessing
 import os
 import platform
 import signal
 import threading
 from collections import Counter
+from unittest import mock
 
-import distributed
 import numpy as np
-from dask.system import CPU_COUNT
-from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
-from distributed.comm import connect
-from distributed.security import Security
-from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
 from lab.command import say
-from lab.images import load_image, load_mask
+from lab.images import escaped, load_image, load_mask
 from lab.study.store import WHOLE, Result, store, stored
 
 PACKAGES = "numpy", "tensorflow", "keras", "openvino", "lime", "shap", "scikit-image"
 MEMORY = 5 * 2**29  # bytes for a process: 2.2 of 2.5 GiB with Xception, ResNet50, random copies
+TRIES = 3  # of a task whose process ends
+THREADS = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 SCHEDULER_PATIENCE = 10  # seconds that a cluster's scheduler has to answer
 WORKER_PATIENCE = 60  # seconds that it has to show a first worker
-CALLS = "model calls"  # the topic under which workers report their model calls
 
 _one_at_a_time = threading.Lock()
 
@@ -56,18 +57,18 @@ def network(model):
 class _Reporting:
     """A worker's network that reports its calls, so that the progress bar moves."""
 
-    def __init__(self, network, key):
-        self._network, self._key = network, key
+    def __init__(self, network, report):
+        self._network, self._report = network, report
 
     def __getattr__(self, name):
         return getattr(self._network, name)
 
     def __call__(self, images):
-        get_worker().log_event(CALLS, (self._key, len(images)))
+        self._report(len(images))
         return self._network(images)
 
 
-def _finish(key, task, fingerprint, image, mask):
+def _finish(task, fingerprint, image, mask, report):
     """On a worker: finish a task's parts with the network that has this fingerprint."""
     # A cluster's worker may run several threads. Networks use several cores themselves,
     # and some methods draw from NumPy's global generator, which threads would share.
@@ -81,7 +82,7 @@ def _finish(key, task, fingerprint, image, mask):
                     f"a worker loads {loaded.name} ({loaded.source}) for {task.network}, this "
                     "command other weights: set LAB_BLACKBOX and LAB_WEIGHTS alike on all machines"
                 )
-            called, runtime = _Reporting(loaded, key), loaded.runtime
+            called, runtime = _Reporting(loaded, report), loaded.runtime
         measured = measure(task, called, image, mask)
     about = {"date": datetime.date.today().isoformat(), "runtime": runtime}
     about |= {"version": task.function.version, "python": platform.python_version()}
@@ -146,70 +147,60 @@ def run(tasks, folder, scheduler=None):
             missing[key] = task.only(lacking)
         else:
             yield key, "finished", results
-    if not missing:
-        return
-    with _cluster(scheduler, len(missing)) as client:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-        try:
-            for key, state, results in _run(missing, client):
-                if state == "finished":
-                    task = tasks[key]
-                    results = stored(folder, key, task) | results
-                    results = {name: results[name] for name in task.parts}
-                    try:
-                        store(folder, key, task, results)
-                    except OSError as error:
-                        _say_once(f"{error}: interrupted work starts again")
-                yield key, state, results
-        except OSError:  # of the connection, however the client comes to know of it
-            raise ConnectionError(
-                "the scheduler is gone. Start it and its workers again; the same command "
-                "then goes on"
-            ) from None
+    for key, state, results in _run(missing, scheduler) if missing else ():
+        if state == "finished":
+            task = tasks[key]
+            results = stored(folder, key, task) | results
+            results = {name: results[name] for name in task.parts}
+            try:
+                store(folder, key, task, results)
+            except OSError as error:
+                _say_once(f"{error}: interrupted work starts again")
+        yield key, state, results
 
 
-def _run(tasks, client):
+def _run(tasks, scheduler):
     waiting = sorted(reversed(tasks), key=lambda key: tasks[key].calls)  # the last one first
-    running, seen, futures = {}, Counter(), as_completed()
+    running, seen = {}, Counter()
+    total = sum(task.calls for task in tasks.values())
+    with contextlib.ExitStack() as stack:
+        options = {"total": total, "unit": "call", "unit_scale": True}
+        bar = stack.enter_context(tqdm(desc=f"{len(tasks)} tasks", **options))
 
-    def move(event):
-        key, calls = event[1]
-        if key in running.values():
+        def report(key, calls):
             seen[key] += calls
             bar.update(calls)
 
-    total = sum(task.calls for task in tasks.values())
-    with tqdm(total=total, desc=f"{len(tasks)} tasks", unit="call", unit_scale=True) as bar:
-        client.subscribe_topic(CALLS, move)
+        def end(key):
+            bar.update(tasks[key].calls - seen[key])  # the declared number is an estimate
+
+        workers = (
+            _processes(len(tasks), report) if scheduler is None else _cluster(scheduler, report)
+        )
+        submit, capacity = stack.enter_context(workers)
         while waiting or running:
-            threads = max(1, sum(client.nthreads().values()))
-            while waiting and len(running) < threads:
+            while waiting and len(running) < capacity():
                 key = waiting.pop()
                 try:
                     loaded = inputs(tasks[key])
                 except Exception as error:  # whatever a reader of damaged files raises
-                    say(f"skipped {tasks[key].image.name}: {error}")
-                    bar.update(tasks[key].calls)
+                    say(f"skipped {escaped(tasks[key].name)}: {error}")
+                    end(key)
                     yield key, "skipped", {}
                     continue
-                future = client.submit(_finish, key, tasks[key], *loaded, pure=False)
-                running[future] = key
-                futures.add(future)
-            if not running:
-                continue
-            future = next(futures)
-            if future.cancelled():
-                raise ConnectionError
-            key, error = running.pop(future), future.exception()
-            bar.update(tasks[key].calls - seen[key])  # the declared number is an estimate
-            if error:
-                _raise_if_unfit(error)
-                ended = "its worker ended each time (too little memory?)"
-                reason = ended if isinstance(error, KilledWorker) else repr(error)
-                say(f"failed {tasks[key]}: {reason}")
-                yield key, "failed", {}
-            else:
-                yield key, "finished", future.result()
+                running[submit(key, tasks[key], *loaded)] = key
+            # The timeout lets workers that join a cluster be used.
+            for future in concurrent.futures.wait(running, 1, "FIRST_COMPLETED").done:
+                key, error = running.pop(future), future.exception()
+                end(key)
+                if error:
+                    _raise_if_unfit(error)
+                    ended = type(error).__name__ in ("ProcessEnded", "KilledWorker")
+                    reason = "its process ended each time (too little memory?)"
+                    say(f"failed {tasks[key]}: {reason if ended else repr(error)}")
+                    yield key, "failed", {}
+                else:
+                    yield key, "finished", future.result()
 
 
 def inputs(task):
@@ -236,41 +227,112 @@ def _raise_if_unfit(error):
 _say_once = functools.cache(say)
 
 
+class ProcessEnded(RuntimeError):
+    """The process that worked on a task ended each time."""
+
+
+def _work(connection):
+    """In a process of its own: finish tasks from a pipe until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that commands
+    with contextlib.suppress(EOFError, OSError):  # the command has ended, however
+        while True:
+            arguments = connection.recv()
+            try:
+                results = _finish(*arguments, lambda calls: connection.send(("calls", calls)))
+                connection.send(("results", results))
+            except Exception as error:
+                try:
+                    connection.send(("error", error))
+                except Exception:  # it cannot be pickled
+                    connection.send(("error", RuntimeError(repr(error))))
+
+
 @contextlib.contextmanager
-def _cluster(scheduler, n_tasks):
-    """A client of the cluster at an address, or of processes of this machine."""
+def _processes(n_tasks, report):
+    """Processes of this machine: a `submit`, and how many tasks they take at once.
+
+    A thread for each process hands tasks over and reads what comes back, so there is no
+    socket to which another process could connect.
+    """
+    from dask.system import CPU_COUNT  # takes a second, as the next one
+    from distributed.system import MEMORY_LIMIT
+
+    n = max(1, min(CPU_COUNT, MEMORY_LIMIT // MEMORY, n_tasks))
+    own, starting, ending = threading.local(), threading.Lock(), threading.Event()
+    context = multiprocessing.get_context("spawn")
+
+    def connected():
+        """The pipe to this thread's process, a new one where it has ended."""
+        if getattr(own, "process", None) is None or not own.process.is_alive():
+            own.connection, other = context.Pipe()
+            own.process = context.Process(target=_work, args=(other,), daemon=True)
+            with starting, mock.patch.dict(os.environ, dict.fromkeys(THREADS, "1")):
+                own.process.start()
+            other.close()  # so that the end of the process ends the pipe
+        return own.connection
+
+    def hand_over(key, *arguments):
+        for _ in range(TRIES):
+            try:
+                connection = connected()
+                connection.send(arguments)
+                while (reply := connection.recv())[0] == "calls":
+                    report(key, reply[1])
+            except (EOFError, OSError):
+                if ending.is_set():
+                    break
+                own.process.join()
+                continue
+            if reply[0] == "error":
+                raise reply[1]
+            return reply[1]
+        raise ProcessEnded
+
+    def block_interrupts():
+        if hasattr(signal, "pthread_sigmask"):  # the processes inherit it
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+
+    with concurrent.futures.ThreadPoolExecutor(n, initializer=block_interrupts) as threads:
+        try:
+            yield functools.partial(threads.submit, hand_over), lambda: n
+        finally:
+            ending.set()
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+
+@contextlib.contextmanager
+def _cluster(scheduler, report):
+    """The same of a Dask cluster, which itself tries again where a worker ends."""
+    import distributed  # takes a second
+    from distributed import Client, get_worker
+
     for name in ("distributed", "distributed.client"):  # the lab prints what matters itself
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if scheduler is None:
-        variables = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
-        # The processes inherit that Ctrl-C is blocked: it is for this one, a bit later.
-        if os.name == "posix":
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        local = LocalCluster(
-            n_workers=max(1, min(CPU_COUNT, MEMORY_LIMIT // MEMORY, n_tasks)),
-            threads_per_worker=1,
-            memory_limit=None,
-            env=dict.fromkeys(variables, "1"),
-            silence_logs=logging.CRITICAL,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        )
-        if os.name == "posix":
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-        with local, Client(local) as client:
-            yield client
-        return
+
+    def finish(key, *arguments):
+        def log(calls):
+            get_worker().log_event("model calls", (key, calls))
+
+        return _finish(*arguments, log)
+
     try:
-        # A client itself would wait for ever where another service listens.
-        options = Security().get_connection_args("client")
-        asyncio.run(connect(scheduler, timeout=SCHEDULER_PATIENCE, **options)).abort()
+        client = Client(scheduler, timeout=SCHEDULER_PATIENCE)
     except Exception as error:
         raise ConnectionError(f"there is no Dask scheduler at {scheduler}: {error}") from None
-    with Client(scheduler, timeout=SCHEDULER_PATIENCE) as client:
+    with client:
         try:
             client.wait_for_workers(1, timeout=WORKER_PATIENCE)
         except distributed.TimeoutError:  # on Python 3.10 not the built-in one
             raise ConnectionError(
                 f"the scheduler at {scheduler} has had no worker for {WORKER_PATIENCE} seconds"
             ) from None
-        yield client
+        client.subscribe_topic("model calls", lambda event: report(*event[1]))
+        submit = functools.partial(client.get_executor(pure=False).submit, finish)
+        try:
+            yield submit, lambda: max(1, sum(client.nthreads().values()))
+        except (concurrent.futures.CancelledError, OSError):  # however the client learns of it
+            raise ConnectionError(
+                "the scheduler is gone. Start it and its workers again; the same command then "
+                "goes on"
+            ) from None

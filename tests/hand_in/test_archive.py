@@ -133,6 +133,17 @@ def test_what_is_no_notebook_or_was_not_run_or_failed_is_refused(ready):
     assert refused("a").startswith("LIME.ipynb: cell 1 has an error")
 
 
+def test_handed_in_notebooks_have_no_markers_of_nbgrader(ready):
+    lines = "def f():", "    ### BEGIN SOLUTION", "    return 1", "    ### END SOLUTION"
+    tests = "assert f()", "### BEGIN HIDDEN TESTS", "assert f() == 1", "### END HIDDEN TESTS"
+    write(ready, *(new_code_cell("\n".join(each), execution_count=1) for each in (lines, tests)))
+    archive.main(["a"])
+    with zipfile.ZipFile(ready / "dist" / "a_LIME_RISE.zip") as packed:
+        cells = nbformat.reads(packed.read("a_LIME_RISE/LIME.ipynb"), as_version=4).cells
+    sources = [cell.source for cell in cells]
+    assert sources == ["def f():\n    return 1", "assert f()\nassert f() == 1"]
+
+
 def test_cells_may_have_run_in_any_order_and_at_quick_counts(ready, capsys):
     text = new_output("stream", text="A line\nProfile: quick\n")
     first = new_code_cell("1", execution_count=7, outputs=[text])

@@ -79,28 +79,21 @@ def test_linters_tests_and_notebooks_all_run_and_no_failure_is_hidden(make, fail
     assert all((ROOT / path).is_dir() for path in some)
 
 
-def test_the_exercise_is_cut_by_nbgrader_and_has_no_answers(folder):
-    needed = "rise.py", "LICENSE", "lab/a.py", "data/a.jpg", "exercise/requirements.txt"
-    for name in (*needed, "report/report.pdf"):
-        (folder / name).parent.mkdir(exist_ok=True)
+def test_the_exercise_is_cut_by_nbgrader(folder):
+    (folder / ".venv-exercise" / "bin").mkdir(parents=True)
+    (folder / "exercise").mkdir()
+    for name in ("exercise/requirements.txt", ".venv-exercise/installed"):
         (folder / name).touch()
-    for name in ("report/figures", "report/results", ".venv-exercise/bin"):
-        (folder / name).mkdir(parents=True)
-    (folder / ".venv-exercise" / "installed").touch()
-    command = folder / ".venv-exercise" / "bin" / "jupyter"
-    command.write_text('#!/bin/sh\necho "$*" > calls\nmkdir -p dist/exercise\n')
-    command.chmod(0o755)
-    (folder / "dist" / "exercise").mkdir(parents=True)
-    (folder / "dist" / "exercise" / "old").touch()
+    for name in ("python", "nbgrader"):
+        command = folder / ".venv-exercise" / "bin" / name
+        call = f'echo "{name} $*" >> "{folder}/calls"; mkdir -p "{folder}/dist/course"'
+        command.write_text(f"#!/bin/sh\n{call}\n")
+        command.chmod(0o755)
     process = start(folder, "exercise")
-    assert "dist/exercise" in process.communicate()[0] and process.returncode == 0
-    called = (folder / "calls").read_text()
-    assert "nbgrader.preprocessors.ClearSolutions" in called
-    assert called.split()[-2:] == ["LIME.ipynb", "RISE.ipynb"]
-    made = sorted(path.name for path in (folder / "dist" / "exercise").iterdir())
-    assert made == ["LICENSE", "LIME_requirements.txt", "data", "lab", "report", "rise.py"]
-    inside = (folder / "dist" / "exercise" / "report").iterdir()
-    assert sorted(path.name for path in inside) == ["figures", "results"]
+    assert "dist/course/release/exercise" in process.communicate()[0] and process.returncode == 0
+    built, cut = (folder / "calls").read_text().splitlines()
+    assert built == "python exercise/build.py"
+    assert cut.startswith("nbgrader generate_assignment exercise --force")
 
 
 def write(folder, name, *sources):

@@ -1,4 +1,4 @@
-"""Models of one's own: the framework's predictions, or one sentence says why."""
+"""Models of one's own: as in their framework, or one sentence says why not."""
 
 import argparse
 import json
@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from lab.networks import add_arguments, load, load_from, runtime
-from lab.networks.gradients import REFERENCES
+from lab.networks.gradients import expected_gradients, grad_cam, integrated_gradients
 from lab.networks.preprocessing import PREPROCESSING
 from lab.networks.tensorflow_setup import keras, tf
 
 layers = keras.layers
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 MODELS = Path(__file__).parent / "models"
-# The .onnx files are from PyTorch 2.14, "imagenet" preprocessing, and logits: a
-# convolution of 3 to 4 channels, ReLU, mean, one of 4 to 5. "fixed" has batches of 8 in
-# its graph, "squeeze" ends with `squeeze()`, "two" has two inputs. These are PyTorch's own
-# probabilities.
+# The .onnx files are from PyTorch 2.14 and take "imagenet": a convolution of 3 to 4
+# channels, ReLU, mean, one of 4 to 5, which gives logits. "fixed" has batches of 8 in
+# its graph, "squeeze" ends with `squeeze()`, "two" has two inputs. These are PyTorch's
+# own probabilities.
 TORCH = np.array(
     [
         [1.8605451e-01, 2.0966902e-01, 6.0258222e-01, 4.3649219e-05, 1.6504973e-03],
@@ -96,7 +96,7 @@ def test_an_onnx_file(name):
     images = np.concatenate([IMAGES] * 6)
     np.testing.assert_allclose(black_box(images), np.concatenate([TORCH] * 6), atol=1e-6)
     with pytest.raises(ValueError, match=f"{name}.onnx is no Keras network: gradients"):
-        REFERENCES["grad_cam"](black_box, IMAGES[0], 0)
+        grad_cam(black_box, IMAGES[0], 0)
 
 
 def test_an_openvino_file(tmp_path):
@@ -206,7 +206,7 @@ def test_gradients_are_those_of_probabilities():
         black_box(IMAGES),
         atol=1e-6,
     )
-    for method in REFERENCES.values():
+    for method in (grad_cam, integrated_gradients, expected_gradients):
         assert max(np.ptp(method(black_box, IMAGES[0], label)) for label in (0, 1)) > 0
     assert black_box.randomized(1).class_names == ("0", "1")
 

@@ -45,7 +45,7 @@ def test_maps_of_a_class_are_measured_and_timed():
     )
     for method, ([row], arrays) in got.items():
         saliency = explain(method, Network(), IMAGE, 101, 120, 3)
-        np.testing.assert_allclose(arrays["maps"], [saliency], rtol=1e-4)
+        np.testing.assert_allclose(arrays["maps"], [saliency], atol=1e-7)
         expected = measure_map(Network(), IMAGE, 101, saliency, MASK)[0]
         expected |= gains(Network(), IMAGE, 101, saliency)
         assert {key: row[key] for key in expected} == pytest.approx(expected)

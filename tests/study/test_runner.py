@@ -89,7 +89,7 @@ def outcomes(tasks, folder, **options):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "CPU_COUNT", 2)
+    monkeypatch.setattr("dask.system.CPU_COUNT", 2)
     return tmp_path / "store"
 
 
@@ -119,9 +119,9 @@ def test_what_fails_is_named_and_the_rest_is_done_and_not_done_again(capsys, mon
     assert states == dict.fromkeys("af", "finished") | dict.fromkeys("bcd", "failed")
     errors = capsys.readouterr().err
     assert "failed runs, zero: ZeroDivisionError(" in errors
-    assert "failed runs: its worker ended each time" in errors
+    assert "failed runs: its process ended each time" in errors
     assert "measured one" in errors
-    monkeypatch.setattr(runner, "_cluster", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(runner, "_processes", lambda *_: pytest.fail("a process was started"))
     again = outcomes({key: tasks[key] for key in "af"}, folder)[1]
     assert [again[key].rows for key in "af"] == [results[key].rows for key in "af"]
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import dask.system
 import numpy as np
 import pytest
 from commands import ended, wait_for
@@ -52,7 +53,7 @@ if __name__ == "__main__":  # the command with two processes of its own, to be k
 
     put_into(Path(sys.argv[1]), setattr)
     command.TASKS["rise"] = test_study_command.tasks
-    runner.CPU_COUNT = 2
+    dask.system.CPU_COUNT = 2
     command.main(["rise"])
     sys.exit()
 
@@ -232,16 +233,16 @@ def test_the_first_study_is_small_and_larger_results_are_brought_up_to_date(stud
 
 
 def test_more_than_an_hour_is_asked_for(study, monkeypatch):
-    monkeypatch.setattr(runner, "_cluster", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(runner, "_processes", lambda *_: pytest.fail("a process was started"))
     study.arguments = ["rise"]
     study.plan(*range(1, 100_000))
     measured, printed = study("--hours", ".5")
     assert measured == [] and "more than 0.5 hours: allow it with --hours 1" in printed
-    assert "100000 tasks, 999,995 model calls, about 83 minutes here" in study.errors
+    assert "100000 tasks, at most 999,995 model calls, 83 minutes here" in study.errors
 
 
 def test_bad_arguments_are_refused_before_anything_is_started(study, monkeypatch, tmp_path):
-    monkeypatch.setattr(runner, "_cluster", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(runner, "_processes", lambda *_: pytest.fail("a process was started"))
     for arguments, message in [
         (["shap"], "no study shap: expected lime, rise"),
         (["--images", "0"], "expected a whole number from 1, got '0'"),
