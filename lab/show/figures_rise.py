@@ -62,7 +62,7 @@ def rise_nb_samples(results):
     counts, rows = _counts(results, image), []
     for network in networks:
         runs = _usual(results, network, image, label=label).set_index("nb_samples").loc[counts]
-        notes = [f"correlation of halves {_number(halves)}" for halves in runs["halves"]]
+        notes = [_halves("correlation of halves", halves) for halves in runs["halves"]]
         rows.append(_noted([maps.saliency(pixels, one) for one in runs["map"]], notes))
     heads = [f"{count} masks" for count in counts]
     return maps.sheet(rows, "How many masks make a map?", heads, networks, _LABEL)
@@ -75,7 +75,7 @@ def rise_few_and_many(results):
     for network in reading.networks(results):
         runs = _usual(results, network, image, label=label, grid_size=8)
         for run in runs.itertuples():
-            note = f"{run.nb_samples} masks, halves {_number(run.halves)}"
+            note = f"{run.nb_samples} masks{_halves(', halves', run.halves)}"
             panels.append(maps.saliency(pixels, run.map, network, note))
     if not panels:
         raise MissingResult("there are no masks of 8 x 8 cells: make study measures them")
@@ -152,5 +152,6 @@ def _range(values):
     return f"{values.min():.2g} to {values.max():.2g}"
 
 
-def _number(value):
-    return f"{value:.2f}".replace("-", "−")
+def _halves(text, value):
+    """Nothing where a half's map is constant, and has no correlation."""
+    return "" if np.isnan(value) else f"{text} {value:.2f}".replace("-", "−")
