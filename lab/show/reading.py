@@ -3,11 +3,15 @@
 An image is named by its path below ``data/``.
 """
 
+import os
+from pathlib import Path
+
 import numpy as np
 
-from lab.images import DATA, load_image
+from lab.images import DATA, escaped, load_image
 from lab.networks.classes import class_name
 from lab.study.results import MissingResult
+from lab.study.store import image_digest
 
 
 def networks(results):
@@ -49,6 +53,24 @@ def pixels(image, size=None):
             "measures those that are there"
         )
     return load_image(DATA / image, size)
+
+
+def name_of(path):
+    """An image's path below ``data/``, or the file's name if it is elsewhere."""
+    path = Path(os.path.abspath(path))
+    name = path.relative_to(DATA) if path.is_relative_to(DATA) else Path(path.name)
+    return escaped(name.as_posix())
+
+
+def measured(results, path):
+    """One line that says whether the figures of the studies are about an image."""
+    images = {digest for facts in results.facts.values() for digest in facts["images"].values()}
+    if image_digest(Path(path)) in images:
+        return "The figures of the study are about this image and others."
+    return (
+        f"The figures of the study are about other images than {name_of(path)}: "
+        "put it into a folder of data/, and make study measures it."
+    )
 
 
 def stem(image):
