@@ -108,4 +108,6 @@ bench-long: .venv-bench/installed
 	@echo "Installing LIME_requirements.txt into .venv, which takes some minutes the first time"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r LIME_requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --config-settings editable_mode=compat --editable .
 	@touch $@

@@ -20,11 +20,13 @@ References
 """
 
 # SPDX-License-Identifier: MIT
-# From a lab on LIME and RISE that tests it and packages it as "rise-explainer".
 
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache, partial
+from itertools import zip_longest
 from math import ceil, prod, sqrt
 from numbers import Integral, Real
 from statistics import NormalDist
@@ -32,24 +34,23 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"
+__all__ = ["Explanation", "Outputs", "Rise", "average", "generate_masks", "local_explanations"]
+__all__ += ["model_outputs", "perturb", "rise_map"]
+_Grid, _Pair = int | tuple[int, ...], tuple[np.ndarray, np.ndarray]
 
 
-# 1. The equation.
-
-
-def rise_map(
-    model, x, label, nb_samples, grid_size=7, preservation_probability=0.5, mask_value=0, seed=0
-):
+def rise_map(model: Callable, x: ArrayLike, label: int, nb_samples: int, grid_size: _Grid = 7,
+             preservation_probability: float = 0.5, mask_value: ArrayLike = 0,
+             seed: int = 0) -> np.ndarray:  # fmt: skip
     """The paper's equation as a loop, ``S(x) = 1/(N p) sum_i f(I * M_i) M_i(x)``.
 
     Parameters
     ----------
-    model, x, nb_samples, grid_size, preservation_probability, mask_value, seed
-        As in `Rise` and its `estimate`; the model gets one input a call.
-    label : int
-        Index of the class to explain in the model's outputs.
+    model, x, label, nb_samples, grid_size, preservation_probability, mask_value, seed
+        As in `Rise` and its `estimate`: `label` is one class. The model gets one input.
 
     Returns
     -------
@@ -57,19 +58,17 @@ def rise_map(
         ``Rise(model, estimator="average", ...).explain_classes(x, label)[0]``.
     """
     classes, total, p = _classes(label), 0, preservation_probability
+    shape = _shape_of_input(np.shape(x))
     for i in range(_integer("nb_samples", nb_samples, 1)):
-        mask = generate_masks(i, i + 1, np.shape(x), grid_size, p, seed)
+        mask = generate_masks(i, i + 1, shape, grid_size, p, seed)
         outputs = model_outputs(model, perturb(x, mask, mask_value))
         total = total + _columns(outputs, classes)[0, 0] * mask[0]
     return total / (nb_samples * p)
 
 
-# 2. Masks, and the other steps.
-
-
-def generate_masks(
-    start, stop, shape, grid_size=7, preservation_probability=0.5, seed=0, antithetic=False
-):
+def generate_masks(start: int, stop: int, shape: tuple[int, ...], grid_size: _Grid = 7,
+                   preservation_probability: float = 0.5, seed: int = 0,
+                   antithetic: bool = False) -> np.ndarray:  # fmt: skip
     """Masks number `start` to `stop` of the endless sequence that belongs to `seed`.
 
     Parameters
@@ -77,13 +76,12 @@ def generate_masks(
     start, stop : int
         The masks wanted, as in `range`.
     shape : tuple of int
-        Shape of one input: ``(H, W, C)``, ``(T, W)`` or ``(W,)``.
+        Of one input: ``(H, W, C)``, ``(H, W, 1)`` if greyscale, ``(T, W)`` or ``(W,)``.
     grid_size, preservation_probability, seed
         As in `Rise`.
     antithetic : bool
-        Draw masks in pairs, 0 and 1, 2 and 3 and so on, that share their shifts and
-        preserve opposite cells: exactly so for a probability of 1/2, else as far as the
-        probability allows.
+        Draw masks in pairs, 0 and 1, 2 and 3 and so on, with the same shifts and, as
+        far as the probability allows, opposite cells: exactly opposite for 1/2.
 
     Returns
     -------
@@ -99,7 +97,7 @@ def _random_grids(start, stop, shape, grid_size, p, seed=0, antithetic=False):
     start = _integer("start", start, 0)
     stop = _integer("stop", stop, start)
     grid = _grid_shape(shape, _grid_size(grid_size))
-    steps = [len(crops) for crops in _crops(shape, grid)]
+    steps = [len(crops) for crops in _crops(tuple(shape), grid)]
     draws = prod(grid) + len(steps)
     first, last = (start // 2, ceil(stop / 2)) if antithetic else (start, stop)
     # One 64-bit draw per number: the generator can jump to any mask.
@@ -120,84 +118,91 @@ def _upscale(grids, shifts, shape):
     ceil(W / w)), order=1, anti_aliasing=False)[dy:dy + H, dx:dx + W]``.
     """
     masks = grids.astype(np.float32)
-    crops = [axis[shift] for axis, shift in zip(_crops(shape, grids.shape[1:]), shifts.T)]
+    crops = [axis[shift] for axis, shift in zip(_crops(tuple(shape), grids.shape[1:]), shifts.T)]
     if len(crops) == 2:
         masks = masks @ crops[1]
     if crops:
         masks = crops[0].transpose(0, 2, 1) @ masks
-    # Weights sum to one only up to rounding.
-    return np.minimum(masks, 1, out=masks)
-
-
-def _crops(shape, grid):
-    """For each axis to upscale, the weights at every shift, (shifts, cells, length)."""
-    return [_bilinear(length, cells) for length, cells in zip(shape[: len(shape) - 1], grid)]
+    # Weights sum to one only up to rounding. Clipping is faster than `np.minimum`.
+    return np.clip(masks, 0, 1, out=masks)
 
 
 @lru_cache(maxsize=16)
-def _bilinear(length, cells):
-    cell = -(-length // cells)
-    upscaled = (cells + 1) * cell
-    # Centres of pixels in grid coordinates, mirrored at the centres of the outer cells.
-    centres = np.abs((np.arange(upscaled) + 0.5) * cells / upscaled - 0.5)
-    centres = np.clip(cells - 1 - np.abs(cells - 1 - centres), 0, None)
-    weights = np.maximum(1 - np.abs(centres[:, np.newaxis] - np.arange(cells)), 0)
-    return sliding_window_view(weights.astype(np.float32), length, axis=0)[:cell]
+def _crops(shape, grid):
+    """For each axis to upscale, the weights at every shift, (shifts, cells, length)."""
+    crops = []
+    for length, cells in zip(shape[: len(shape) - 1], grid):
+        cell = -(-length // cells)
+        upscaled = (cells + 1) * cell
+        # Centres of pixels in grid coordinates, mirrored at centres of the outer cells.
+        centres = np.abs((np.arange(upscaled) + 0.5) * cells / upscaled - 0.5)
+        centres = np.clip(cells - 1 - np.abs(cells - 1 - centres), 0, None)
+        weights = np.maximum(1 - np.abs(centres[:, np.newaxis] - np.arange(cells)), 0)
+        crops.append(sliding_window_view(weights.astype(np.float32), length, axis=0)[:cell])
+    return crops
 
 
-def perturb(x, masks, mask_value=0.0):
+def perturb(x: ArrayLike, masks: ArrayLike, mask_value: ArrayLike = 0.0,
+            channels_first: bool = False) -> np.ndarray:  # fmt: skip
     """Blend an input with the values that replace masked ones.
 
     Parameters
     ----------
-    x : array, (H, W, C), (T, W) or (W,)
-        One input.
+    x, mask_value, channels_first
+        As in `Rise` and its `estimate`.
     masks : array, (n, H, W), (n, T, W) or (n, W)
         Masks in [0, 1]; the input is preserved where they are 1.
-    mask_value : float or array
-        As in `Rise`.
 
     Returns
     -------
-    array, (n, H, W, C), (n, T, W) or (n, W)
-        ``x * mask + mask_value * (1 - mask)``, within the values of `x` and
-        `mask_value`. It is float64 if `x` is float64 or holds integers that are too
-        large for float32, else float32.
+    array, (n, *x.shape)
+        ``x * mask + mask_value * (1 - mask)``, within the values of both and in the
+        float type of `x`; integers become float32, or float64 if they need it.
     """
-    x, masks = _in_own_precision(_numbers("x", x)), _numbers("masks", masks)
-    mask_value = _numbers("mask_value", _numbers("mask_value", mask_value).astype(x.dtype))
-    if mask_value.shape not in ((), x.shape[-1:], x.shape):
-        raise ValueError(
-            f"mask_value must be a number or of shape {x.shape[-1:]} or {x.shape}, "
-            f"got shape {mask_value.shape}."
-        )
-    if masks.shape[1:] != x.shape[:2] or masks.size and (masks.min() < 0 or masks.max() > 1):
-        raise ValueError(f"masks must be in [0, 1], of shape {x.shape[:2]}, got {masks.shape[1:]}.")
+    masks, x = _numbers("masks", masks), _in_own_precision(_numbers("x", x))
+    blend = _blend(x, mask_value, channels_first)
+    shape = x.shape[1:] if channels_first and x.ndim == 3 else x.shape[:2]
+    if masks.shape[1:] != shape or masks.size and (masks.min() < 0 or masks.max() > 1):
+        raise ValueError(f"masks must be in [0, 1], of shape {shape}, got {masks.shape[1:]}.")
+    return blend(masks, np.empty((len(masks), *x.shape), x.dtype))
+
+
+def _blend(x, mask_value, channels_first):
+    """A function that writes the inputs that masks perturb into an array."""
+    value = _numbers("mask_value", _numbers("mask_value", mask_value).astype(x.dtype))
+    axis = -3 if channels_first and x.ndim == 3 else -1
+    colour = x.shape[axis : axis + 1 or None]
+    if value.shape not in ((), colour, x.shape):
+        shapes = f"{colour} or {x.shape}, got shape {value.shape}"
+        raise ValueError(f"mask_value must be a number or of shape {shapes}.")
+    value = value.reshape(-1, 1, 1) if axis == -3 and value.ndim == 1 else value
+    ends = (x.min(), x.max(), value.min(), value.max()) if value.any() else ()
     if x.ndim == 3:
-        preserved, perturbed = x - mask_value, np.empty((len(masks), *x.shape), x.dtype)
-        # Image by image, which fits a processor's cache, and with the channels first,
-        # as NumPy is slow along short last axes.
-        for mask, channels in zip(masks, np.moveaxis(perturbed, -1, 1)):
-            np.multiply(mask, np.moveaxis(preserved, -1, 0), out=channels)
-        if mask_value.any():
-            perturbed += mask_value
-    else:
-        # Exact where masks are 0 or 1, as a feature may be the code of a category.
-        perturbed = (masks * x + (1 - masks) * mask_value).astype(x.dtype, copy=False)
-    if mask_value.any():
+        # Channel by channel, as NumPy is slow along short last axes.
+        by_channel = partial(np.moveaxis, source=axis, destination=-3)
+        preserved = np.subtract(x, value, dtype=np.result_type(x, np.float32))
+        preserved = np.ascontiguousarray(by_channel(preserved))
+
+    def blend(masks, out):
+        if x.ndim == 3:
+            np.multiply(masks[:, np.newaxis], preserved, out=by_channel(out), casting="same_kind")
+            if ends:
+                out += value
+        else:
+            # Exact where masks are 0 or 1, as a feature may be the code of a category.
+            out[:] = masks * x + (1 - masks) * value
         # Rounding must not carry a value out of the range the model was made for.
-        low, high = min(x.min(), mask_value.min()), max(x.max(), mask_value.max())
-        np.clip(perturbed, low, high, out=perturbed)
-    return perturbed
+        return np.clip(out, min(ends), max(ends), out=out) if ends else out
+
+    return blend
 
 
-def local_explanations(scores, masks):
+def local_explanations(scores: ArrayLike, masks: ArrayLike) -> np.ndarray:
     """Weight each mask by the score of the input that it perturbed.
 
     Parameters
     ----------
     scores : array, (n,)
-        The model's score of each perturbed input.
     masks : array, (n, H, W), (n, T, W) or (n, W)
 
     Returns
@@ -211,7 +216,7 @@ def local_explanations(scores, masks):
     return scores.reshape(-1, *[1] * (masks.ndim - 1)) * masks
 
 
-def average(total, nb_samples, preservation_probability=0.5):
+def average(total: ArrayLike, nb_samples: int, preservation_probability: float = 0.5) -> np.ndarray:
     """Divide the sum of all local explanations by its expected weight.
 
     Parameters
@@ -230,13 +235,8 @@ def average(total, nb_samples, preservation_probability=0.5):
     return _numbers("total", total) / n / p
 
 
-# 3. The explainer: the steps, a batch at a time.
-
 _FEWEST_SAMPLES = 200  # a standard error from fewer scores is a guess
-# The errors of pixels are correlated, at worst all equal: then a map's error is below
-# this many standard errors in nine of ten cases.
-_NINE_IN_TEN = NormalDist().inv_cdf(0.95)
-_NONE_KNOWN = np.empty((0, 0))
+_NINE_IN_TEN = NormalDist().inv_cdf(0.95)  # of errors, if at worst all pixels err alike
 
 
 class Rise:
@@ -245,191 +245,173 @@ class Rise:
     Parameters
     ----------
     model : callable
-        Takes perturbed inputs, ``(n, H, W, C)``, ``(n, T, W)`` or ``(n, W)``, an array
-        of its own, and returns scores, ``(n, n_classes)``, as an array of NumPy,
-        TensorFlow or PyTorch. A binary classifier with one output, ``(n,)`` or
-        ``(n, 1)``, has one class, 0, with this score: for a sigmoid, that of label 1.
+        Takes perturbed inputs, ``(n, H, W, C)`` or as its inputs are, in an array of
+        its own. Returns scores, ``(n, n_classes)``, in one of NumPy, TensorFlow or
+        PyTorch. A single output, ``(n,)`` or ``(n, 1)``, is class 0 (sigmoid: label 1).
     batch_size : int
-        Perturbed inputs per call of `model`.
+        Inputs per model call. A smaller last batch that fails is padded to this size.
     operator : callable, optional
         ``operator(model, inputs, targets)`` returns the score of each perturbed input,
         ``(n,)``; by default the output of the target class. It is for `explain` only.
     nb_samples : int
-        Number of masks, that is of model evaluations, per explained input; at least 2
-        for a regression.
+        Number of masks, so of model evaluations, per input; 2 or more for a regression.
     grid_size : int or tuple of int
         Cells of the low-resolution grid, ``(rows, columns)`` for an image, over time
-        for a series. Tabular rows are masked feature by feature and use no grid.
+        for a series, as large as the parts to tell apart: 7 for images of about 224
+        pixels, 4 or 5 for 28 to 64, 5 to 20 for a series. Finer grids need more masks,
+        as do rows of many features, which are masked one by one, without a grid.
     preservation_probability : float
         Probability in (0, 1) that a cell is preserved; the expected value p of a mask.
     mask_value : float, (C,) array or array of one input's shape
-        What replaces masked values: a number, a colour or a whole input.
+        What replaces masked values: a number, a colour or a whole input that means
+        "nothing here" to the model. 0 is black for images in [0, 255] or [0, 1], grey
+        for those in [-1, 1], and the mean of standardised inputs. Else take means.
     seed : int
         Mask i depends on `seed` and i alone, not on `batch_size` or `nb_samples`.
     progress : callable, optional
         Wraps the iterable of batches; `tqdm.tqdm` fits.
     estimator : {"regression", "average"}
-        How the map is estimated: by a regression of the scores on pairs of
-        complementary masks, or by the paper's average over independent masks, which
-        needs several times as many model evaluations for the same map.
+        A regression of the scores on pairs of complementary masks, or the paper's
+        average over independent masks, which needs several times as many for the map.
     tolerance : float, optional
-        Stop before `nb_samples`, but never before 200, once every map's error, root
-        mean square over the map and relative to its range, is below this in nine of ten
-        cases: once 1.645 times its `relative_error` is.
+        Stop after 200 masks or more once every map's error, relative to its range, is
+        below this in nine of ten cases: once 1.645 times its `relative_error` is. If
+        `nb_samples` masks are not enough for it, warn.
+    channels_first : bool, optional
+        True for images ``(C, H, W)``, False for ``(H, W, C)``. By default False for up
+        to four channels; a longer last axis, as of a volume, is refused.
+    layout : {"image", "series"}, optional
+        What two axes are: a greyscale image ``(H, W)`` or a series ``(T, W)``. By
+        default a series if T or W is below 8 or T at least 4 W; else it is refused.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Before any model call if an argument is not as described, and after one if the
-        model has no such class or returns something else than described.
+    Attributes
+    ----------
+    unfinished : list of Outputs
+        What the model returned for each input of the last explanation that an error or
+        Ctrl-C ended: `outputs` for `explain`, or the only one for `estimate`.
 
     Notes
     -----
     *Logits or probabilities.* Both will do: maps are in the units of the score. The
     paper uses probabilities. If these are near 0 or 1 for all masks, use logits.
+    TODO
+    TODO
 
-    *mask_value* should mean "nothing here" to the model. The default 0 is black for
-    images in [0, 255] or [0, 1], the mean for standardised inputs, and mid-grey for
-    images in [-1, 1], where black is -1. For other features take their means.
-
-    *grid_size.* Cells should be as large as the parts to tell apart: 7 for images of
-    about 224 pixels, 4 or 5 for 28 to 64, 5 to 20 for a series. Finer grids need more
-    masks. Rows need several masks for each feature; with hundreds of features, explain
-    a model of groups of features instead.
-
-    *Precision.* Scores and maps are float64. The model gets float64 if the inputs are
-    float64 or hold integers that are too large for float32, else float32.
-
-    *Memory.* Masks are made a batch at a time, the next while the model works. Memory
-    holds two batches and, for each mask, the scores of the explained classes. The
-    regression also needs about 18 bytes for each mask and point of a lattice, with 4
-    points a cell of an image, 2 a cell and feature of a series, 1 a feature of a row:
-    3.5 KB a mask for 7 x 7 cells. It computes with some matrices of up to 4,096 masks
-    by the points: for thousands of points use "average".
+    *Memory* holds two batches and, for each mask, the scores of the explained classes.
+    The regression also needs about 18 bytes for each mask and point of a lattice, with
+    4 points a cell of an image, 2 a cell and feature of a series, 1 a feature of a row:
+    3.5 KB a mask for 7 x 7 cells. For thousands of points use "average".
 
     Examples
     --------
-    >>> def left_half(images):
-    ...     return images[:, :, :8].mean(axis=(1, 2))
-    >>> rise = Rise(left_half, nb_samples=500, grid_size=4)
-    >>> saliency = rise.explain(np.ones((1, 16, 16, 1)), [0])[0, ..., 0]
+    >>> rise = Rise(lambda images: images[:, :, :8].mean(axis=(1, 2)), grid_size=4)
+    >>> explanation = rise.estimate(np.ones((16, 16, 1)), 0)
+    >>> [saliency] = explanation.saliency
     >>> bool(saliency[:, :4].mean() > saliency[:, -4:].mean())
     True
     """
 
-    def __init__(
-        self,
-        model,
-        batch_size=32,
-        operator=None,
-        nb_samples=4000,
-        grid_size=7,
-        preservation_probability=0.5,
-        mask_value=0.0,
-        seed=0,
-        progress=None,
-        estimator="regression",
-        tolerance=None,
-    ):
+    def __init__(self, model: Callable, batch_size: int = 32, operator: Callable | None = None,
+                 nb_samples: int = 4000, grid_size: _Grid = 7,
+                 preservation_probability: float = 0.5, mask_value: ArrayLike = 0.0, seed: int = 0,
+                 progress: Callable | None = None, estimator: str = "regression",
+                 tolerance: float | None = None, channels_first: bool | None = None,
+                 layout: str | None = None) -> None:  # fmt: skip
         for name, function in {"model": model, "operator": operator, "progress": progress}.items():
             if not callable(function) and (function is not None or name == "model"):
                 raise TypeError(f"{name} must be callable, got {function!r}.")
-        if not isinstance(estimator, str) or estimator not in _ESTIMATORS:
-            raise ValueError(f'estimator must be "regression" or "average", got {estimator!r}.')
-        self.model = model
-        self.progress = progress or iter
+        self.model, self.progress = model, progress or iter
         self.nb_samples = _integer("nb_samples", nb_samples, 2 if estimator == "regression" else 1)
         self.grid_size = _grid_size(grid_size)
         self.preservation_probability = _between(preservation_probability)
-        self.mask_value = _numbers("mask_value", mask_value)
-        self.seed = _integer("seed", seed, 0)
-        self.estimator = estimator
+        self.mask_value = _numbers("mask_value", mask_value).copy()
+        self.seed, self.estimator = _integer("seed", seed, 0), estimator
         self.tolerance = None if tolerance is None else _between(tolerance, "tolerance", np.inf)
         self.batch_size = _integer("batch_size", batch_size, 1)
-        self.operator = operator
+        self.operator, self.channels_first, self.layout = operator, channels_first, layout
+        self.unfinished: list[Outputs] = []
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}.")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         values = self.mask_value.tolist() if self.mask_value.ndim < 2 else self.mask_value.shape
-        settings = vars(self) | {"mask_value": values}
-        shown = [f"{n}={v!r}" for n, v in settings.items() if n not in ("model", "progress")]
-        return f"Rise({', '.join(shown)})"
+        unset = [name for name in ("channels_first", "layout") if vars(self)[name] is None]
+        hidden = ["model", "progress", "unfinished", *unset]
+        shown = (vars(self) | {"mask_value": values}).items()
+        return f"Rise({', '.join(f'{n}={v!r}' for n, v in shown if n not in hidden)})"
 
-    def explain(self, inputs, targets):
+    def explain(self, inputs: ArrayLike, targets: ArrayLike, return_error: bool = False,
+                outputs: Sequence["Outputs"] = ()) -> "np.ndarray | _Pair":  # fmt: skip
         """Explain the target class of each input.
 
         Parameters
         ----------
-        inputs : array, (N, H, W, C), (N, T, W) or (N, W)
-            Images, series of W features over T steps, or tabular rows, in the model's
-            own value range.
+        inputs : array, (N, H, W, C), (N, C, H, W), (N, H, W), (N, T, W) or (N, W)
+            Images, series of W features in T steps, or rows, in the model's own range.
         targets : array, (N,) of int or (N, n_classes)
             For each input the index of the class to explain, or its one-hot row. An
             `operator` gets an array of n copies of it.
+        return_error : bool
+            Also return the standard errors, an array like the first.
+        outputs : list of Outputs
+            Those in `unfinished`, to continue.
 
         Returns
         -------
-        array of float64, (N, H, W, 1), (N, T, W) or (N, W)
+        array of float64, (N, H, W, 1), (N, 1, H, W), (N, H, W), (N, T, W) or (N, W)
             Saliency in the units of the score. The channels of an image share one map;
             the features of a series are masked, and explained, one by one.
         """
         inputs, targets = _numbers("inputs", inputs), _numbers("targets", targets)
         if inputs.ndim not in (2, 3, 4) or 0 in inputs.shape:
-            raise ValueError(
-                f"inputs must be (N, H, W, C), (N, T, W) or (N, W), got {inputs.shape}."
-            )
-        n, model, known = len(inputs), partial(model_outputs, self.model), _NONE_KNOWN
+            raise ValueError(f"inputs must be a batch of images or rows, got {inputs.shape}.")
+        n, model, width = len(inputs), partial(model_outputs, self.model), 0
+        targets = targets[np.newaxis] if targets.ndim == 0 and n == 1 else targets
         if targets.ndim not in (1, 2) or len(targets) != n:
-            raise ValueError(
-                f"targets must be {n} class indices or one-hot rows, got {targets.shape}."
-            )
+            raise ValueError(f"targets must be {n} class indices or one-hot, got {targets.shape}.")
         if self.operator is not None:
-            runs = [(x, partial(self._operate, target), [0]) for x, target in zip(inputs, targets)]
+            runs = [
+                (x, partial(self._operate, t), [0], t.tolist()) for x, t in zip(inputs, targets)
+            ]
         else:
             if targets.ndim == 2:
-                one_hot, known = targets, np.empty((0, targets.shape[1]))
+                one_hot, width = targets, targets.shape[1]
                 targets = one_hot.argmax(axis=1)
                 if np.count_nonzero(one_hot) != n or (one_hot[range(n), targets] != 1).any():
                     raise ValueError("targets must be one-hot rows: a single 1 and else 0 in each.")
-            runs = [(x, model, _classes(target)) for x, target in zip(inputs, targets)]
-        maps = np.concatenate([self._run(*run, known).saliency for run in runs])
-        return maps[..., np.newaxis] if inputs.ndim == 4 else maps
+            runs = [(x, model, _classes(target), None) for x, target in zip(inputs, targets)]
+        explanations = self._explain(runs, list(outputs)[:n], False, width)
+        both = [np.concatenate(arrays) for arrays in list(zip(*explanations))[:2]]
+        if inputs.ndim == 4:
+            both = [np.expand_dims(array, 1 if self.channels_first else -1) for array in both]
+        return tuple(both) if return_error else both[0]
 
     def _operate(self, target, perturbed):
-        n = len(perturbed)
-        scores = self.operator(self.model, perturbed, np.repeat(target[np.newaxis], n, axis=0))
-        scores = _numbers("operator's scores", scores)
-        if scores.size != n:
-            raise ValueError(f"operator must return {n} scores, got shape {scores.shape}.")
-        return scores.reshape(n, 1).astype(np.float64)
+        targets = np.repeat(target[np.newaxis], len(perturbed), axis=0)
+        scores = _numbers("operator's scores", self.operator(self.model, perturbed, targets))
+        if scores.size != len(targets):
+            raise ValueError(f"operator must return {len(targets)} scores, got {scores.shape}.")
+        return scores.reshape(-1, 1).astype(np.float64)
 
-    def explain_classes(self, x, classes):
-        """Explain several classes of one input from the same model evaluations.
-
-        Parameters
-        ----------
-        x, classes
-            As in `estimate`.
-
-        Returns
-        -------
-        array of float64, (n_classes, H, W), (n_classes, T, W) or (n_classes, W)
-            A map for each class, in the order of `classes`.
-        """
+    def explain_classes(self, x: ArrayLike, classes: ArrayLike) -> np.ndarray:
+        """Maps of several classes from the same model evaluations, as of `estimate`."""
         return self.estimate(x, classes).saliency
 
-    def estimate(self, x, classes, outputs=None, keep_outputs=False):
+    def estimate(self, x: ArrayLike, classes: ArrayLike, outputs: ArrayLike | None = None,
+                 keep_outputs: bool = False) -> "Explanation":  # fmt: skip
         """Explain several classes of one input, with standard errors.
 
         Parameters
         ----------
-        x : array, (H, W, C), (T, W) or (W,)
+        x : array, (H, W, C), (C, H, W), (H, W), (T, W) or (W,)
             One input.
-        classes : int or sequence of int
+        classes : int or array of int
             Indices into the model's outputs.
-        outputs : array, (n, n_outputs), optional
-            The model's outputs for the first n masks: those of an earlier `Explanation`
-            with the same input, seed, grid, probability, mask value and estimator. Only
-            masks beyond these cost model evaluations.
+        outputs : Outputs or array, (n, n_outputs), optional
+            The model's outputs for the first n masks, from `unfinished` or an earlier
+            `Explanation` with the same input and settings but `nb_samples`. Only masks
+            beyond these cost model evaluations. A plain array is taken on trust.
         keep_outputs : bool
             Return all outputs of the model, for more masks or other classes later. They
             take 8 bytes for each mask and output.
@@ -441,57 +423,99 @@ class Rise:
         if self.operator is not None:
             raise ValueError(f"operator must be None but for `explain`, got {self.operator!r}.")
         x, classes = _numbers("x", x), _classes(classes)
-        known = _NONE_KNOWN if outputs is None else _numbers("outputs", outputs)
-        if known.ndim != 2:
-            raise ValueError(f"outputs must be of shape (n, n_outputs), got shape {known.shape}.")
-        return self._run(x, partial(model_outputs, self.model), classes, known, keep_outputs)
+        run = x, partial(model_outputs, self.model), classes, None
+        return self._explain([run], [] if outputs is None else [outputs], keep_outputs)[0]
 
-    def _run(self, x, model, classes, known=_NONE_KNOWN, keep_outputs=False):
-        """Explain columns `classes` of ``model(perturbed)``, with known first rows."""
-        p, width = self.preservation_probability, known.shape[1]
-        estimator = _ESTIMATORS[self.estimator](x.shape, self.grid_size, p)
-        known, outputs = known[: self.nb_samples], None
-        check = max(_FEWEST_SAMPLES, len(known))
-        with closing(self._batches(_in_own_precision(x), estimator, len(known))) as batches:
-            for start, stop, masks, perturbed in batches:
-                batch = known[start:stop] if perturbed is None else model(perturbed)
-                width, n_outputs = width or batch.shape[1], batch.shape[1]
-                if n_outputs != width:  # that of targets, of earlier outputs or of a batch
-                    raise ValueError(f"model must have {width} outputs, got {n_outputs}.")
-                estimator.add(masks, _columns(batch, classes).astype(np.float64))
-                if keep_outputs:
-                    outputs = np.empty((self.nb_samples, width)) if outputs is None else outputs
-                    outputs[start:stop] = batch
-                del masks, perturbed, batch  # large: the batch after the next replaces them
-                if self.tolerance and check <= stop < self.nb_samples:
-                    error = Explanation(*estimator.maps(), stop).relative_error.max()
-                    if _NINE_IN_TEN * error < self.tolerance:
-                        break
-                    check = 1.2 * stop
-        return Explanation(*estimator.maps(), stop, outputs[:stop] if keep_outputs else None)
+    def _explain(self, runs, known, keep_outputs, width=0):
+        """Explain each run; if one is interrupted, `unfinished` has what is known."""
+        explanations, collected = [], []
+        show_once = lru_cache(None)(warnings.showwarning)  # what a model warns of at each call
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda text, *where: show_once(str(text), *where)
+                for run, outputs in zip_longest(runs, known):
+                    explanations.append(self._run(*run, outputs, keep_outputs, width, collected))
+        except BaseException:
+            self.unfinished = [*collected, *known[len(collected) :]] or self.unfinished
+            raise
+        return explanations
 
-    def _batches(self, x, estimator, n_known):
+    def _run(self, x, model, classes, target, outputs, keep_outputs, width, collected):
+        """Explain `classes` of ``model(perturbed)``, with known first outputs."""
+        x, p, value = _in_own_precision(x), self.preservation_probability, self.mask_value
+        shape = _shape_of_input(x.shape, self.channels_first, self.layout)
+        estimator = _ESTIMATORS[self.estimator](shape, self.grid_size, p)
+        blend = _blend(x, value, self.channels_first)
+        settings = "estimator", "grid_size", "preservation_probability", "seed", "layout"
+        origin = {"operator's target": target} | {name: getattr(self, name) for name in settings}
+        origin |= {"x": hash(x.tobytes()), "mask_value": hash(value.astype(float).tobytes())}
+        origin |= {"classes": None if keep_outputs else classes, "shape": shape}
+        known, width = _known_rows(outputs, origin, classes, width, self.nb_samples)
+        rows, done, check = None, 0, max(_FEWEST_SAMPLES, len(known))
+        try:
+            with closing(self._batches(x, shape, estimator, blend, len(known))) as batches:
+                for start, stop, masks, perturbed in batches:
+                    batch = known[start:stop] if perturbed is None else self._call(model, perturbed)
+                    if perturbed is not None:
+                        width, n_outputs = width or batch.shape[1], batch.shape[1]
+                        if n_outputs != width:  # that of targets, of earlier outputs or of a batch
+                            raise ValueError(f"model must have {width} outputs, got {n_outputs}.")
+                        batch = batch if keep_outputs else _columns(batch, classes)
+                    estimator.add(masks, _columns(batch, classes) if keep_outputs else batch)
+                    rows = np.empty((self.nb_samples, batch.shape[1])) if rows is None else rows
+                    rows[start:stop], done = batch, stop
+                    del masks, perturbed, batch  # large: the batch after the next replaces them
+                    if self.tolerance and check <= stop < self.nb_samples:
+                        error = Explanation(*estimator.maps(), stop).relative_error.max()
+                        if _NINE_IN_TEN * error < self.tolerance:
+                            break
+                        check = 1.2 * stop
+        finally:
+            if done > len(known):
+                outputs = rows[:done].view(Outputs)
+                outputs.origin = origin
+            collected += [outputs] if outputs is not None else []
+        base = (_columns(rows[:done], classes) if keep_outputs else rows[:done]).mean(axis=0)
+        explanation = Explanation(*estimator.maps(), done, outputs if keep_outputs else None, base)
+        error = _NINE_IN_TEN * explanation.relative_error.max()
+        if self.tolerance and error >= self.tolerance:
+            warnings.warn(f"{done} masks meet a tolerance of {error:.3g} only.", stacklevel=4)
+        return explanation
+
+    def _call(self, model, perturbed):
+        if not len(perturbed) < self.batch_size <= self.nb_samples:
+            return model(perturbed)
+        padded = np.resize(perturbed, (self.batch_size, *perturbed.shape[1:]))
+        try:
+            return model(perturbed)
+        except Exception:
+            with suppress(Exception):  # the first error says more
+                return model(padded)[: len(perturbed)]
+            raise
+
+    def _batches(self, x, shape, estimator, blend, n_known):
         """Yield start, stop, masks for the estimator, and inputs, or None if known."""
+        settings = shape, self.grid_size, self.preservation_probability, self.seed
 
         def prepare(start, stop):
-            p = self.preservation_probability
-            masks = generate_masks(
-                start, stop, x.shape, self.grid_size, p, self.seed, estimator.antithetic
-            )
-            perturbed = perturb(x, masks, self.mask_value) if start >= n_known else None
-            return estimator.select(masks), perturbed
+            masks = _upscale(*_random_grids(start, stop, *settings, estimator.antithetic), shape)
+            empty = np.empty((stop - start, *x.shape), x.dtype) if start >= n_known else None
+            return estimator.select(masks), None if empty is None else blend(masks, empty)
 
-        spans = [
-            (start, min(start + self.batch_size, last))
-            for first, last in ((0, n_known), (n_known, self.nb_samples))
-            for start in range(first, last, self.batch_size)
-        ]
+        size, parts = self.batch_size, ((0, n_known), (n_known, self.nb_samples))
+        spans = [(i, min(i + size, end)) for start, end in parts for i in range(start, end, size)]
         with ThreadPoolExecutor(1) as thread:
             prepared = thread.submit(prepare, *spans[0])
             for span, following in zip(self.progress(spans), [*spans[1:], None]):
                 batch = prepared.result()
                 prepared = following and thread.submit(prepare, *following)  # while the model works
                 yield *span, *batch
+
+
+class Outputs(np.ndarray):
+    """Outputs of a model, (n, n_outputs), that know their input; slices do not."""
+
+    origin: dict | None = None
 
 
 class Explanation(NamedTuple):
@@ -504,17 +528,20 @@ class Explanation(NamedTuple):
         Standard deviation of `saliency` over seeds; too low for few and skewed scores.
     calls : int
         Number n of perturbed inputs that the maps are made of.
-    outputs : array of float64, (n, n_outputs), or None
+    outputs : Outputs, (n, n_outputs), or None
         All outputs of the model, if `keep_outputs` asked for them.
+    base : array of float64, (n_classes,)
+        Mean score of perturbed inputs, E[f]; maps are above it where pixels raise it.
     """
 
     saliency: np.ndarray
     standard_error: np.ndarray
     calls: int
-    outputs: np.ndarray | None = None
+    outputs: Outputs | None = None
+    base: np.ndarray | None = None
 
     @property
-    def relative_error(self):
+    def relative_error(self) -> np.ndarray:
         """Root mean square standard error of each map, relative to the map's range."""
         axes = tuple(range(1, self.saliency.ndim))
         ranges = np.ptp(self.saliency, axis=axes, keepdims=True)
@@ -523,7 +550,7 @@ class Explanation(NamedTuple):
         return np.sqrt(np.mean(np.square(relative), axis=axes))
 
 
-def model_outputs(model, inputs):
+def model_outputs(model: Callable, inputs: np.ndarray) -> np.ndarray:
     """Call a model, and check and copy what it returns.
 
     Parameters
@@ -536,21 +563,15 @@ def model_outputs(model, inputs):
     Returns
     -------
     array of float64, (n, n_classes)
-        A copy, since a model may return the same buffer at each call.
-
-    Raises
-    ------
-    ValueError
-        If outputs are not of that shape or not finite numbers.
+        A copy, as a model may return the same buffer each time. Outputs of another
+        shape, or that are not finite numbers, raise a ValueError.
     """
     n, outputs = len(inputs), _numbers("model's outputs", model(inputs))
-    outputs = outputs[:, np.newaxis] if outputs.ndim == 1 else outputs
+    if outputs.ndim < 2 and outputs.size and (n == 1 or len(outputs) == n):
+        outputs = outputs.reshape(n, -1)  # one output, or a batch of one that was squeezed
     if outputs.ndim != 2 or len(outputs) != n or not outputs.size:
         raise ValueError(f"model must return scores ({n}, n_classes), got shape {outputs.shape}.")
     return outputs.astype(np.float64)
-
-
-# 4. The estimators, from masks and scores to maps and standard errors.
 
 
 class _Average:
@@ -561,34 +582,28 @@ class _Average:
 
     def __init__(self, shape, grid_size, p):
         self.p, self.n, self.total, self.root = p, 0, 0, 0
-        self.points, self.tents = _lattice(shape, grid_size, per_cell=4)
+        self.points, self.interpolation = _lattice(shape, grid_size, per_cell=4)
 
     def add(self, masks, scores):
         self.n += len(masks)
-        self.total = self.total + _sum_of_local_explanations(scores.T, masks)
-        # Standard errors change little from pixel to pixel: a lattice is enough.
+        flat = masks.reshape(len(masks), -1)
+        total = np.empty((scores.shape[1], flat.shape[1]))
+        # In blocks that OpenBLAS leaves to one thread: after a larger product its other
+        # threads spin for some 25 ms, on processors that the model could use.
+        block = max(2**18 // scores.size, 256)
+        for start in range(0, flat.shape[1], block):
+            part = flat[:, start : start + block].astype(np.float64)
+            total[:, start : start + block] = np.dot(scores.T, part)
+        self.total = self.total + total.reshape(-1, *masks.shape[1:])
+        # A lattice is enough for errors; no squares, as these may overflow or vanish.
         local = [local_explanations(score, _at(self.points, masks)) for score in scores.T]
-        # The root of the sum of squares, which themselves may overflow or vanish.
         self.root = np.hypot(self.root, np.hypot.reduce(local, axis=1))
 
     def maps(self):
         root, mean = self.root / sqrt(self.n), np.abs(_at(self.points, self.total)) / self.n
         deviation = np.sqrt(np.maximum(root - mean, 0)) * np.sqrt(root + mean)
         error = deviation / sqrt(max(self.n - 1, 1)) / self.p
-        return average(self.total, self.n, self.p), _along(self.tents, error)
-
-
-def _sum_of_local_explanations(scores, masks):
-    """``local_explanations(score, masks).sum(axis=0)`` for each row of `scores`."""
-    # In blocks that OpenBLAS leaves to one thread: after a larger product its other
-    # threads spin for some 25 ms, on processors that the model could use.
-    flat = masks.reshape(len(masks), -1)
-    total = np.empty((len(scores), flat.shape[1]))
-    block = max(2**18 // scores.size, 256)
-    for start in range(0, flat.shape[1], block):
-        part = flat[:, start : start + block].astype(np.float64)
-        total[:, start : start + block] = np.dot(scores, part)
-    return total.reshape(-1, *masks.shape[1:])
+        return average(self.total, self.n, self.p), _along(self.interpolation, error)
 
 
 class _Regression:
@@ -599,27 +614,23 @@ class _Regression:
     lattice of points, the map would be ``c + Cov(M(x), Z) b / p``: it suffices to
     regress the scores on Z. What remains is noise from interactions between cells;
     complementary masks cancel those of an even number of cells. Slopes are shrunk to
-    smooth ones by an amount chosen by the evidence [1]_. They are first fitted to the
-    normal scores (ranks) of f, whose noise is smaller but whose slopes are only nearly
-    proportional to those of f, and then corrected by a second regression of what
-    remains in f. With more masks both shrink less: the map converges to the paper's.
-
-    References
-    ----------
-    .. [1] D. J. C. MacKay, "Bayesian Interpolation", Neural Computation 4(3), 1992.
-       https://doi.org/10.1162/neco.1992.4.3.415
+    smooth ones by an amount chosen by the evidence (D. J. C. MacKay, "Bayesian
+    Interpolation", 1992, https://doi.org/10.1162/neco.1992.4.3.415). They are first
+    fitted to the normal scores (ranks) of f, whose noise is smaller but whose slopes
+    are only nearly proportional to those of f, and then corrected by a regression of
+    what remains. With more masks both shrink less: the map converges to the paper's.
     """
 
     antithetic = True
 
     def __init__(self, shape, grid_size, p):
         self.p, self.masks, self.scores = p, [], []
-        self.points, self.tents = _lattice(shape, grid_size, per_cell=2)
+        self.points, self.interpolation = _lattice(shape, grid_size, per_cell=2)
         # Covariance of masks along an axis, up to p (1 - p): mean over shifts.
+        crops = _crops(tuple(shape), _grid_shape(shape, grid_size))
         self.overlaps = [
-            np.einsum("scx,scy->xy", crops, crops[:, :, points], dtype=np.float64, optimize=True)
-            / len(crops)
-            for crops, points in zip(_crops(shape, _grid_shape(shape, grid_size)), self.points)
+            np.einsum("scx,scy->xy", c, c[:, :, at], dtype=np.float64, optimize=True) / len(c)
+            for c, at in zip(crops, self.points)
         ]
 
     def select(self, masks):
@@ -642,31 +653,35 @@ class _Regression:
         # Squares of scores may overflow or vanish; a power of two leaves all digits.
         unit = np.ldexp(0.5, np.frexp(np.abs(score).max())[1])
         score = score / unit
-        y, ranks = self._contrast(score), self._contrast(_normal_scores(score))
-        slopes, half = _evidence_fit(rows, ranks, bases)
+        # Normal quantiles of the scores' ranks; equal scores share one.
+        _, places, counts = np.unique(score, return_inverse=True, return_counts=True)
+        ranks = (np.cumsum(counts) - counts / 2) / len(score)
+        ranks = np.array([NormalDist().inv_cdf(rank) for rank in ranks])[places]
+        y, ranks = self._contrast(score), self._contrast(ranks)
+        slopes, root = _evidence_fit(rows, ranks, bases)
         fitted = rows @ slopes
         scale = fitted @ y / max(fitted @ fitted, _TINY)
-        correction, half_too = _evidence_fit(rows, y - scale * fitted, bases)
+        correction, correction_root = _evidence_fit(rows, y - scale * fitted, bases)
         slopes_of_score = scale * slopes + correction
         along_x = _along(self.overlaps, slopes_of_score.reshape(1, *lattice))[0]
         saliency = score.mean() + (1 - self.p) * along_x
-
         # Standard error: what the residuals of each pair of masks, as they would be had
         # the pair been left out, add to the slopes and to the mean.
         first, second = ranks - fitted, y - rows @ slopes_of_score
-        projected = sum(rows[part].T @ (rows[part] @ half_too) for part in _parts(rows))
+        projected = sum(rows[part].T @ (rows[part] @ correction_root) for part in _parts(rows))
         at_lattice = [overlap[points] for overlap, points in zip(self.overlaps, self.points)]
         means = score.reshape(-1, 2).mean(axis=1)
         means = ((means - means.mean()) / len(means)).reshape(-1, *[1] * len(lattice))
         squares, per_pair = 0, len(rows) // len(means)
         for part in _parts(rows):
-            added = scale * _added(rows[part], first[part], half)
-            added += _added(rows[part], second[part], half_too) - added @ projected @ half_too.T
+            added = scale * _added(rows[part], first[part], root)
+            corrected = _added(rows[part], second[part], correction_root)
+            added += corrected - added @ projected @ correction_root.T
             added = added.reshape(-1, per_pair, added.shape[1]).sum(axis=1).reshape(-1, *lattice)
             mean = means[part.start // per_pair : part.stop // per_pair]
             along_x = (1 - self.p) * _along(at_lattice, added)
             squares = squares + np.square(along_x + mean).sum(axis=0)
-        error = _along(self.tents, np.sqrt(squares)[np.newaxis])[0]
+        error = _along(self.interpolation, np.sqrt(squares)[np.newaxis])[0]
         return saliency * unit, error * unit
 
     def _contrast(self, values):
@@ -709,10 +724,7 @@ def _smoothings(points):
 
 
 def _evidence_fit(rows, y, bases):
-    """Slopes of y by ridge regression, with penalty and basis chosen by the evidence.
-
-    Also a square root of the matrix that maps ``rows.T @ y`` to them.
-    """
+    """Slopes of y by ridge regression; the evidence chooses penalty and basis."""
     best, products = (np.inf,), rows.T @ y
     for variances, directions in bases:
         projected = directions.T @ products
@@ -723,39 +735,31 @@ def _evidence_fit(rows, y, bases):
         least = cost.argmin()
         if cost[least] < best[0]:
             best = cost[least], directions / np.sqrt(variances + penalties[least])
-    half = best[1]
-    return half @ (half.T @ products), half
+    root = best[1]
+    return root @ (root.T @ products), root  # of the matrix that maps products to slopes
 
 
-def _added(block, residuals, half):
+def _added(block, residuals, root):
     """What the residual of each row, had the row been left out, adds to the slopes."""
-    along_half = block @ half
-    leverage = np.square(along_half).sum(axis=1)
-    return (residuals / np.maximum(1 - leverage, 0.1))[:, np.newaxis] * (along_half @ half.T)
-
-
-def _normal_scores(scores):
-    """Normal quantiles of the scores' ranks; equal scores share one."""
-    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - counts / 2) / len(scores)
-    return np.array([NormalDist().inv_cdf(rank) for rank in ranks])[places]
+    along_root = block @ root
+    leverage = np.square(along_root).sum(axis=1)
+    return (residuals / np.maximum(1 - leverage, 0.1))[:, np.newaxis] * (along_root @ root.T)
 
 
 def _lattice(shape, grid_size, per_cell):
     """For each upscaled axis, points, and weights to interpolate, (length, points)."""
-    points, tents = [], []
+    points, interpolation = [], []
     for length, cells in zip(shape[: len(shape) - 1], _grid_shape(shape, grid_size)):
         count = min(per_cell * cells, length)
         at = ((np.arange(count) + 0.5) * length / count).astype(int)
         points.append(at)
-        tents.append(np.array([np.interp(np.arange(length), at, unit) for unit in np.eye(count)]).T)
-    return points, tents
+        weights = [np.interp(np.arange(length), at, unit) for unit in np.eye(count)]
+        interpolation.append(np.array(weights).T)
+    return points, interpolation
 
 
 def _at(points, masks):
-    for axis, places in enumerate(points, 1):
-        masks = masks.take(places, axis)
-    return masks
+    return masks[np.ix_(range(len(masks)), *points)]
 
 
 def _along(matrices, arrays):
@@ -766,18 +770,18 @@ def _along(matrices, arrays):
 
 
 _ESTIMATORS = {"average": _Average, "regression": _Regression}
+_CHOICES = {"estimator": [*_ESTIMATORS], "layout": [None, "image", "series"]}
+_CHOICES["channels_first"] = [None, False, True]
 _TINY = np.finfo(np.float64).tiny
-
-
-# 5. The checks of arguments, before any model call.
 
 
 def _numbers(name, values):
     """An array of finite numbers; types that NumPy lacks (bfloat16) become float32."""
-    if hasattr(values, "detach"):
-        # NumPy reads no PyTorch tensor that tracks gradients or is of type bfloat16.
+    if hasattr(values, "detach"):  # NumPy reads no tensor with gradients or of bfloat16
         values = values.detach().cpu()
         values = values.float() if "bfloat16" in str(values.dtype) else values
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must be finite numbers, got a masked array.")
     try:
         array = np.asarray(values)
     except ValueError:  # of parts of unequal shapes
@@ -793,27 +797,56 @@ def _numbers(name, values):
 
 
 def _in_own_precision(x):
-    """`x` in float32, or in float64 if it is that or holds integers that need it."""
-    single = x.astype(np.float32, copy=False)
-    if x.dtype in (np.float16, np.float32) or x.dtype.kind != "f" and (single == x).all():
-        return single
-    return x.astype(np.float64, copy=False)
+    """`x`, but integers in float32, or in float64 if they need it."""
+    if x.dtype.kind == "f":
+        return x.astype(np.float64) if x.dtype.itemsize > 8 else x
+    single = x.astype(np.float32)
+    return single if (single == x).all() else x.astype(np.float64)
+
+
+def _shape_of_input(shape, channels_first=None, layout=None):
+    """``(H, W, C)``, ``(T, W)`` or ``(W,)``, as the shape or else a setting tells."""
+    if len(shape) == 2:
+        if layout is None and min(shape) >= 8 and shape[0] < 4 * shape[1]:
+            raise ValueError(f'layout must be "image" or "series" for an input of shape {shape}.')
+        return (*shape, 1) if layout == "image" else shape
+    if len(shape) == 3 and (shape[2] > 4 if channels_first is None else channels_first):
+        if not channels_first or shape[2] <= 4 < shape[0]:
+            expected = "True for (C, H, W), False for (H, W, C), the channels last"
+            raise ValueError(f"channels_first must be {expected}, got {channels_first}: {shape}.")
+        return (*shape[1:], shape[0])
+    return shape
+
+
+def _known_rows(outputs, origin, classes, width, nb_samples):
+    """Earlier outputs, of all classes or as `origin` says, and the model's width."""
+    if outputs is None:
+        return np.empty((0, 0)), width
+    rows, theirs = _numbers("outputs", outputs), getattr(outputs, "origin", None) or {}
+    if rows.ndim != 2:
+        raise ValueError(f"outputs must be of shape (n, n_outputs), got shape {rows.shape}.")
+    whole = theirs.get("classes") is None
+    other = [n for n in theirs if theirs[n] != origin[n] and not (whole and n == "classes")]
+    if other:
+        raise ValueError(f"outputs must be of the same {', '.join(other)}, got those of another.")
+    if whole:
+        scores, width = _columns(rows, classes), rows.shape[1]
+        rows = (scores if origin["classes"] else rows).astype(np.float64)
+    return rows[:nb_samples], width
 
 
 def _classes(classes):
-    classes = [classes] if isinstance(classes, Integral) else classes
-    if np.ndim(classes) != 1 or not len(classes):
+    indices = np.atleast_1d(_numbers("classes", classes))
+    if indices.dtype.kind not in "iu" or indices.ndim > 1 or not indices.size or indices.min() < 0:
         raise ValueError(f"classes must be one or more class indices, got {classes!r}.")
-    return [_integer("classes", index, 0) for index in classes]
+    return indices.tolist()
 
 
 def _columns(outputs, classes):
     width = outputs.shape[1]
     if max(classes) >= width:
-        single = " A single output is class 0." if width == 1 else ""
-        raise ValueError(
-            f"classes must be below the model's {width} outputs, got {max(classes)}.{single}"
-        )
+        got = f"got {max(classes)}." + " A single output is class 0." * (width == 1)
+        raise ValueError(f"classes must be below the model's {width} outputs, {got}")
     return outputs[:, classes]
 
 
@@ -825,10 +858,8 @@ def _grid_shape(shape, grid_size):
     sizes, features = shape[:axes], () if axes == 2 else shape[axes:]
     cells = grid_size if isinstance(grid_size, tuple) else (grid_size,) * axes
     if axes and len(cells) != axes or any(cell > size for cell, size in zip(cells, sizes)):
-        raise ValueError(
-            f"grid_size must be at most {' x '.join(map(str, sizes))} for inputs of shape {shape}, "
-            f"got {grid_size}."
-        )
+        most = f"{' x '.join(map(str, sizes))} for inputs of shape {shape}"
+        raise ValueError(f"grid_size must be at most {most}, got {grid_size}.")
     return (*cells[:axes], *features)
 
 

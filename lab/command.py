@@ -1,11 +1,11 @@
 """What the lab's commands share: they end in one sentence, and print above a bar."""
 
 import contextlib
+import functools
+import importlib
 import signal
 import sys
 import threading
-
-from tqdm import tqdm
 
 
 @contextlib.contextmanager
@@ -31,4 +31,19 @@ def stopping():
 
 def say(line):
     """Print a line to the standard error, above the progress bar."""
+    from tqdm import tqdm  # rise.py can be installed without it
+
     tqdm.write(line, file=sys.stderr)
+
+
+def _installed(name):
+    """The console script of a command, whose packages may not be installed."""
+    try:
+        main = importlib.import_module(f"lab.{name}").main
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error}. The commands need more than rise.py: pip install '.[lab]'")
+    main()
+
+
+explain = functools.partial(_installed, "explain")
+evaluate = functools.partial(_installed, "evaluate")

@@ -1,7 +1,6 @@
 """``python -m lab.evaluate FOLDER``: explain images, measure the explanations."""
 
 import argparse
-import math
 import os
 import sys
 from collections import Counter
@@ -13,6 +12,7 @@ import pandas as pd
 from lab.command import say, stopping
 from lab.files import ROOT, lock, pack, write_whole
 from lab.images import find_images
+from lab.methods.checks import MOST_CALLS
 from lab.methods.registry import METHODS, methods_of
 from lab.networks.loading import add_arguments, named_by
 from lab.study.runner import network, run
@@ -209,7 +209,7 @@ def _options(arguments):
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
     options.methods = methods_of(options.methods)
-    for name, least, most in (("budget", 1, math.inf), ("seed", 0, 2**32 - 1)):
+    for name, least, most in (("budget", 1, MOST_CALLS), ("seed", 0, 2**32 - 1)):
         if not least <= getattr(options, name) <= most:
             value = getattr(options, name)
             raise ValueError(f"--{name} must be from {least} to {most}, got {value}")

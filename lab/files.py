@@ -15,6 +15,10 @@ from filelock import FileLock, Timeout
 ROOT = Path(__file__).resolve().parents[1]
 """The folder of the project."""
 
+_CHECKOUT = (ROOT / "LIME_requirements.txt").is_file()
+CACHE = ROOT / ".cache" if _CHECKOUT else Path.home() / ".cache" / "black-box-explainers"
+"""The folder of what only costs time if it is deleted."""
+
 
 def pack(arrays):
     """Arrays by name as the bytes of an ``.npz`` file, the same for the same arrays."""

@@ -7,20 +7,36 @@ import re
 import pandas as pd
 
 from lab.files import ROOT
+from lab.networks import load
 
 DOCS = {path: path.read_text("utf-8") for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
 TEXT = "\n".join(DOCS.values())
 
 
+def blocks(path):
+    return re.findall(r"```python\n(.*?)```", DOCS[path], flags=re.S)
+
+
 def test_the_code_runs_as_it_stands(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
+    monkeypatch.chdir(ROOT)
+    first, *others = blocks(ROOT / "README.md")
     scope = {}
-    for block in re.findall(r"```python\n(.*?)```", TEXT, flags=re.S):
+    exec(first, scope)
+    assert scope["saliency"].shape == (227, 227)
+    for block in others:
         exec(block, scope)
     assert scope["saliency"].shape == (1, 64, 64, 1) and scope["top"].shape == (64, 64)
     # The scores of the model are the brightness of the upper and of the lower half.
     assert scope["top"][:24].mean() > scope["top"][-24:].mean()
     assert scope["bottom"][:24].mean() < scope["bottom"][-24:].mean()
+
+
+def test_a_model_of_scikit_learn_is_explained_as_documented():
+    scope = {}
+    exec(blocks(ROOT / "docs" / "models.md")[-1], scope)
+    network = load(scope["predict"])
+    assert len(network.class_names) == 10 and network.input_size == 8
 
 
 def headings(path):

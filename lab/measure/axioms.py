@@ -16,7 +16,7 @@ from lab.methods.registry import METHODS
 AXIOM_METHODS = "lime", "rise", "rise_average", "shap", "occlusion", "shapley"
 
 N_FEATURES = 4
-SAMPLES = 2**17  # coalitions drawn, with repetition, by the methods that draw
+COALITIONS = 2**17  # coalitions drawn, with repetition, by the methods that draw
 
 
 def _relu(x):
@@ -82,7 +82,7 @@ def violations(seed=0):
     rows = []
     for method in AXIOM_METHODS:
         found = {
-            name: [attribute(method, _value(f), N_FEATURES, SAMPLES, seed) for f in both]
+            name: [attribute(method, _value(f), N_FEATURES, COALITIONS, seed) for f in both]
             for name, both in FUNCTIONS.items()
         }
         for name, (first, second) in found.items():
@@ -96,7 +96,7 @@ def violations(seed=0):
             rows += [(method, axiom, name, gap / extent) for axiom, gap in measured.items()]
         for one, other in itertools.combinations(FUNCTIONS, 2):
             combined = _combination(FUNCTIONS[one][0], FUNCTIONS[other][0])
-            got = attribute(method, _value(combined), N_FEATURES, SAMPLES, seed)
+            got = attribute(method, _value(combined), N_FEATURES, COALITIONS, seed)
             gap = np.abs(got - (found[one][0] + 2 * found[other][0])).max()
             rows.append((method, "linearity", f"{one}, {other}", gap / _extent(combined)[0]))
     return pd.DataFrame(rows, columns=["method", "axiom", "function", "violation"])

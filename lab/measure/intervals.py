@@ -19,12 +19,12 @@ def mean_interval(values):
 
     Parameters
     ----------
-    values : (n,) array
-        Finite and independent, such as one for each image.
+    values : (n,) or (n, k) array
+        Finite and independent along the first axis, such as one for each image.
 
     Returns
     -------
-    low, high : float
+    low, high : float, or (k,) arrays
         The percentiles 2.5 and 97.5 of the means of 4000 resamples [1]_, widened about
         the mean; NaN for fewer than three values.
 
@@ -38,18 +38,19 @@ def mean_interval(values):
     .. [1] Efron, Tibshirani, "An Introduction to the Bootstrap", 1993.
     """
     values = check_array(values).astype(float)
-    if values.ndim != 1 or not np.isfinite(values).all():
-        raise ValueError(f"values must be a list of finite numbers, got {values}")
+    if values.ndim not in (1, 2) or not np.isfinite(values).all():
+        raise ValueError(f"values must be finite numbers in one or two axes, got {values}")
     n = len(values)
     if n < 3:
-        return float("nan"), float("nan")
-    means, mean = _drawn(n) @ values / n, values.mean()
-    wider = np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)
-    low, high = mean + wider * (np.percentile(means, [2.5, 97.5]) - mean)
-    return float(low), float(high)
+        unknown = np.full(values.shape[1:], np.nan)[()]
+        return unknown, unknown
+    (drawn, wider), mean = _drawn(n), values.mean(axis=0)
+    low, high = mean + wider * (np.percentile(drawn @ values / n, [2.5, 97.5], axis=0) - mean)
+    return low, high
 
 
 @functools.lru_cache(maxsize=32)
 def _drawn(n):
-    """How often each of n values is drawn in each resample, (4000, n)."""
-    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), 4000)
+    """How often each of n values is drawn in 4000 resamples, and the widening."""
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), 4000).astype(float)
+    return drawn, np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)

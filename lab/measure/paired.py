@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pandas as pd
 
 from lab.measure.intervals import mean_interval
@@ -62,14 +63,26 @@ def pairs(table, measures=GAINS):
     for network, own in table.groupby("network", sort=False, dropna=False):
         for measure in measures:
             values = by_image(own, measure).sort_index(level=_IMAGE)
-            for first, second in itertools.combinations(values, 2):
-                difference = (values[first] - values[second]).dropna()
-                about = network, measure, len(difference)
-                mean, (low, high) = difference.mean(), mean_interval(difference)
-                rows.append((first, second, *about, mean, low, high))
-                rows.append((second, first, *about, -mean, -high, -low))
+            for first, second, n, *numbers in _differences(values):
+                mean, low, high = numbers
+                rows.append((first, second, network, measure, n, mean, low, high))
+                rows.append((second, first, network, measure, n, -mean, -high, -low))
     names = ["first", "second", "network", "measure", "images", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _differences(values):
+    """Every two columns of a table: number, mean and interval of their difference."""
+    first, second = np.triu_indices(values.shape[1], 1)
+    differences = values.to_numpy()[:, first] - values.to_numpy()[:, second]
+    known, numbers = ~np.isnan(differences.T), np.empty((len(first), 3))
+    for images in map(np.array, set(map(tuple, known))):  # together what has the same images
+        alike = (known == images).all(axis=1)
+        part = differences[np.flatnonzero(images)][:, alike]
+        mean = part.sum(axis=0) / (len(part) or np.nan)
+        numbers[alike] = np.stack([mean, *mean_interval(part)], axis=1)
+    names = itertools.combinations(values, 2)
+    return [(*pair, *each) for pair, *each in zip(names, known.sum(axis=1), *numbers.T)]
 
 
 def better(compared):

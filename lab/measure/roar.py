@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPClassifier
 from lab.methods.coalitions import attribute
 from lab.methods.ranking import ranks
 
-N_PIXELS, SIDE = 64, 8  # of a digit
+N_PIXELS, DIGIT_SIDE = 64, 8  # of a digit
 
 ROAR_METHODS = "lime", "rise_average", "shap", "occlusion", "random", "centre", "edges"
 SHARES = 0, 0.1, 0.3, 0.5, 0.7, 0.9  # of the pixels that are removed
@@ -89,10 +89,10 @@ def _saliency(method, network, digits, labels, mean, n_samples, seed):
     if method == "random":
         return np.random.default_rng(seed).random(digits.shape)
     if method == "centre":
-        y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+        y, x = np.mgrid[:DIGIT_SIDE, :DIGIT_SIDE] - (DIGIT_SIDE - 1) / 2
         return np.tile(-(y**2 + x**2).ravel(), (len(digits), 1))
     if method == "edges":
-        return np.stack([sobel(digit.reshape(SIDE, SIDE)).ravel() for digit in digits])
+        return np.stack([sobel(digit.reshape(DIGIT_SIDE, DIGIT_SIDE)).ravel() for digit in digits])
 
     def explained(digit, label):
         def value(coalitions):

@@ -128,7 +128,7 @@ def _jackknife_interval(taus, images):
     """Interval of a mean over pairs, whose images are in `images`, (2, n)."""
     rest = [taus[(images != image).all(axis=0)] for image in np.unique(images)]
     n = len(rest)
-    if n < 3 or not all(map(len, rest)):
+    if not all(map(len, rest)):
         return float("nan"), float("nan")
     values = [n * taus.mean() - (n - 1) * without.mean() for without in rest]
     return np.clip(mean_interval(values), -1, 1)

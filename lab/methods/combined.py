@@ -6,7 +6,7 @@ from lab.methods.occlusion import nested_occlusion
 from lab.methods.owen import owen
 from lab.methods.random_masks import rise_map
 
-PARTS = owen, nested_occlusion, rise_map
+SUMMED = owen, nested_occlusion, rise_map
 
 
 def combined(black_box, image, label, budget, seed):
@@ -29,8 +29,8 @@ def combined(black_box, image, label, budget, seed):
         deviation 1. The values do not compare between images or classes.
     """
     total = np.zeros(image.shape[:2])
-    for done, method in enumerate(PARTS):
-        calls = budget * (done + 1) // len(PARTS) - budget * done // len(PARTS)
+    for done, method in enumerate(SUMMED):
+        calls = budget * (done + 1) // len(SUMMED) - budget * done // len(SUMMED)
         saliency = method(black_box, image, label, calls, seed).astype(np.float64)
         if np.ptp(saliency) > 1e-6 * np.abs(saliency).max():  # else it is constant
             total += (saliency - saliency.mean()) / saliency.std()

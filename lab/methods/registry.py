@@ -232,17 +232,15 @@ def check_explainable(method, black_box, image, budget):
         from lab.methods.masked_model import superpixels  # takes seconds
 
         n_superpixels = int(superpixels(image).max()) + 1
-    if METHODS[method].gradients and not hasattr(black_box, "preprocessed"):
+    if METHODS[method].gradients and not hasattr(black_box, "keras_model"):
         raise ValueError(f"{method} needs a Keras network of the lab, got {black_box!r}")
     return check_budget(budget, method, n_superpixels)
 
 
 def check_budget(budget, method, n_superpixels):
     """Return a budget as an int; else a TypeError or ValueError as of `explain`."""
-    budget, least = (
-        check_integer("budget", budget, 1, MOST_CALLS),
-        fewest_calls([method], n_superpixels),
-    )
+    budget = check_integer("budget", budget, 1, MOST_CALLS)
+    least = fewest_calls([method], n_superpixels)
     if budget < least:
         which = f" with {n_superpixels} superpixels" if METHODS[method].least_per_superpixel else ""
         raise ValueError(

@@ -9,10 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lab.files import ROOT
+from lab.files import CACHE
 from lab.networks import runtime
 
-FOLDER = ROOT / ".cache" / "networks"
+CONVERTED = CACHE / "networks"
 VERSION = 1  # of the conversion: raise it when other numbers come out
 _NAMES = re.compile(rb'(<layer id="\d+") name="[^"]*"| (?:output_)?names="[^"]*"')
 
@@ -56,7 +56,7 @@ def place(key, weights):
     """Folder of a network with a key and a file of weights: all that it is made of."""
     versions = [runtime.version(package) for package in ("openvino", "tensorflow", "keras")]
     made_of = json.dumps([key, _sha256(weights), *versions, VERSION])
-    return FOLDER / f"{key}-{hashlib.sha256(made_of.encode()).hexdigest()[:24]}"
+    return CONVERTED / f"{key}-{hashlib.sha256(made_of.encode()).hexdigest()[:24]}"
 
 
 def graph_digest(model):
@@ -88,8 +88,8 @@ def write(folder, model, about):
     """
     beside = None
     try:
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".part-", dir=FOLDER))
+        CONVERTED.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".part-", dir=CONVERTED))
         _save(model, beside)
         about = about | {"graph": _graph_digest(beside)}
         (beside / "about.json").write_text(json.dumps(about | {"sha256": _checksum(about)}))
@@ -100,7 +100,7 @@ def write(folder, model, about):
         if read(folder) is None:  # else another process has just written it
             why = str(error).strip().split("\n")[0]
             runtime.print_once(
-                f"Converted networks cannot be stored in {FOLDER}, which makes starts slow: {why}"
+                f"Converted networks cannot be stored in {CONVERTED}, so starts are slow: {why}"
             )
     finally:
         if beside is not None:

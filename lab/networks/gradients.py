@@ -9,7 +9,7 @@ import numpy as np
 
 from lab.networks.tensorflow_setup import keras, tf
 
-STEPS = 50  # points on the path of integrated gradients; samples of expected gradients
+POINTS = 50  # points on the path of integrated gradients; samples of expected gradients
 
 
 def grad_cam(black_box, image, label):
@@ -68,7 +68,7 @@ def integrated_gradients(black_box, image, label):
     ----------
     .. [1] Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
-    shares = (np.arange(STEPS, dtype=np.float32) + 0.5) / STEPS
+    shares = (np.arange(POINTS, dtype=np.float32) + 0.5) / POINTS
     network, preprocessed = black_box.keras_model, black_box.preprocessed
 
     def slopes(point):
@@ -78,7 +78,7 @@ def integrated_gradients(black_box, image, label):
     # Concrete, as the traced networks are.
     slopes = tf.function(slopes).get_concrete_function(tf.TensorSpec(image.shape, tf.float32))
     total = np.sum([slopes(tf.constant(image * share)) for share in shares], 0, np.float64)
-    return (total / STEPS * image).sum(axis=-1).astype(np.float32)
+    return (total / POINTS * image).sum(axis=-1).astype(np.float32)
 
 
 def expected_gradients(black_box, image, label):
@@ -113,6 +113,6 @@ def expected_gradients(black_box, image, label):
         keras.layers.Lambda(lambda p: p[:, label : label + 1])(black_box.keras_model.output),
     )
     values = shap.GradientExplainer(network, background, batch_size=1).shap_values(
-        black_box.preprocessed(image[None]).numpy(), nsamples=STEPS, rseed=0
+        black_box.preprocessed(image[None]).numpy(), nsamples=POINTS, rseed=0
     )
     return np.asarray(values).reshape(image.shape).sum(axis=-1).astype(np.float32)

@@ -8,9 +8,9 @@ import numpy as np
 from filelock import FileLock
 from xxhash import xxh3_128, xxh3_128_digest
 
-from lab.files import ROOT
+from lab.files import CACHE
 
-FILE = ROOT / ".cache" / "predictions.sqlite"
+FILE = CACHE / "predictions.sqlite"
 LIMIT = 2 << 30  # bytes: beyond it the oldest predictions make room for new ones
 _DIGEST = 16  # bytes at the end of an entry
 _TIMEOUT = 30  # seconds to wait for other processes that write

@@ -20,9 +20,9 @@ from rise import Rise
 
 WITHOUT_PYTHON = "The playground needs Python: open this notebook in JupyterLab and run this cell."
 BEST = ("the most probable class", -1)
-COLORS = {"black": (0, 0, 0), "own mean colour": None, "blurred image": "blur"}
+BASELINES = {"black": (0, 0, 0), "own mean colour": None, "blurred image": "blur"}
 _WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "17em"}}
-_LINE = {"layout": {"flex_flow": "row wrap"}}
+_WRAPPED = {"layout": {"flex_flow": "row wrap"}}
 
 
 class Playground(widgets.VBox):
@@ -59,7 +59,7 @@ class Playground(widgets.VBox):
         self.parameters = {
             "LIME": {
                 "num_samples": widgets.IntText(1000),
-                "hide_color": widgets.Dropdown(options=list(COLORS)),
+                "hide_color": widgets.Dropdown(options=list(BASELINES)),
                 "num_superpixels": widgets.IntText(5),
             },
             "RISE": {
@@ -71,7 +71,7 @@ class Playground(widgets.VBox):
         for fields in self.parameters.values():
             for name, field in fields.items():
                 field.description, field.style, field.layout = name, *_WIDE.values()
-        self.chosen = widgets.HBox(**_LINE)
+        self.chosen = widgets.HBox(**_WRAPPED)
         self.button = widgets.Button(description="Explain", button_style="primary")
         self.bar = widgets.IntProgress(layout={"visibility": "hidden"})
         self.message, self.result = widgets.HTML(), widgets.HTML()
@@ -82,7 +82,7 @@ class Playground(widgets.VBox):
         self._show_parameters()
         lines = [[self.image, self.upload], [self.guess, self.search], [self.method]]
         lines += [[self.chosen], [self.button, self.bar]]
-        lines = [widgets.HBox(line, **_LINE) for line in lines]
+        lines = [widgets.HBox(line, **_WRAPPED) for line in lines]
         super().__init__([*lines, self.message, self.result])
 
     def _repr_mimebundle_(self, **options):
@@ -157,7 +157,7 @@ class Playground(widgets.VBox):
             explainer = Rise(predict, predict.batch_size, **values)
             saliency = explainer.explain_classes(image, label)[0]
             return maps.saliency(photograph, saliency, head, textwrap.fill(", ".join(note), 48))
-        values["hide_color"] = COLORS[values["hide_color"]]
+        values["hide_color"] = BASELINES[values["hide_color"]]
         explanation = lime_explanation(predict, image, Setting(**values), label)
         note.append(f"R² {explanation.r2:.2f}")
         panel = maps.weights(

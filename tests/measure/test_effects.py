@@ -40,6 +40,16 @@ def test_effects_name_the_values_the_size_and_the_noise():
     assert not found.loc["q", "significant"].any() and (found.loc["q", "effect"] == 0).all()
 
 
+def test_noise_is_pooled_over_values_and_images():
+    table = pd.concat([of("p", "x"), of("p", "y")], ignore_index=True)
+    table["r2_fresh"] = np.random.default_rng(0).normal(size=len(table)).cumsum()
+    cells = table["r2_fresh"].to_numpy().reshape(-1, 3)  # of three seeds
+    deviations = cells - cells.mean(axis=1, keepdims=True)
+    expected = np.sqrt((deviations**2).sum() / (2 * len(cells)))
+    found = effects(table).set_index("measure").loc["r2_fresh", "noise"]
+    assert found == pytest.approx(expected)
+
+
 def test_means_below_0_keep_their_sign():
     # R² of a model that is worse than the mean is below 0.
     found = effects(pd.concat([of("p", "low", r2_fresh=-0.5), of("p", "high", r2_fresh=0.2)]))

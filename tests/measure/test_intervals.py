@@ -23,9 +23,15 @@ def test_equal_values_leave_no_doubt_and_fewer_than_three_no_interval():
     assert not np.isnan(mean_interval([1.0, 2.0, 3.0])).any()
 
 
-@pytest.mark.parametrize("values", [[1, 2, np.nan], [1, np.inf, 2], [[1.0, 2.0, 3.0]]])
+def test_columns_have_the_intervals_of_each():
+    values = np.random.default_rng(0).normal(size=(7, 3))
+    expected = [mean_interval(column) for column in values.T]
+    np.testing.assert_allclose(np.transpose(mean_interval(values)), expected)
+
+
+@pytest.mark.parametrize("values", [[1, 2, np.nan], [1, np.inf, 2], [[[1.0, 2.0]]]])
 def test_values_must_be_finite(values):
-    with pytest.raises(ValueError, match="values must be a list of finite numbers"):
+    with pytest.raises(ValueError, match="values must be finite numbers"):
         mean_interval(values)
     with pytest.raises(TypeError, match="without masked values"):
         mean_interval(np.ma.masked_greater(values, 1))

@@ -37,8 +37,8 @@ def numbers(found):
 
 @pytest.mark.parametrize("case", CASES)
 def test_images_of_one_name_in_two_classes_stay_two(case):
-    expected = CASES[case](TABLE.assign(picture=TABLE["image"].str[1] + TABLE["class"]))
-    found = CASES[case](TABLE.assign(picture=TABLE["image"].str[1]))
+    expected = CASES[case](TABLE.assign(image=TABLE["image"].str[1] + TABLE["class"]))
+    found = CASES[case](TABLE.assign(image=TABLE["image"].str[1]))
     np.testing.assert_allclose(numbers(found), numbers(expected))
     assert not np.isnan(numbers(expected)).all()
 

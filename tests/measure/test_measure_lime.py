@@ -44,7 +44,8 @@ def test_fidelity_on_fresh_samples_is_that_of_the_next_seed(sampling, seed, next
         few = slice(n - 1)
         expected = r2_score(truth[few], linear[few], sample_weight=weights[few])
         assert fidelity(explanation, fresh=n) == pytest.approx(expected, abs=1e-9)
-    assert measure_lime(Places(), explanation)["r2_fresh"] == fidelity(explanation)
+        if n == 500:
+            assert measure_lime(Places(), explanation)["r2_fresh"] == fidelity(explanation, n)
 
 
 def test_curves_what_is_shown_and_the_object():

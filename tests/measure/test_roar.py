@@ -49,6 +49,20 @@ def test_roar_removes_what_matters(monkeypatch):
     pd.testing.assert_frame_equal(roar("random", 1, count=400), runs[-1])
 
 
+def test_removed_pixels_show_the_mean_or_drawn_values_of_training_digits(monkeypatch):
+    seen, train = [], module._trained
+    monkeypatch.setattr(module, "_trained", lambda *args: seen.append(args[0]) or train(*args))
+    monkeypatch.setattr(module, "SHARES", (0, 0.3))
+    roar("random", 0, count=120)
+    whole, mean, drawn, trace = seen
+    gone = trace == 1
+    assert (gone.sum(axis=1) == 19).all()  # 30% of 64
+    np.testing.assert_allclose(mean, np.where(gone, whole.mean(axis=0), whole), rtol=1e-6)
+    np.testing.assert_array_equal(drawn[~gone], whole[~gone])
+    assert all(np.isin(*pixels).all() for pixels in zip(drawn.T, whole.T))
+    assert 0.4 < (drawn[gone] != whole[gone]).mean()
+
+
 def test_too_few_perturbations_are_refused():
     with pytest.raises(ValueError, match="budget must be at least 258"):
         roar("shap", 0, count=100, n_samples=129)

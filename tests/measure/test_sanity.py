@@ -22,7 +22,7 @@ class Box:
     randomized = staticmethod(lambda layers: Box(layers))
 
 
-def test_similarity_is_of_each_map_with_those_of_random_networks():
+def test_agreement_is_of_each_map_with_those_of_random_networks(monkeypatch):
     explainers = {
         "weights": lambda box, image, label: box.weights,
         "image": lambda box, image, label: image[..., label],
@@ -37,6 +37,8 @@ def test_similarity_is_of_each_map_with_those_of_random_networks():
     assert table["rank_correlation"][1] == pytest.approx(expected)
     again = sanity(explainers, Box(), IMAGE, 1, layers=(2, 5))
     pd.testing.assert_frame_equal(again, table[1::2].reset_index(drop=True))
+    monkeypatch.setattr(Box, "n_layers", 4)
+    assert sanity(explainers, Box(), IMAGE, 1)["layers"].tolist() == [1, 2, 4] * 2
 
 
 @pytest.mark.parametrize("rounding", [0, 1e-7])

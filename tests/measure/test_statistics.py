@@ -99,8 +99,14 @@ def test_ranking_agreement_takes_the_jackknife_over_images():
         assert (row.tau, row.low, row.high) == pytest.approx((mean, *mean_interval(values)))
 
 
+def test_an_interval_of_agreement_stays_in_its_range():
+    rng = np.random.default_rng(0)
+    found = agreement_of_iou(crossed(lambda *_: rng.normal(), images=2, settings="abc"))
+    assert found["low"].min() == -1 and found["high"].max() == 1
+
+
 def test_no_pairs_no_agreement_and_few_images_no_interval():
-    table = crossed(lambda network, kind, picture, setting, seed: "abcd".index(setting) % 3)
+    table = crossed(lambda network, kind, image, setting, seed: "abcd".index(setting) % 3)
     alone = agreement_of_iou(table[table["image"] == "E0"])
     assert alone.pairs.to_dict() == {"same class": 0, "other class": 0, "other network": 1}
     assert alone.tau.isna().tolist() == [True, True, False]
@@ -111,7 +117,7 @@ def test_no_pairs_no_agreement_and_few_images_no_interval():
 
 
 def test_ranks_over_several_measurements():
-    table = crossed(lambda network, kind, picture, setting, seed: "abcd".index(setting))
+    table = crossed(lambda network, kind, image, setting, seed: "abcd".index(setting))
     # One that is best by one of two measurements, for elephants only.
     best = (table["setting"] == "c") & (table["class"] == "E")
     table = table.assign(deletion_mean=np.where(best, -9, -table["iou"]))
@@ -129,5 +135,5 @@ def test_the_widest_contradiction_is_found():
     assert at_odds(odd, *measures, list("abc")) == image | {"first": "a", "second": "b", "ranks": 1}
     assert at_odds(table.assign(insertion=[0.9, 0.5, 0.1]), *measures, list("ab"))["ranks"] < 0
     # An image that lacks one of the measurements, as without a mask, is no candidate.
-    unknown = table.assign(picture="q", insertion=np.nan)
+    unknown = table.assign(image="q", insertion=np.nan)
     assert at_odds(pd.concat([unknown, odd]), *measures, list("abc"))["image"] == "p"

@@ -6,7 +6,7 @@ from lab.networks import converted, prediction_cache, runtime
 @pytest.fixture(autouse=True, scope="session")
 def converted_once(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(converted, "FOLDER", tmp_path_factory.mktemp("networks"))
+        patch.setattr(converted, "CONVERTED", tmp_path_factory.mktemp("networks"))
         yield
 
 

@@ -17,9 +17,9 @@ def expected():
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
     """The folder of SqueezeNet, converted by an earlier process."""
-    monkeypatch.setattr(converted, "FOLDER", tmp_path / "networks")
+    monkeypatch.setattr(converted, "CONVERTED", tmp_path / "networks")
     load("squeezenet")
-    (made,) = converted.FOLDER.iterdir()
+    (made,) = converted.CONVERTED.iterdir()
     return made
 
 
@@ -59,18 +59,18 @@ def test_a_damaged_network_is_converted_again(folder, expected, builds, damage, 
     for _ in range(2):
         np.testing.assert_array_equal(load("squeezenet", cache=False)(IMAGES), expected)
     assert builds == ["SqueezeNet 1.1"] and capsys.readouterr().out == ""
-    assert list(converted.FOLDER.iterdir()) == [folder]
+    assert list(converted.CONVERTED.iterdir()) == [folder]
 
 
 def test_a_folder_that_cannot_be_written_costs_only_time(monkeypatch, tmp_path, expected, capsys):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(converted, "FOLDER", tmp_path / "file" / "networks")
+    monkeypatch.setattr(converted, "CONVERTED", tmp_path / "file" / "networks")
     for _ in range(2):
         black_box = load("squeezenet", cache=False)
         np.testing.assert_array_equal(black_box(IMAGES), expected)
     assert black_box.fingerprint == load("squeezenet", runtime="tensorflow").fingerprint
     printed = capsys.readouterr().out
-    assert printed.count("\n") == 1 and str(converted.FOLDER) in printed
+    assert printed.count("\n") == 1 and str(converted.CONVERTED) in printed
 
 
 def test_whatever_a_network_is_made_of_names_its_folder(monkeypatch, tmp_path):
@@ -93,5 +93,5 @@ def test_several_processes_convert_at_once(folder, capsys):
             results = list(threads.map(lambda _: converted.write(folder, *network), range(8)))
         assert all(about == network[1] for _, about in results)
         assert converted.read(folder) is not None
-        assert list(converted.FOLDER.iterdir()) == [folder]
+        assert list(converted.CONVERTED.iterdir()) == [folder]
     assert capsys.readouterr().out == ""

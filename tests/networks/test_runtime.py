@@ -84,7 +84,7 @@ from pathlib import Path
 start = time.perf_counter()
 from lab.networks import converted
 from lab.networks.loading import load
-converted.FOLDER, name, folder = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+converted.CONVERTED, name, folder = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 black_box = load(name, cache=False)
 seconds = time.perf_counter() - start
 STATUS = Path("/proc/self/status")  # getrusage includes the parent's memory
@@ -118,7 +118,7 @@ def test_a_process_that_only_predicts_is_light(name, black_box, tmp_path):
     images = photographs(black_box.input_size, 4)
     expected, seconds = black_box(images), []
     for threads in ("1", "2", "all"):
-        run = name, images, tmp_path, converted.FOLDER
+        run = name, images, tmp_path, converted.CONVERTED
         predictions, facts = predict_elsewhere(*run, OMP_NUM_THREADS=threads)
         assert facts["imported"] == [] and int(facts["kilobytes"][0]) < 400_000
         assert facts["identity"] == [black_box.fingerprint, black_box.n_layers]
