@@ -13,6 +13,8 @@ from lab.networks.classes import class_name
 from lab.study.results import MissingResult
 from lab.study.store import image_digest
 
+_COMMANDS = dict.fromkeys(("lime", "rise"), "make study")
+
 
 def networks(results):
     """Names of the networks, in the study's order."""
@@ -62,14 +64,23 @@ def name_of(path):
     return escaped(name.as_posix())
 
 
-def measured(results, path):
-    """One line that says whether the figures of the studies are about an image."""
-    images = {digest for facts in results.facts.values() for digest in facts["images"].values()}
-    if image_digest(Path(path)) in images:
-        return "The figures of the study are about this image and others."
+def measured(results, study, path):
+    """A line that says whether a study's figures are about an image.
+
+    Parameters
+    ----------
+    results : lab.study.results.Results
+    study : str
+        A key of `lab.study.results.STUDIES`.
+    path : path-like
+    """
+    facts = results.facts.get(study, {"images": {}})
+    if image_digest(Path(path)) in facts["images"].values():
+        return "The figures of the study show this image and others."
+    command = _COMMANDS.get(study, f"python -m lab.study {study}")
     return (
-        f"The figures of the study are about other images than {name_of(path)}: "
-        "put it into a folder of data/, and make study measures it."
+        f"The figures of the study show other images than {name_of(path)}. To measure it, put it "
+        f"into a folder of data/, first by its name, and run {command}."
     )
 
 
