@@ -10,17 +10,24 @@ import numpy as np
 import pandas as pd
 
 from lab.command import say, stopping
-from lab.files import ROOT, lock, pack, write_whole
-from lab.images import find_images
-from lab.methods.checks import MOST_CALLS
-from lab.methods.registry import METHODS, methods_of
+from lab.files import CACHE, check_writable, lock, pack, write_whole
+from lab.images import escaped, find_images, find_mask
+from lab.methods.checks import MOST_CALLS, check_integer
+from lab.methods.registry import METHODS, check_explainable, methods_of
 from lab.networks.loading import add_arguments, named_by
-from lab.study.runner import network, run
-from lab.study.store import image_digest, stored
+from lab.study.runner import inputs, network, run
+from lab.study.store import image_digest, read, stored
 
 REFUSAL = "and is left as it is: name another file with --out, or delete it"
-STORE = ROOT / ".cache" / "tasks"
-SAME = "image", "method", "network", "stands_in_for", "weights", "budget", "seed", "digest"
+STORE = CACHE / "tasks"
+COLUMNS = (
+    *("image", "class", "class_index", "class_from", "probability"),
+    *("network", "stands_in_for", "method", "budget", "seed"),
+    *("deletion_black", "deletion_mean", "insertion", "faithfulness"),
+    *("gain_black", "gain_mean", "gain_blurred", "iou_mask", "iou_box", "pointing_game"),
+    *("seconds", "weights", "digest"),
+)
+SAME = "image", "method", "digest", "network", "stands_in_for", "weights", "budget", "seed"
 ABOUT_MAPS = "class", "class_index", "probability", "network", "stands_in_for", "budget", "seed"
 UNLIKELY = 0.01  # a class less probable than that is not what the network sees
 
@@ -44,16 +51,20 @@ def earlier(out, planned):
         If the file holds anything else, which would be lost.
     """
     if not out.exists() or not out.stat().st_size:
-        return pd.DataFrame(columns=SAME)
+        return pd.DataFrame(columns=COLUMNS)
     try:
         table = pd.read_csv(out, dtype=str, keep_default_na=False)
-        rows = table[list(SAME)].itertuples(index=False, name=None)
-    except (ValueError, KeyError):  # no text, or another table
-        raise ValueError(f"{out} is no result of this command {REFUSAL}") from None
-    for row in rows:
+    except ValueError:  # it is no text
+        table = pd.DataFrame()
+    if tuple(table) != COLUMNS:
+        raise ValueError(f"{escaped(out)} is no result of this command {REFUSAL}")
+    known = [set(column) for column in zip(*planned)]
+    for row in table[list(SAME)].itertuples(index=False, name=None):
         if row not in planned:
-            described = ", ".join(f"{name} {value or 'none'}" for name, value in zip(SAME, row))
-            raise ValueError(f"{out} holds other results ({described}) {REFUSAL}")
+            cells = [*zip(SAME, row, known)][1:]
+            new = [f"{name} {value or 'none'}" for name, value, own in cells if value not in own]
+            described = ", ".join([f"image {row[0]}", *new])
+            raise ValueError(f"{escaped(out)} holds other results ({described}) {REFUSAL}")
     return table
 
 
@@ -85,111 +96,135 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     counts : dict of str to int
         Of the images that are "finished", "skipped" (not readable) or "failed", and of
         finished ones that are "unlikely": their class is less probable than `UNLIKELY`.
-    unread : list of str
+    left_out : list of str
         As `find_images` returns it.
 
     Raises
     ------
+    OSError
+        If a file cannot be written: before any model call.
     ValueError
-        If the folder holds no image, or the file other results.
+        If the folder holds no image, the file other results, or a method cannot explain
+        the first image: before any model call.
     lab.study.runner.OtherNetwork, RuntimeError, ConnectionError
         As `lab.study.runner.run` raises them.
     """
     from lab.study.comparison import compared  # takes seconds
 
     folder, out = Path(os.path.abspath(folder)), Path(os.path.realpath(out))
-    images, unread = find_images(folder)
+    images, left_out = find_images(folder)
+    files = {} if maps is None else {name: Path(maps, f"{name}.npz") for name in images}
+    for file in (out, *files.values()):
+        check_writable(file)
     black_box = network(model)
-    labels = {path.parent: black_box.class_index(path.parent.name) for path in images.values()}
-    for parent in (parent for parent, label in labels.items() if label is None):
-        say(f"{parent.name} is no class of the network: there the predicted class is explained")
-    identity = {"network": black_box.name, "stands_in_for": black_box.stands_in_for or ""}
+    classes = sorted({path.parent.name for path in images.values()})
+    labels = {name: black_box.class_index(name) for name in classes}
+    for name in (name for name in classes if labels[name] is None):
+        say(f"{escaped(name)} is no class of the network: there the predicted class is explained")
+    identity = {"network": escaped(black_box.name), "stands_in_for": black_box.stands_in_for or ""}
     identity |= {"weights": black_box.fingerprint, "budget": budget, "seed": seed}
     about, tasks, names, counts = {}, {}, {}, Counter()
     for name, path in images.items():
         try:
-            digest = image_digest(path)
+            digest, mask = image_digest(path), find_mask(path)
         except (OSError, ValueError) as error:
-            say(f"skipped {path.name}: {error}")
+            say(f"skipped {name}: {error}")
             counts["skipped"] += 1
             continue
-        label, kept = labels[path.parent], {"maps": "" if maps is None else "whole"}
-        arguments = {"label": label, "seed": seed} | kept
-        where = "evaluate", model, path, [(budget, methods)]
+        counts["masks"] += mask is not None
+        label = labels[path.parent.name]
+        where = f"evaluate_{budget}", model, path, [(budget, methods)]
+        arguments = {"label": label, "seed": seed, "maps": "whole" if files else ""}
         task = compared(*where, ["map and gains"], **arguments)
         key = task.key(black_box.fingerprint, digest)
-        tasks[key] = task
+        tasks[key] = _with_stored(key, task)
         names.setdefault(key, []).append(name)  # copies of an image are one task
         source = "prediction" if label is None else "folder"
-        about[name] = identity | {"class_from": source, "digest": digest}
+        about[name] = identity | {"image": name, "class_from": source, "digest": digest}
+    say(f"{counts['masks']} of {len(about)} images have a mask")
+    _check_methods(methods, black_box, tasks.values(), budget)
     planned = {
-        tuple(str(({"image": name, "method": method} | one)[column]) for column in SAME)
-        for name, one in about.items()
+        tuple(str((one | {"method": method})[column]) for column in SAME)
+        for one in about.values()
         for method in methods
     }
-    table, rows = earlier(out, planned), {}
+    with lock(out):
+        table, rows = earlier(out, planned), {}
 
-    def add(key, parts):
-        for name in names[key]:
+        def add(key, parts):
             measured = [row for method in methods for row in parts[method].rows]
-            rows[name] = [_arranged({"image": name} | about[name] | row) for row in measured]
-            if maps is not None:
-                first = rows[name][0]
-                described = {column: first[column] for column in ABOUT_MAPS} | {"methods": methods}
-                arrays = np.concatenate([parts[method].arrays["maps"] for method in methods])
-                write_whole(Path(maps, f"{name}.npz"), pack({"maps": arrays} | described))
-            counts["unlikely"] += rows[name][0]["probability"] < UNLIKELY
+            for row in measured:
+                row |= {"class": escaped(row["predicted"]), "class_index": row["label"]}
+            for name in names[key]:
+                rows[name] = [about[name] | row for row in measured]
+                counts["unlikely"] += measured[0]["probability"] < UNLIKELY
+                if files:
+                    described = {column: rows[name][0][column] for column in ABOUT_MAPS}
+                    arrays = np.concatenate([parts[method].arrays["maps"] for method in methods])
+                    described |= {"maps": arrays, "methods": methods}
+                    write_whole(files[name], pack(described))
 
-    try:
-        for key, state, parts in run(tasks, STORE, scheduler):
-            counts[state] += len(names[key])
-            if parts:
-                add(key, parts)
-    except KeyboardInterrupt:
-        # It may have come after a task was stored and before it was added.
-        for key, task in tasks.items():
-            parts = stored(STORE, key, task)
-            if names[key][-1] not in rows and parts.keys() == task.parts.keys():
-                add(key, parts)
-        raise
-    finally:
-        if rows:
-            new = pd.DataFrame([row for own in rows.values() for row in own], dtype=object)
-            table = pd.concat([table[~table["image"].isin(rows)], new])
-            table = table.sort_values("image", kind="stable")[list(new)]
-            write_whole(out, table.to_csv(index=False, lineterminator="\n").encode())
-    return counts, unread
+        try:
+            for key, state, parts in run(tasks, STORE, scheduler):
+                counts[state] += len(names[key])
+                if parts:
+                    add(key, parts)
+        except KeyboardInterrupt:
+            # It may have come after a task was stored and before it was added.
+            for key, task in tasks.items():
+                parts = stored(STORE, key, task)
+                if names[key][-1] not in rows and parts.keys() == task.parts.keys():
+                    add(key, parts)
+            raise
+        finally:
+            if rows:
+                new = pd.DataFrame(
+                    [row for own in rows.values() for row in own], columns=COLUMNS, dtype=object
+                )
+                table = pd.concat([table[~table["image"].isin(rows)], new])
+                table = table.sort_values("image", kind="stable")
+                write_whole(out, table.to_csv(index=False, lineterminator="\n").encode())
+    return counts, left_out
 
 
-def _arranged(row):
-    """A row with its subject first, and the columns that identify its inputs last."""
-    row = row | {"class": row["predicted"], "class_index": row["label"]}
-    first = "image class class_index class_from network stands_in_for method budget seed".split()
-    last = "seconds weights digest".split()
-    left_out = "label predicted calls".split()  # they are there under other names
-    middle = [name for name in row if name not in (*first, *last, *left_out)]
-    return {name: row[name] for name in (*first, *middle, *last)}
+def _with_stored(key, task):
+    """A task with what the store has of other methods, which then stays there."""
+    other = {name: part[0] for name, part in read(STORE / task.table / f"{key}.npz").items()}
+    parts = other | task.parts
+    return task._replace(parts=parts, calls=task.calls * len(parts) // len(task.parts))
+
+
+def _check_methods(methods, black_box, tasks, budget):
+    """Refuse methods that cannot explain the first image that is readable."""
+    for task in tasks:
+        try:
+            _, image, _ = inputs(task)
+        except (OSError, ValueError):  # it will be skipped
+            continue
+        for method in methods:
+            check_explainable(method, black_box, image, budget)
+        return
 
 
 def main(arguments=None):
     """Run the command line: print how many images there are results of, or why none."""
     with stopping():
         options = _options(arguments)
-        model = named_by(options)
-        for name in ("preprocess", "input_size", "labels"):
-            delattr(options, name)
-        with lock(options.out):
-            counts, unread = evaluate(**vars(options) | {"model": model})
+        methods = methods_of(options.methods)
+        check_integer("--budget", options.budget, 1, MOST_CALLS)
+        check_integer("--seed", options.seed, 0, 2**32 - 1)
+        what = options.folder, named_by(options), methods, options.out, options.budget
+        counts, left_out = evaluate(*what, options.seed, options.scheduler, options.maps)
     summary = f"{counts['finished']} finished, {counts['skipped']} skipped that could not be read"
     summary += f", {counts['failed']} failed"
-    if unread:
-        summary += f"; not read: {', '.join(unread)}"
+    if left_out:
+        summary += f"; left out: {', '.join(left_out)}"
     if not counts["finished"]:
         sys.exit(f"No image could be measured: {summary}")
     if counts["unlikely"]:
         summary += f"; {counts['unlikely']} explained for a class with a probability below "
         summary += f"{UNLIKELY}: such maps explain nothing"
-    print(f"{options.out}: {summary}".encode(errors="backslashreplace").decode())
+    print(f"{escaped(options.out)}: {summary}")
 
 
 def _options(arguments):
@@ -207,17 +242,7 @@ def _options(arguments):
     add("--seed", type=int, default=0, help="of the random numbers (%(default)s)")
     add("--maps", type=Path, metavar="FOLDER", help="write each image's maps there, as .npz")
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
-    options = parser.parse_args(arguments)
-    options.methods = methods_of(options.methods)
-    for name, least, most in (("budget", 1, MOST_CALLS), ("seed", 0, 2**32 - 1)):
-        if not least <= getattr(options, name) <= most:
-            value = getattr(options, name)
-            raise ValueError(f"--{name} must be from {least} to {most}, got {value}")
-    if options.out.exists() and not options.out.is_file():
-        raise ValueError(f"--out must name a file, {options.out} is none")
-    if options.maps and options.maps.exists() and not options.maps.is_dir():
-        raise ValueError(f"--maps must name a folder, {options.maps} is none")
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

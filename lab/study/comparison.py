@@ -307,7 +307,7 @@ def roar_task(network, image, mask, method, seed, count, n_samples):
 def compared(table, network, image, budgets, measured, **arguments):
     """A task of `maps_task`: several methods for each budget of model calls."""
     parts, calls = {}, 0
-    curves = CURVES_OF_GAINS if "gains" in measured else CURVES_OF_MAP
+    curves = CURVES_OF_GAINS if {"gains", "map and gains"} & {*measured} else CURVES_OF_MAP
     curves *= arguments.get("portions", STEPS) + 1
     for budget, methods in budgets:
         for method in methods:

@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lab.command import say
-from lab.images import load_image, load_mask
+from lab.images import escaped, load_image, load_mask
 from lab.study.store import WHOLE, Result, store, stored
 
 PACKAGES = "numpy", "tensorflow", "keras", "openvino", "lime", "shap", "scikit-image"
@@ -184,7 +184,7 @@ def _run(tasks, scheduler):
                 try:
                     loaded = inputs(tasks[key])
                 except Exception as error:  # whatever a reader of damaged files raises
-                    say(f"skipped {tasks[key].image.name}: {error}")
+                    say(f"skipped {escaped(tasks[key].name)}: {error}")
                     end(key)
                     yield key, "skipped", {}
                     continue

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lab.files import pack, write_whole
-from lab.images import find_mask
+from lab.images import escaped, find_mask
 
 WHOLE = {"": {}}  # the parts of a task that has no parts
 
@@ -81,9 +81,10 @@ class Task(NamedTuple):
         return self._replace(parts=parts, calls=self.calls * len(parts) // len(self.parts))
 
     def __str__(self):
-        described = [self.table, self.network, self.image, *self.arguments.values(), *self.parts]
+        values = [self.table, self.network, self.image, *self.arguments.values(), *self.parts]
         kinds = str, int, float, Path
-        return ", ".join(str(one) for one in described if isinstance(one, kinds) and one != "")
+        described = (str(value) for value in values if isinstance(value, kinds) and value != "")
+        return escaped(", ".join(described))
 
 
 class Result(NamedTuple):
@@ -105,7 +106,7 @@ def image_digest(path):
     digest = hashlib.sha256()
     for file in filter(None, (path, find_mask(path))):
         if not file.is_file():  # a named pipe, for one, has no end
-            raise OSError(f"{file} is not a regular file")
+            raise OSError(f"{escaped(file)} is not a regular file")
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
