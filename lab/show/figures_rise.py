@@ -77,7 +77,7 @@ def rise_few_and_many(results):
             panels.append(maps.saliency(pixels, run.map, network, note))
     if not panels:
         raise MissingResult("there are no masks of 8 x 8 cells: make study measures them")
-    return maps.sheet([panels], "Few masks and many, of 8 × 8 cells", label=_LABEL)
+    return maps.sheet([panels], "Few masks and many, of 8 × 8 cells", label=_label(image))
 
 
 def rise_bear(results):
