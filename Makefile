@@ -1,8 +1,9 @@
 # make lab     executes the notebooks
 # make study   measures what the report shows, into report/results; continues after an interruption
 # make figures draws report/figures from report/results and data, without any model call
-# make report  draws the figures and builds report/report.pdf
-# make archive NAME=lastname_firstname   builds figures and report, writes dist/<NAME>_LIME_RISE.zip
+# make report  draws the figures and builds report/report.pdf and report/evaluation.pdf
+# make archive NAME=lastname_firstname   builds figures and report, writes dist/<NAME>_LIME_RISE.zip; with ANYWAY=1 also
+#   if notebooks and report are about different images
 # make html    writes the executed notebooks as pages that need nothing else, into dist/html
 # make exercise   writes LIME and RISE with the solutions cut out, for a course, into dist/course
 # make test    runs linters and tests, and the notebooks with small counts
@@ -46,7 +47,7 @@ report: figures
 	$(BIN)/python -m lab.hand_in.report
 
 archive: .venv/installed
-	$(BIN)/python -m lab.hand_in.archive "$(NAME)"
+	$(BIN)/python -m lab.hand_in.archive "$(NAME)" $(if $(ANYWAY),--anyway)
 
 html: .venv/installed
 	$(BIN)/python -m lab.hand_in.html

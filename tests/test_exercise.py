@@ -52,9 +52,9 @@ def texts(source):
     return found
 
 
-def five_words(text):
+def six_words(text):
     words = re.findall(r"[^\W_]+", re.sub(r"<!--.*?-->", "", text).lower())
-    return {" ".join(words[i : i + 5]) for i in range(len(words) - 4)}
+    return {" ".join(words[i : i + 6]) for i in range(len(words) - 5)}
 
 
 def test_nothing_that_students_get_answers_the_questions(source):
@@ -69,17 +69,14 @@ def test_nothing_that_students_get_answers_the_questions(source):
     assert len(answers) > 8
     cited = set(re.findall("<!-- claim: (\\w+) -->", "\n".join(answers)))
     answers += [getattr(claims, name).__doc__ for name in cited]
-    given = set().union(*map(five_words, answers))
+    given = set().union(*map(six_words, answers))
     files = texts(source)
     code = {str(path): path.read_text("utf-8") for path in source.rglob("*.py")}
-    common = {name: given & five_words(text) for name, text in {**files, **code}.items()}
-    # Labels of the axis that Q4 is read from, the study's images, balanced samples.
-    harmless = {"another image of the same", "an image of the other", "image of the other class"}
-    harmless |= {"montages of one elephant and", "most probabilities are near 0"}
+    common = {name: given & six_words(text) for name, text in {**files, **code}.items()}
+    # Labels of the axis that Q4 is read from, and what the study's images are.
+    harmless = {"an image of the other class", "montages of one elephant and of"}
     assert {name: some - harmless for name, some in common.items() if some - harmless} == {}
-    words = (
-        r"faithful behind|hide_color\W* decides|behind the blur|hard edges|recommended|holds for"
-    )
+    words = r"faithful behind|hide_color\W* decides|behind the blur|hard edges|recommended"
     assert not re.search(words, "\n".join(files.values()))
 
 

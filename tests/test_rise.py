@@ -1,7 +1,10 @@
 """RISE against independent truth: closed forms, brute force, scikit-image."""
 
 import doctest
+import inspect
+import pydoc
 import tracemalloc
+import warnings
 from itertools import product
 
 import ml_dtypes
@@ -168,11 +171,12 @@ def test_the_model_sees_batches_of_masked_images_in_their_own_precision(dtype, v
     rise_ = explainer(model, 10, "average", seed=2, batch_size=4, mask_value=value)
     rise_.explain_classes(image, [0])
     assert [len(batch) for batch in model.seen] == [4, 4, 2]
-    expected = "float64" if dtype == "float64" else "float32"
+    expected = dtype if dtype in ("float16", "float64") else "float32"
     assert {batch.dtype.name for batch in model.seen} == {expected}
     m = rise.generate_masks(0, 10, IMAGE.shape, 3, seed=2)[..., np.newaxis]
     masked = image.astype(float) * m + np.asarray(value) * (1 - m)
-    np.testing.assert_allclose(np.concatenate(model.seen), masked, rtol=1e-5, atol=1e-6)
+    digits = 2e-3 if dtype == "float16" else 1e-5
+    np.testing.assert_allclose(np.concatenate(model.seen), masked, rtol=digits, atol=1e-6)
 
 
 @pytest.mark.parametrize("time", [1.7e9, 1_700_000_000])
@@ -506,9 +510,12 @@ def test_it_stops_where_the_error_is_below_the_tolerance_in_nine_of_ten_cases(es
             error = np.sqrt(np.mean((found.saliency[0] - exact) ** 2))
             below.append(error < tolerance * np.ptp(exact))
     assert np.mean(below) >= 0.9
-    for n, tolerance, calls in ((20_000, 10, 200), (500, 1e-6, 500)):
-        rise_ = explainer(detector, n, estimator, tolerance=tolerance, batch_size=25)
-        assert rise_.estimate(GREY, [0]).calls == calls
+    rise_ = explainer(detector, 20_000, estimator, tolerance=10, batch_size=25)
+    assert rise_.estimate(GREY, [0]).calls == 200
+    rise_ = explainer(detector, 500, estimator, tolerance=1e-6, batch_size=25)
+    with pytest.warns(UserWarning, match="500 masks meet a tolerance of 0.* only") as caught:
+        assert rise_.estimate(GREY, [0]).calls == 500
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(
@@ -541,6 +548,8 @@ BAD_SETTINGS = {
     "seed": [-1, None, 0.5],
     "estimator": ["ridge", None, ["average"], rise._Average],
     "tolerance": [0, "low", float("nan"), True],
+    "channels_first": ["NCHW", 2],
+    "layout": ["HWC", True],
 }
 
 
@@ -590,7 +599,7 @@ BAD_ARGUMENTS = [
     (lambda: rise.rise_map(forbidden, ONES, 0, 0), "nb_samples must be .*0"),
     (lambda: rise.rise_map(forbidden, ONES, -1, 5), "classes must be .*-1"),
     (lambda: explain(np.eye(3), ONES), r"targets must be 8 class .*got \(3, 3\)"),
-    (lambda: explain(0), r"targets must be 1 class indices .*\(\)"),
+    (lambda: explain(0, np.array([ONES] * 2)), r"targets must be 2 class indices .*\(\)"),
     (lambda: explain([1.0]), "classes must be .*1.0"),
     (lambda: explain([[0, 0]]), "targets must be one-hot rows"),
     (lambda: explain([0], ONES[np.newaxis] * np.inf), "inputs must be .*inf in 192 places"),
@@ -601,6 +610,9 @@ BAD_ARGUMENTS = [
     (lambda: estimate([0], x=ONES[np.newaxis]), r"an input must be .*\(1, 8, 8, 3\)"),
     (lambda: estimate([]), r"classes must be one or more class indices, got \[\]"),
     (lambda: estimate([True]), "classes must be .*True"),
+    (lambda: estimate(1.0), "classes must be .*1.0"),
+    (lambda: estimate([[1]]), r"classes must be .*\[\[1\]\]"),
+    (lambda: estimate(0, x=np.ma.masked_equal(ONES, 1)), "x must be .*masked array"),
     (lambda: estimate([0], operator=margin), "operator must be None but for `explain`"),
     (lambda: estimate([0], np.ones(10)), r"outputs must be .*got shape \(10,\)"),
     (lambda: estimate([1], np.ones((10, 1))), "classes must be below .*1 outputs, got 1"),
@@ -627,6 +639,7 @@ def test_repr_shows_the_settings():
         "mask_value=[0.5, 3.0, 0.0], seed=0, estimator='regression', tolerance=None, "
         "batch_size=32, operator=None)"
     )
+    assert repr(Rise(forbidden, layout="image")).endswith(", operator=None, layout='image')")
 
 
 def test_the_examples_in_the_docstrings_run():
@@ -656,3 +669,235 @@ def test_memory_does_not_hold_the_outputs_of_other_classes(estimator):
 def test_memory_of_the_regression_grows_as_its_docstring_says():
     few, many = (peak_memory(n, 2) for n in (8_000, 32_000))
     assert many - few < 24_000 * 14 * 14 * 12
+
+
+def two_classes(images):  # channels last
+    means = images.mean(axis=(1, 2, 3), dtype=float)
+    return np.stack([images[:, 2, 3, 0], means + images[:, 5, 1, 2]], axis=1)
+
+
+@each_estimator
+@pytest.mark.parametrize("value", [0, [0.5, 3, 0], 2 * IMAGE[::-1]])
+def test_channels_first_is_the_same_image(estimator, value):
+    model = Recorder(lambda x: two_classes(np.moveaxis(x, 1, -1)))
+    last = explainer(two_classes, estimator=estimator, mask_value=value)
+    whole = np.moveaxis(value, -1, 0) if np.ndim(value) == 3 else value
+    first = explainer(model, estimator=estimator, mask_value=whole, channels_first=True)
+    x = np.moveaxis(IMAGE, -1, 0)
+    maps = first.explain(x[np.newaxis], [1])
+    assert maps.shape == (1, 1, *IMAGE.shape[:2])
+    np.testing.assert_allclose(maps[0, 0], last.explain_classes(IMAGE, 1)[0], rtol=1e-9)
+    assert {batch.shape[1:] for batch in model.seen} == {x.shape}
+    assert all(batch.flags.c_contiguous for batch in model.seen)
+    some = masks(0, 5, IMAGE.shape, 3)
+    expected = np.moveaxis(rise.perturb(IMAGE, some, value), -1, 1)
+    np.testing.assert_array_equal(rise.perturb(x, some, whole, channels_first=True), expected)
+
+
+def test_perturbing_multiplies_each_channel():
+    masks = rise.generate_masks(0, 9, IMAGE.shape, 3)
+    expected = np.repeat(masks, 3, axis=2) * IMAGE.reshape(6, 27)
+    np.testing.assert_array_equal(rise.perturb(IMAGE, masks), expected.reshape(9, *IMAGE.shape))
+
+
+def test_two_axes_are_what_layout_says():
+    x = np.random.default_rng(0).random((28, 28)).astype(np.float32)
+    flat = lambda images: images.reshape(len(images), -1) @ x.ravel()  # noqa: E731
+    image, series = (explainer(flat, 200, grid=7, layout=each) for each in ("image", "series"))
+    maps = image.explain(x[np.newaxis], [0])
+    assert maps.shape == (1, 28, 28)
+    expected = explainer(flat, 200, grid=7).explain_classes(x[..., np.newaxis], 0)
+    np.testing.assert_allclose(maps, expected, rtol=1e-6)
+    assert correlation(series.explain_classes(x, 0), maps) < 0.8
+
+
+LAYOUTS = [
+    ((3, 224, 224), {}, "channels_first must be True for .C, H, W., .*channels last, got None"),
+    ((13, 64, 64), {}, "channels_first"),
+    ((64, 64, 64), {}, "channels_first"),
+    ((64, 64, 13), {}, "channels_first"),
+    ((64, 64, 3), {"channels_first": True}, "channels_first must .*got True"),
+    ((28, 28), {}, 'layout must be "image" or "series" for an input of shape .28, 28.'),
+    ((100, 64), {"channels_first": True}, "layout"),
+]
+
+
+@pytest.mark.parametrize("shape, settings, message", LAYOUTS)
+def test_a_shape_that_does_not_tell_the_layout_is_refused(shape, settings, message):
+    for call in (lambda r, x: r.estimate(x, 0), lambda r, x: r.explain(x[np.newaxis], [0])):
+        with pytest.raises(ValueError, match=message):
+            call(Rise(forbidden, **settings), np.ones(shape))
+    if not settings:
+        with pytest.raises(ValueError, match=message):
+            rise.rise_map(forbidden, np.ones(shape), 0, 5)
+
+
+@pytest.mark.parametrize(
+    "shape, first", [((5, 9, 8), True), ((9, 8, 5), False), ((112, 28), None), ((28, 7), None)]
+)
+def test_a_shape_that_tells_the_layout_is_explained(shape, first):
+    saliency = explainer(mean_and_max, channels_first=first).explain_classes(np.ones(shape), 0)[0]
+    assert saliency.shape == ((9, 8) if len(shape) == 3 else shape)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [1, np.int64(1), np.array(1), [1], np.array([1]), Tensor(np.array([1]), "torch.float32")],
+)
+def test_classes_are_integers_or_arrays_of_integers_everywhere(label):
+    rise_ = explainer(mean_and_max)
+    expected = rise_.explain_classes(IMAGE, 1)
+    np.testing.assert_array_equal(rise_.explain_classes(IMAGE, label), expected)
+    np.testing.assert_array_equal(rise_.explain(IMAGE[np.newaxis], label)[..., 0], expected)
+
+
+class Failing:
+    """A model whose call number `at` fails."""
+
+    def __init__(self, at, error=None):
+        self.at, self.error, self.calls = at, error, 0
+
+    def __call__(self, inputs):
+        self.calls += 1
+        if self.calls == self.at and self.error:
+            raise self.error
+        return detector(inputs) * (np.nan if self.calls == self.at else 1)
+
+
+FAILURES = pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(), None])
+
+
+@each_estimator
+@FAILURES
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_interrupted_explanation_continues(estimator, error, keep):
+    model = Failing(8, error)
+    rise_ = explainer(model, 100, estimator, batch_size=10)
+    with pytest.raises(type(error) if error else ValueError):
+        rise_.estimate(GREY, [1, 0], keep_outputs=keep)
+    [known] = rise_.unfinished
+    assert known.shape == (70, 2)
+    found = rise_.estimate(GREY, [1, 0], known, keep)
+    assert model.calls == 8 + 3
+    whole = explainer(detector, 100, estimator, batch_size=10).estimate(GREY, [1, 0])
+    np.testing.assert_allclose(found.saliency, whole.saliency, rtol=1e-9)
+    np.testing.assert_allclose(found.base, whole.base)
+    with pytest.raises(ValueError, match="same x, got those of another"):
+        rise_.estimate(GREY[::-1], [1, 0], known)
+    assert rise_.unfinished[0] is known
+    if not keep:
+        with pytest.raises(ValueError, match="same classes"):
+            rise_.estimate(GREY, [0, 1], known)
+
+
+@FAILURES
+@pytest.mark.parametrize("operator", [None, second])
+def test_an_interrupted_batch_of_inputs_continues(error, operator):
+    inputs = np.stack([GREY, GREY[::-1], GREY[:, ::-1]])
+    settings = dict(n=40, batch_size=10, operator=operator)
+    model = Failing(7, error)
+    rise_ = explainer(model, **settings)
+    with pytest.raises(type(error) if error else ValueError):
+        rise_.explain(inputs, [1, 1, 1])
+    assert [len(each) for each in rise_.unfinished] == [40, 20]
+    model.at = 9  # once more, in the third input
+    with pytest.raises(type(error) if error else ValueError):
+        rise_.explain(inputs, [1, 1, 1], outputs=rise_.unfinished)
+    assert [len(each) for each in rise_.unfinished] == [40, 30]
+    maps = rise_.explain(inputs, [1, 1, 1], outputs=rise_.unfinished)
+    assert model.calls == 9 + 1 + 4
+    expected = explainer(detector, **settings).explain(inputs, [1, 1, 1])
+    np.testing.assert_allclose(maps, expected, rtol=1e-9)
+    if operator:
+        foreign = explainer(forbidden, **settings)
+        with pytest.raises(ValueError, match="same operator's target"):
+            foreign.explain(inputs, [0, 0, 0], outputs=rise_.unfinished)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        *[("seed", 1), ("grid", 2), ("p", 0.4), ("estimator", "average")],
+        *[("mask_value", 0.1), ("mask_value", GREY)],
+    ],
+)
+def test_outputs_that_belong_to_something_else_are_refused(name, value):
+    outputs = explainer(detector).estimate(GREY, 0, keep_outputs=True).outputs
+    other = explainer(forbidden, **{name: value})
+    names = {"grid": "grid_size", "p": "preservation_probability"}
+    with pytest.raises(ValueError, match=f"^outputs must be of the same {names.get(name, name)}, "):
+        other.estimate(GREY, 0, outputs)
+    other.estimate(GREY, 0, np.asarray(outputs))  # a plain array is taken on trust
+    other.estimate(GREY, 0, outputs[:])
+
+
+def test_explain_returns_the_errors_of_estimate():
+    rise_ = explainer(detector)
+    maps, errors = rise_.explain(np.stack([GREY, GREY[::-1]]), [0, 1], return_error=True)
+    found = rise_.estimate(GREY[::-1], 1)
+    np.testing.assert_array_equal(maps[1, ..., 0], found.saliency[0])
+    np.testing.assert_array_equal(errors[1, ..., 0], found.standard_error[0])
+
+
+@pytest.mark.parametrize("p, estimator", P_AND_ESTIMATOR)
+def test_base_is_the_mean_score_of_masked_inputs(p, estimator):
+    every, weights = every_mask(GREY.shape[:2], (3, 3), p)
+    exact = weights @ detector(GREY * every[..., np.newaxis])
+    found = explainer(detector, 20_000, estimator, p).estimate(GREY, [1, 0])
+    np.testing.assert_allclose(found.base, exact[::-1], rtol=0.02)
+
+
+@pytest.mark.parametrize("action", ["always", "default", "error", "ignore"])
+def test_a_warning_of_each_call_is_shown_once(action):
+    def model(x):
+        warnings.warn("X does not have valid feature names", UserWarning, stacklevel=2)
+        return mean_and_max(x)
+
+    rise_, show = explainer(model, batch_size=4), warnings.showwarning
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter(action)
+        if action == "error":
+            with pytest.raises(UserWarning, match="feature names"):
+                rise_.explain(np.stack([IMAGE] * 3), [0, 0, 0])
+        else:
+            rise_.explain(np.stack([IMAGE] * 3), [0, 0, 0])
+    assert len(caught) == (action in ("always", "default")) and warnings.showwarning is show
+
+
+def test_a_changed_mask_value_does_not_change_an_explainer():
+    value = np.zeros(3)
+    rise_ = explainer(mean_and_max, mask_value=value)
+    expected = rise_.explain_classes(IMAGE, 0)
+    value += 5
+    np.testing.assert_array_equal(rise_.explain_classes(IMAGE, 0), expected)
+
+
+@pytest.mark.parametrize("columns", [slice(None), slice(1)])
+@pytest.mark.parametrize("known", [0, 16])
+def test_models_that_squeeze_or_take_whole_batches_only(columns, known):
+    def whole_batches(x):
+        if len(x) != 8:
+            raise OSError(f"expected 8 images, got {len(x)}")
+        return detector(x)[:, columns]
+
+    expected = explainer(lambda x: detector(x)[:, columns], 33).explain_classes(GREY, 0)
+    for model in (lambda x: detector(x)[:, columns].squeeze(), whole_batches):
+        rise_ = explainer(model, 33, batch_size=8)
+        outputs = explainer(model, 16, batch_size=8).estimate(GREY, 0, None, True).outputs
+        found = rise_.estimate(GREY, 0, outputs if known else None).saliency
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    with pytest.raises(OSError, match="got 4"):
+        explainer(whole_batches, 4, batch_size=8).estimate(GREY, 0)
+
+
+def test_help_shows_what_is_public_with_types():
+    text = pydoc.plain(pydoc.render_doc(rise))
+    assert all(f" {name}(" in text or f" {name} =" in text for name in rise.__all__)
+    assert not any(f"    {name}(" in text for name in ("ceil", "sqrt", "prod", "partial"))
+    public = [getattr(rise, name) for name in rise.__all__]
+    methods = [f for n, f in vars(Rise).items() if inspect.isfunction(f) and n[0] != "_"]
+    for function in [*filter(inspect.isfunction, public), *methods, Rise.__init__]:
+        signature = inspect.signature(function)
+        assert signature.return_annotation is not signature.empty, function
+        names = [p for p in signature.parameters.values() if p.name != "self"]
+        assert all(p.annotation is not p.empty for p in names), function

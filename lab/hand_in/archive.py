@@ -1,5 +1,6 @@
 """``python -m lab.hand_in.archive NAME``: pack what is handed in, with a new report."""
 
+import argparse
 import io
 import os
 import re
@@ -12,34 +13,53 @@ import nbformat
 
 from lab.command import stopping
 from lab.files import ROOT, write_whole
-from lab.hand_in.report import metadata
+from lab.hand_in.report import NEEDED, check, metadata
+from lab.images import find_images, find_mask
+from lab.show.figures_montages import shown_montages
+from lab.study.results import Results
+from lab.study.store import image_digest
+
+MAIN = NEEDED["report"]
 
 LARGE = 15_000_000
 """Bytes above which some mail servers and course platforms refuse a file."""
 
-PROFILE = re.compile(r"^Profile: (\w+)$", re.MULTILINE)
-"""The line by which a notebook prints the profile that it ran at."""
+SAID = re.compile(r"^(Profile|Image): (.+?)\s*$", re.MULTILINE)
+"""The lines by which a notebook prints the profile and the images that it ran with."""
 
 MARKERS = re.compile(r"^ *### (BEGIN|END) (SOLUTION|HIDDEN TESTS)(\n|$)", re.MULTILINE)
 
 PARTS = (
-    *("*.ipynb", "rise.py", "lab/**/*", "data/**/*", "docs/**/*", "report/*.*"),
-    *("report/figures/*", "report/results/*", "README.md", "LICENSE", "CITATION.cff"),
-    *("LIME_requirements.txt", "Makefile", "pyproject.toml"),
+    *("*.ipynb", "rise.py", "lab/**/*", "data/*.*", "data/COPYING", "data/evaluation/*.md"),
+    *("docs/*.md", "report/*.*", "report/figures/*", "report/results/**/*", "report/tables/*"),
+    *("README.md", "LICENSE", "CITATION.cff", "LIME_requirements.txt", "Makefile"),
+    "pyproject.toml",
 )
-NEEDED = "broccoli/broccoli_1_leaves.jpg", "airliner/airliner_1_storm.jpg", "README.md"
+LEFT_OUT = re.compile(r"(^|/)(\.|__pycache__)|tables/lime_(parameters|stability)\.csv")
+"""Hidden files, and tables of which others, lime_varied and lime_sampled, have all."""
+
+OPENED = "broccoli/broccoli_1_leaves.jpg", "airliner/airliner_1_storm.jpg"
 """Of data/evaluation: what EVALUATION.ipynb opens."""
 
-LEFT_OUT = re.compile(rf"data/evaluation/(?!{'|'.join(NEEDED)})|(^|/)(\.|__pycache__)")
-
 ABOUT = """\
-This archive holds the executed notebooks, the report (report/report.pdf), the code
-(rise.py and lab/), the lab's images (data/) and what was measured (report/results/).
-README.md tells how to run it.
+This archive holds the executed notebooks, the report (report/report.pdf), the comparison
+of methods (report/evaluation.pdf), the code (rise.py and lab/), what was measured
+(report/results/, as tables report/tables/*.csv) and the images that were used.
 
-Left out to keep it small: the tests, the benchmarks and most of the 129 images in
-data/evaluation/. `make test`, `make study`, `make figures`, `make report` and
-`make archive` need them. They are in the repository of the lab{where}.
+{images}
+
+These commands work here, once `make lab` or any other has installed what they need:
+
+make lab      executes the notebooks again
+make study    measures what the results lack
+make report   draws the figures and builds both PDFs
+make archive NAME=lastname_firstname
+make html     writes the notebooks as pages
+
+Left out to keep it small: the tests, the benchmarks, and the images listed below, each
+with the start of its SHA-256{where}.
+
+{left_out}
 """
 
 
@@ -57,8 +77,14 @@ def _checked(name):
     return name
 
 
-def profile_of(path):
-    """Return the profile that a notebook ran at; refuse one that did not run."""
+def said(path):
+    """What a notebook printed: a list of its "Profile", and one of its "Image" lines.
+
+    Raises
+    ------
+    ValueError
+        If it is no notebook, or a cell did not run or failed.
+    """
     try:
         notebook = nbformat.read(path, nbformat.NO_CONVERT)
         nbformat.validate(notebook, version=4)
@@ -68,16 +94,18 @@ def profile_of(path):
             f"{path.name} is no notebook that can be handed in ({reason}): "
             "restore it from git, or open it in JupyterLab and save it"
         ) from None
-    printed = ""
+    printed = []
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type == "code" and cell.source.strip():
             if any(output.output_type == "error" for output in cell.outputs):
                 raise ValueError(f"{path.name}: cell {number} has an error: make lab runs it again")
             if cell.execution_count is None:
                 raise ValueError(f"{path.name}: cell {number} was not run: make lab runs it")
-            printed += "".join(output.get("text", "") for output in cell.outputs)
-    found = PROFILE.search(printed)
-    return found and found[1]
+            printed += SAID.findall("".join(output.get("text", "") for output in cell.outputs))
+    lines = {"Profile": [], "Image": []}
+    for name, value in dict.fromkeys(printed):
+        lines[name].append(value)
+    return lines
 
 
 def without_markers(notebook):
@@ -93,10 +121,33 @@ def _content(path):
     return (nbformat.writes(without_markers(nbformat.read(path, as_version=4))) + "\n").encode()
 
 
-def _files():
+def _used(notebooks, results):
+    """The files of the images that were used, and the other images below ``data/``.
+
+    Raises
+    ------
+    ValueError
+        If results are about an image that has changed.
+    """
+    facts, data = results.facts, ROOT / "data"
+    digests = {name: own for study in MAIN for name, own in facts[study]["images"].items()}
+    for name, digest in digests.items():
+        if (data / name).is_file() and image_digest(data / name) != digest:
+            raise ValueError(
+                f"data/{name} is not the image that the results are about: make study measures it"
+            )
+    used = {*digests, *(name for lines in notebooks.values() for name in lines["Image"])}
+    for name in (*OPENED, *shown_montages(results)):
+        used.add(f"evaluation/{name}")
+    there = find_images(data)[0]
+    files = {file for name in used & there.keys() for file in (there[name], find_mask(there[name]))}
+    return files - {None}, sorted(there.keys() - used)
+
+
+def _files(used):
     """List what is handed in; refuse links to what is not in the project."""
     found = []
-    for path in sorted({path for part in PARTS for path in ROOT.glob(part)}):
+    for path in sorted({*used, *(path for part in PARTS for path in ROOT.glob(part))}):
         name, target = path.relative_to(ROOT).as_posix(), path.resolve()
         if not LEFT_OUT.search(name) and (path.is_symlink() or path.is_file()):
             if not (target.is_file() and target.is_relative_to(ROOT)):
@@ -129,22 +180,63 @@ def rebuild():
             sys.exit(ended.returncode)  # it printed why
 
 
-def main(arguments):
+def subjects(notebooks, results):
+    """Lines that name the images that notebooks, and report and results are about.
+
+    Returns
+    -------
+    list of str, list of str
+        The lines, and the notebooks that are about another image than the report.
+    """
+    reported = sorted({name for study in MAIN for name in results.facts[study]["images"]})
+    lines = ["Report and results are about:", *(f"  {name}" for name in reported)]
+    others = []
+    for notebook, said_lines in notebooks.items():
+        images = said_lines["Image"]
+        lines.append(f"{notebook} is about {', '.join(images) or 'an image that it does not name'}")
+        own = [name for name in images if not name.startswith("evaluation/")]
+        others += [notebook] * (not set(own) <= set(reported))
+    return lines, others
+
+
+def main(arguments=None):
     """Check everything, build figures and report again, and pack."""
+    parser = argparse.ArgumentParser("python -m lab.hand_in.archive", description=__doc__)
+    parser.add_argument("name", metavar="NAME", help="lastname_firstname")
+    anyway = "also if notebooks and report are about different images"
+    parser.add_argument("--anyway", action="store_true", help=anyway)
+    options = parser.parse_args(arguments)
     with stopping():
-        name = _checked(arguments[0] if arguments else "")
+        name = _checked(options.name)
+        notebooks = {path.name: said(path) for path in sorted(ROOT.glob("*.ipynb"))}
         notes = [
-            f"{path.name} ran at LAB_PROFILE=quick, with small counts: make lab runs it again"
-            for path in sorted(ROOT.glob("*.ipynb"))
-            if profile_of(path) == "quick"
+            f"{notebook} ran at LAB_PROFILE=quick, with small counts: make lab runs it again"
+            for notebook, lines in notebooks.items()
+            if "quick" in lines["Profile"]
         ]
         if not metadata().get("author"):
             notes.append("report/metadata.toml names no author")
-        where = metadata().get("repository")
-        _files()
+        results = Results(ROOT / "report" / "results")
+        check(results)
+        lines, others = subjects(notebooks, results)
+        print("".join(f"{line}\n" for line in lines), end="")
+        if others and not options.anyway:
+            raise ValueError(
+                f"{' and '.join(others)}: other images than those of the report. make study and "
+                "make lab make them the same; make archive ANYWAY=1 packs them as they are"
+            )
+        used, unused = _used(notebooks, results)
+        _files(used)
         rebuild()
-        contents = {path.relative_to(ROOT).as_posix(): _content(path) for path in _files()}
-        contents["ABOUT.txt"] = ABOUT.format(where=f": {where}" if where else "").encode()
+        contents = {path.relative_to(ROOT).as_posix(): _content(path) for path in _files(used)}
+        where = metadata().get("repository")
+        left_out = [f"{image_digest(ROOT / 'data' / image)}  data/{image}" for image in unused]
+        about = ABOUT.format(
+            images="\n".join(lines),
+            where=f". They are in the lab's repository: {where}" if where else "",
+            left_out="\n".join(left_out),
+        )
+        contents["ABOUT.txt"] = about.encode()
         target = ROOT / "dist" / f"{name}_LIME_RISE.zip"
         pack(contents, target)
     size = target.stat().st_size
@@ -155,4 +247,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -14,7 +14,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from lab.command import stopping
 from lab.files import ROOT, write_whole
-from lab.hand_in.archive import profile_of, without_markers
+from lab.hand_in.archive import said, without_markers
 from lab.hand_in.report import metadata
 
 FOLDER = ROOT / "dist" / "html"
@@ -47,7 +47,7 @@ body.jp-Notebook { padding: 1rem; overflow: visible; }
 @media (max-width: 40rem) {
   body.jp-Notebook { padding: 0.25rem; }
   .jp-Cell { padding: 0.25rem; }
-  .jp-RenderedMarkdown table { display: block; overflow-x: auto; overflow-wrap: normal; }
+  .jp-RenderedHTMLCommon table { display: block; overflow-x: auto; overflow-wrap: normal; }
 }
 </style>
 {%- endblock -%}
@@ -126,7 +126,7 @@ def main():
     with stopping():
         about = metadata()
         for path in (ROOT / f"{name}.ipynb" for name in NOTEBOOKS):
-            profile_of(path)  # refuses a notebook that did not run
+            said(path)  # refuses a notebook that did not run
             notebook = without_markers(nbformat.read(path, as_version=4))
             heading, first = notebook.cells[0].source.split("\n\n")[:2]
             title = heading.removeprefix("# ")

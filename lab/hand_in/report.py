@@ -1,10 +1,9 @@
-"""``python -m lab.hand_in.report``: build the report from figures and results."""
+"""``python -m lab.hand_in.report``: build the two PDFs from figures and results."""
 
 import importlib.util
 import inspect
 import json
 import os
-import re
 import types
 from pathlib import Path
 
@@ -23,7 +22,10 @@ from lab.methods.registry import METHODS
 from lab.study.profile import read_profile
 from lab.study.results import MissingResult, Results, results_folder
 
-SOURCE = ROOT / "report" / "report.typ"
+SOURCE = ROOT / "report"
+NEEDED = {"report": ("lime", "rise"), "evaluation": ("evaluation", "montages", "photographs")}
+"""The studies that each document shows."""
+
 CLAIMS = {
     name: holds
     for name, holds in vars(claims).items()
@@ -40,61 +42,108 @@ def metadata():
     ValueError
         If it is missing or is no TOML.
     """
-    path = SOURCE.with_name("metadata.toml")
+    path = SOURCE / "metadata.toml"
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{_shown(path)} cannot be read as TOML: {error}") from None
 
 
-def build(folder, marked=()):
-    """Write ``report.pdf``, whole, and return its path.
+def prepare(results, untrue=()):
+    """Write what the documents read into ``tables/``: CSV files, and ``about.json``.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Holds ``figures/`` and ``results/``. The same content gives the same bytes.
-    marked : sequence of str, optional
-        Claims whose sentences are marked as untrue.
+    results : lab.study.results.Results
+        Their folder is beside ``figures/`` and ``tables/``.
+    untrue : sequence of str, optional
+        The claims that do not hold.
+    """
+    folder = results.folder.parent
+    tables = folder / "tables"
+    results.write_tables(tables)
+    names, records = results.tables(), results.records()
+    for path in tables.glob("*.csv"):
+        if path.stem not in names:
+            path.unlink()
+    about = {"tables": names, "untrue": list(untrue), "studies": {}}
+    about["methods"] = {name: method.title for name, method in METHODS.items()}
+    figures = sorted(folder.glob("figures/*.*"))
+    about["figures"] = {path.stem: f"figures/{path.name}" for path in figures}
+    for study, facts in results.facts.items():
+        own = records[records["study"] == study].fillna("").astype(str)
+        versions = own.drop(columns=["study", "table", "part", "date", "version", "runtime"])
+        about["studies"][study] = facts | {
+            "images": list(facts["images"]),
+            "days": sorted(set(own["date"])),
+            "versions": {name: sorted({*versions[name]} - {""}) for name in versions},
+        }
+    write_whole(tables / "about.json", json.dumps(about, indent=1).encode())
+
+
+def build(document, results):
+    """Write a PDF, whole, and return its path: the same content gives the same bytes.
+
+    Parameters
+    ----------
+    document : str
+        A key of `NEEDED`.
+    results : lab.study.results.Results
+        As for `prepare`, which has been called.
 
     Raises
     ------
     ValueError
-        If a figure or a result that the source names is missing, or see `metadata`.
-    typst.TypstError
-        If the source is wrong, or if studies do not belong together.
+        If results are missing or do not belong together, the source is wrong, or see
+        `metadata`.
     """
     metadata()  # its errors would be blamed on the source
-    for name in re.findall(r'"((?:figures|results)/\w+\.\w+)"', SOURCE.read_text("utf-8")):
-        if not (folder / name).is_file():
-            command = "figures" if name.startswith("figures") else "study"
-            raise ValueError(f"{_shown(folder / name)} is missing: make {command} makes it")
+    check(results, document)
+    folder = results.folder.parent
     # The font of the figures, found without importing Matplotlib, which takes a second.
     matplotlib = Path(importlib.util.find_spec("matplotlib").origin).parent
-    compiler = typst.Compiler(
-        SOURCE,
-        root=SOURCE.parent,
-        font_paths=[matplotlib / "mpl-data" / "fonts" / "ttf"],
-        ignore_system_fonts=True,
-        sys_inputs={
-            "folder": Path(os.path.relpath(folder, SOURCE.parent)).as_posix(),
-            "methods": json.dumps({name: method.title for name, method in METHODS.items()}),
-            "marked": json.dumps(list(marked)),
-        },
-    )
-    write_whole(folder / "report.pdf", compiler.compile())
-    return folder / "report.pdf"
+    source = SOURCE / f"{document}.typ"
+    try:
+        content = typst.Compiler(
+            source,
+            root=SOURCE,
+            font_paths=[matplotlib / "mpl-data" / "fonts" / "ttf"],
+            ignore_system_fonts=True,
+            sys_inputs={"folder": Path(os.path.relpath(folder, SOURCE)).as_posix()},
+        ).compile()
+    except typst.TypstError as error:
+        raise ValueError(f"{_shown(source)}: {error.message}") from None
+    write_whole(folder / f"{document}.pdf", content)
+    return folder / f"{document}.pdf"
 
 
-def reported(folder):
-    """What the report shows: the results in a folder, and the lab's own of photographs.
+def check(results, document="report"):
+    """Refuse results that lack a study, or whose studies do not belong together."""
+    facts, shown = results.facts, _shown(results.folder)
+    for study in NEEDED[document]:
+        if study not in facts:
+            raise ValueError(f"{shown} lacks the study {study}: make study measures it")
+    if document == "report" and (differing := _differing(facts["lime"], facts["rise"])):
+        raise ValueError(
+            f"the studies lime and rise in {shown} have other {differing}: make study measures "
+            "what differs"
+        )
 
-    Photographs do not come with the lab, so that other profiles measure none.
-    """
-    own, results = Results(SOURCE.with_name("results")), Results(folder / "results")
+
+def _differing(first, second):
+    for name in ("profile", "networks"):
+        if first[name] != second[name]:
+            return name
+    both = first["images"].keys() & second["images"].keys()
+    same = both and all(first["images"][name] == second["images"][name] for name in both)
+    return None if same else "images"
+
+
+def reported(results, own):
+    """What the documents show: results, and the `own` of the comparison of methods."""
 
     def table(name):
-        return (own if name.startswith("photographs_") else results).table(name)
+        return (own if name.startswith(NEEDED["evaluation"]) else results).table(name)
 
     return types.SimpleNamespace(table=table)
 
@@ -114,10 +163,12 @@ def _holds(holds, results):
 
 def stated():
     """Return the names of the claims that each text states, by the text's name."""
-    reference = re.compile(r'claim\("(\w+)"\)|<!-- claim: (\w+) -->')
-    paths = [ROOT / "report" / "report.typ", *sorted(ROOT.glob("*.ipynb"))]
-    found = {path: reference.findall(path.read_text(encoding="utf-8")) for path in paths}
-    return {_shown(path): ["".join(match) for match in matches] for path, matches in found.items()}
+    paths = SOURCE / "answers.typ", SOURCE / "evaluation.typ", *sorted(ROOT.glob("*.ipynb"))
+    texts = {_shown(path): path.read_text("utf-8") for path in paths if path.is_file()}
+    return {
+        name: [claim for claim in CLAIMS if f'"{claim}"' in text or f"claim: {claim} " in text]
+        for name, text in texts.items()
+    }
 
 
 def _shown(file):
@@ -125,20 +176,22 @@ def _shown(file):
 
 
 def main():
-    """Build the report of the profile that ``LAB_PROFILE`` names."""
+    """Build the report of the profile of ``LAB_PROFILE``, and the evaluation."""
     with stopping():
-        folder = results_folder(read_profile()).parent
-        untrue = refuted(reported(folder))
-        try:
-            pdf = build(folder, untrue)
-        except typst.TypstError as error:
-            message = error.message.removeprefix("assertion failed: ")
-            raise ValueError(f"{_shown(SOURCE)}: {message}") from None
-    print(f"Wrote {_shown(pdf)} ({pdf.stat().st_size / 1e6:.1f} MB)")
+        folder, own = results_folder(read_profile()), Results(SOURCE / "results")
+        results = own if folder == own.folder else Results(folder)
+        untrue = refuted(reported(results, own))
+        for each in {results: None, own: None}:
+            prepare(each, untrue)
+        pdfs = [build("report", results)]
+        if (SOURCE / "evaluation.typ").is_file():  # the exercise has none
+            pdfs.append(build("evaluation", own))
+    for pdf in pdfs:
+        print(f"Wrote {_shown(pdf)} ({pdf.stat().st_size / 1e6:.1f} MB)")
     for name in untrue:
         texts = ", ".join(text for text, names in stated().items() if name in names)
         finding = " ".join(CLAIMS[name].__doc__.split())
-        print(f"Not true of these results, to be rewritten in {texts}: {finding}")
+        print(f"Not true of these results, in {texts}: {finding} ({name})")
 
 
 if __name__ == "__main__":

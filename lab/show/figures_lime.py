@@ -5,11 +5,12 @@ import numpy as np
 from lab.measure.effects import EFFECTS_ON
 from lab.measure.measurements import MEASUREMENTS, head
 from lab.show import charts, maps, reading
-from lab.study.settings import COLORS, COMBINED
+from lab.study.settings import COLORS
 
 _COLOR_NAMES = {str(color): name for name, color in COLORS.items()}
 _SHORT = {"mean colour": "mean", "blurred image": "blurred"}
 _LABELS = {key: measurement.label for key, measurement in MEASUREMENTS.items()}
+_SIGNS = (1, "for"), (-1, "against")
 _CLEAR = 10  # standard deviations between seeds: the end of the scale of effects
 
 
@@ -71,38 +72,33 @@ def lime_q4_elephant(results):
     return _settings(results, title, model=1)
 
 
-def lime_q2_to_q4(results):
-    """What Q2 to Q4 ask about, a row each: the recommended setting and other baselines.
+def lime_drawing(results):
+    """How one explanation is drawn, and the weights with other `top_labels`."""
+    network, image = reading.network(results), reading.image(results)
+    pixels = reading.pixels(image)
+    segments = reading.segments(results, network, image)
+    runs = reading.rows(results, "lime_parameters", network, image, seed=0)
 
-    The settings differ in `hide_color` only.
-    """
-    first, other = (reading.network(results, number) for number in (0, 1))
-    elephant, second = (reading.image(results, number=number) for number in (0, 1))
-    bear = reading.image(results, "black_bear")
-    cases = {
-        "Q2: another\nelephant image": (first, second),
-        "Q3: a bear\nimage": (first, bear),
-        "Q4: the other\nnetwork": (other, elephant),
-    }
-    candidate = results.table("lime_recommended")["candidate"].iloc[0]
-    color, shown = candidate.split(", ")
-    colors = dict.fromkeys(["black", "mean colour", color])
-    rows = []
-    for network, image in cases.values():
-        pixels = reading.pixels(image)
-        runs = reading.rows(results, "lime_parameters", network, image, seed=0)
-        runs = runs[runs["parameter"] == COMBINED].set_index("value")
-        segments = reading.segments(results, network, image)
-        top = reading.rows(results, "predictions", network, image, rank=1).iloc[0]
-        note = f"{reading.class_title(top['label'])} {top['probability']:.2f}"
-        rows.append([maps.image_panel(pixels, note=note)])
-        for row in runs.loc[[f"{name}, {shown}" for name in colors]].itertuples():
-            chosen = reading.array(results, "lime_parameters", row, "chosen")
-            rows[-1].append(maps.superpixels(pixels, segments, chosen, note=_quality(row)))
-    names = [name + " (recommended)" * (name == color) for name in colors]
-    names = [name.replace("blurred image", "blurred") for name in names]
-    title = f"Does it hold elsewhere? {shown} superpixels at most"
-    return maps.sheet(rows, title, ["image", *names], list(cases))
+    def stored(parameter, value, name):
+        [row] = runs[(runs["parameter"] == parameter) & (runs["value"] == value)].itertuples()
+        return reading.array(results, "lime_parameters", row, name)
+
+    panels = []
+    for parameter, value, top in (
+        ("positive_only", "True", "positive_only"),
+        ("negative_only", "True", "negative_only"),
+        ("positive_only", "False", "both signs"),
+    ):
+        chosen, weights = (stored(parameter, value, name) for name in ("chosen", "weights"))
+        signs = [f"{np.sum(chosen & (sign * weights > 0))} {text}" for sign, text in _SIGNS]
+        panels.append(maps.superpixels(pixels, segments, chosen, top, ", ".join(signs)))
+    shown = maps.outlined(pixels, stored("hide_rest", "False", "chosen")[segments])
+    panels.append(maps.image_panel(shown, "hide_rest False", "outlined"))
+    weights = {value: stored("top_labels", value, "weights") for value in ("1", "3")}
+    limit = max(np.abs(each).max() for each in weights.values()) or None
+    for value, each in weights.items():
+        panels.append(maps.weights(pixels, each[segments], f"top_labels {value}", limit=limit))
+    return maps.sheet([panels], "What the drawing parameters and top_labels change")
 
 
 def lime_tradeoff(results):

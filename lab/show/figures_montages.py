@@ -16,17 +16,24 @@ _BY_MASKS = {
     "pointing_game": "most salient point on it",
     "transplanted": "fifth elsewhere: probability",
 }
-_SHOWN = "koala slope", "flamingo gravel", "garbage_truck meadow", "zebra meadow"
-_SHOWN += "lemon blades", "mantis planks"  # objects in landscapes
+_SHOWN = "koala/koala_1_slope.jpg", "flamingo/flamingo_1_gravel.jpg"
+_SHOWN += "garbage_truck/garbage_truck_1_meadow.jpg", "zebra/zebra_1_meadow.jpg"
+_SHOWN += "lemon/lemon_1_blades.jpg", "mantis/mantis_1_planks.jpg"  # objects in landscapes
+
+
+def shown_montages(results):
+    """The montages that figures show, by path in `lab.study.comparison.MONTAGES`."""
+    case = results.table("montages_example").iloc[0]
+    return [*_SHOWN, case["image"], *case["backgrounds"].split(",")]
 
 
 def montages_images(results):
     """Some of the images."""
     results.table("montages_means")  # else they were not used
     panels = []
-    for kind, landscape in (shown.split() for shown in _SHOWN):
-        image = load_image(MONTAGES / kind / f"{kind}_1_{landscape}.jpg")
-        panels.append(maps.image_panel(image, kind.replace("_", " ")))
+    for name in _SHOWN:
+        head = name.split("/")[0].replace("_", " ")
+        panels.append(maps.image_panel(load_image(MONTAGES / name), head))
     return maps.sheet(maps.wrapped(panels, 3), "Six evaluation images: objects are off centre")
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 
 import rise
 from lab.show import maps, reading
+from lab.study.results import MissingResult
 
 _LABEL = "mean probability where a pixel is preserved"
 
@@ -65,6 +66,20 @@ def rise_nb_samples(results):
         rows.append(_noted([maps.saliency(pixels, one) for one in runs["map"]], notes))
     heads = [f"{count} masks" for count in counts]
     return maps.sheet(rows, "How many masks make a map?", heads, networks, _LABEL)
+
+
+def rise_few_and_many(results):
+    """Maps of few and of many masks of 8 x 8 cells, for each network."""
+    image, panels = reading.image(results), []
+    pixels, label = reading.pixels(image), _main_class(results, image)
+    for network in reading.networks(results):
+        runs = _usual(results, network, image, label=label, grid_size=8)
+        for run in runs.itertuples():
+            note = f"{run.nb_samples} masks, halves {_number(run.halves)}"
+            panels.append(maps.saliency(pixels, run.map, network, note))
+    if not panels:
+        raise MissingResult("there are no masks of 8 x 8 cells: make study measures them")
+    return maps.sheet([panels], "Few masks and many, of 8 × 8 cells", label=_LABEL)
 
 
 def rise_bear(results):

@@ -168,7 +168,7 @@ def _announce(missing, hours):
             speed[task.network] = PROBE / (time.perf_counter() - started)
         calls += task.calls
         seconds += task.calls / speed[task.network]
-    say(f"{len(missing)} tasks, {calls:,} model calls, about {seconds / 60:.0f} minutes here")
+    say(f"{len(missing)} tasks, at most {calls:,} model calls, {seconds / 60:.0f} minutes here")
     if seconds > 3600 * hours:
         raise ValueError(
             f"that is more than {hours:g} hours: allow it with --hours {seconds / 3600:.0f}, or "

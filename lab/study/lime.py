@@ -130,7 +130,8 @@ def tasks(plan):
     sizes = SAMPLES if plan.seeds > 1 else SAMPLES[:5]
     sizes, counts = ([plan.samples(n) for n in full] for full in (sizes, COUNTS))
     fresh, base = plan.samples(FRESH), Setting(num_samples=plan.samples(2000))
-    steps = STEPS if plan.seeds > 1 else 10  # a first study takes minutes
+    # A first study takes minutes.
+    steps, few = (STEPS, base) if plan.seeds > 1 else (10, Setting(num_samples=plan.samples(1000)))
     lab, varied = lab_settings(plan.profile), around(base, counts)
     default, settings = lab["default"], {(LAB, name): setting for name, setting in lab.items()}
     sampled = sampling_settings(sizes, default)
@@ -144,7 +145,7 @@ def tasks(plan):
             together = VARIED, settings | varied
             listed.append(explained("lime_parameters", *where, *together, fresh, steps, seed))
     for image in plan.some:
-        listed.append(explained("lime_grid", network, image, VARIED, grid(base), fresh, steps))
+        listed.append(explained("lime_grid", network, image, VARIED, grid(few), fresh, steps))
         for seed in range(plan.repeats):
             where = "lime_stability", network, image
             listed.append(explained(*where, SAMPLED, sampled, fresh, steps, seed))

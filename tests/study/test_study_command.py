@@ -238,7 +238,7 @@ def test_more_than_an_hour_is_asked_for(study, monkeypatch):
     study.plan(*range(1, 100_000))
     measured, printed = study("--hours", ".5")
     assert measured == [] and "more than 0.5 hours: allow it with --hours 1" in printed
-    assert "100000 tasks, 999,995 model calls, about 83 minutes here" in study.errors
+    assert "100000 tasks, at most 999,995 model calls, 83 minutes here" in study.errors
 
 
 def test_bad_arguments_are_refused_before_anything_is_started(study, monkeypatch, tmp_path):
