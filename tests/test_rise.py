@@ -862,6 +862,7 @@ def test_a_warning_of_each_call_is_shown_once(action):
         else:
             rise_.explain(np.stack([IMAGE] * 3), [0, 0, 0])
     assert len(caught) == (action in ("always", "default")) and warnings.showwarning is show
+    assert all(isinstance(each.message, UserWarning) for each in caught)
 
 
 def test_a_changed_mask_value_does_not_change_an_explainer():

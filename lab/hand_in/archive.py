@@ -191,11 +191,11 @@ def subjects(notebooks, results):
     reported = sorted({name for study in MAIN for name in results.facts[study]["images"]})
     lines = ["Report and results are about:", *(f"  {name}" for name in reported)]
     others = []
-    for notebook, said_lines in notebooks.items():
-        images = said_lines["Image"]
+    for notebook, printed in notebooks.items():
+        images = printed["Image"]
         lines.append(f"{notebook} is about {', '.join(images) or 'an image that it does not name'}")
-        own = [name for name in images if not name.startswith("evaluation/")]
-        others += [notebook] * (not set(own) <= set(reported))
+        own = {name for name in images if not name.startswith("evaluation/")}
+        others += [notebook] * (not own <= set(reported))
     return lines, others
 
 

@@ -156,6 +156,31 @@ def regression_needs_a_quarter_of_the_calls(results):
     return runs["regression", 250] >= runs["average", 1000]
 
 
+def retraining_ranks_methods_at_small_shares(results):
+    """Without a tenth or three of the pixels, methods are below every control."""
+    accuracy = results.table("evaluation_roar").groupby(["share", "method"])["drawn"].mean()
+    several = [accuracy[share] for share in (0.1, 0.3)]
+    controls = [name for name in CONTROLS if name in several[0]]
+    return all(one.drop(controls).max() < one[controls].min() for one in several)
+
+
+def holes_give_the_class_away(results):
+    """Other holes than noise and the centre tell the digit; without 70% these win."""
+    table = results.table("evaluation_roar").query("share == 0.7")
+    means = table.groupby("method")[["accuracy", "drawn", "trace"]].mean()
+    told = means["trace"].drop(["random", "centre"]).min() > 0.8
+    blind = means.loc[["random", "centre"], "trace"].max() < 0.15
+    lowest = set(means["drawn"].nsmallest(2).index) == {"random", "edges"}
+    return told and blind and lowest and means["accuracy"].idxmin() == "centre"
+
+
+def the_flamingo_needs_its_meadow(results):
+    """A network recognises the flamingo in its montage, and not cut out elsewhere."""
+    runs = results.table("montages_runs").query("`class` == 'flamingo' and method == 'object'")
+    first = runs.iloc[0]
+    return first["probability"] > 0.5 > 0.1 > first["transplanted"]
+
+
 def _on_montages(results, measure):
     """The pairs of methods of which one is better by a measure on montages."""
     return better(results.table("montages_pairs").query(f"measure == {measure!r}"))

@@ -113,8 +113,10 @@ def load(
     black_box = _load(network.stand_in, batch_size, runtime, cache)
     name, wanted = black_box.name, network.name
     black_box.stands_in_for = wanted
-    runtimes.print_once(
-        f"{name} stands in for {wanted}. {reason} All results are those of {name}, not {wanted}."
+    # Not once a process: a notebook's cell would lose the line when it is run again.
+    print(
+        f"{name} stands in for {wanted}. {reason} All results are those of {name}, not {wanted}.",
+        flush=True,
     )
     return black_box
 

@@ -56,7 +56,8 @@ def evaluation_curves(results):
         rows.append([_panel(results, pixels, run), *shown, curve])
     heads = ["map", "10% deleted", "30% deleted", "10% inserted", "probability"]
     names = [_TITLES[method].replace(" ", "\n") for method in methods]
-    return maps.sheet(rows, f"What deletion and insertion do ({network})", heads, names)
+    title = f"What deletion and insertion do ({network})"
+    return maps.sheet(rows, title, heads, names, f"{reading.stem(image)}: saliency")
 
 
 def _curves(deletion, insertion, highest, named):
@@ -119,12 +120,12 @@ def evaluation_at_odds(results):
     network, image = odds["network"], odds["image"]
     runs, pixels = _runs(results, network, image), reading.pixels(image)
     explained = f"explained: {reading.class_title(runs['label'].iloc[0])}"
-    panels = [maps.image_panel(pixels, network, explained)]
+    panels = [maps.image_panel(pixels, reading.stem(image), explained)]
     for method in (odds["first"], odds["second"]):
         run = runs.loc[method]
         note = "\n".join(f"{_head(key)}: {run[key]:.2f}" for key in metrics)
         panels.append(_panel(results, pixels, run, _TITLES[method], note))
-    return maps.sheet([panels], "Do two metrics agree about two maps?")
+    return maps.sheet([panels], f"Do two metrics agree about two maps? ({network})")
 
 
 def evaluation_roar(results):

@@ -37,13 +37,13 @@ def _settings(results, title, kind="African_elephant", number=0, model=0):
     runs = runs.merge(results.table("lime_settings"), on="setting")
     segments = reading.segments(results, network, image)
     label = reading.class_title(runs["label"].iloc[0])
-    panels = [maps.image_panel(pixels, network, f"explained: {label}")]
+    panels = [maps.image_panel(pixels, reading.stem(image), f"explained: {label}")]
     for row in runs.itertuples():
         chosen = reading.array(results, "lime_parameters", row, "chosen")
         color = _COLOR_NAMES.get(row.hide_color, row.hide_color)
         top = f"{row.setting}: {_SHORT.get(color, color)}, top {row.num_superpixels}"
         panels.append(maps.superpixels(pixels, segments, chosen, top, _quality(row)))
-    return maps.sheet(maps.wrapped(panels, 4), title)
+    return maps.sheet(maps.wrapped(panels, 4), f"{title} ({network})")
 
 
 def _quality(row):
@@ -68,7 +68,7 @@ def lime_q3(results):
 
 def lime_q4_elephant(results):
     """The lab's settings on the first image of an elephant, for the second network."""
-    title = "LIME's settings on the first elephant image, other network"
+    title = "LIME's settings on the first elephant image"
     return _settings(results, title, model=1)
 
 
@@ -128,7 +128,8 @@ def lime_stability(results):
     names = {"lime": "LIME", "balanced": "balanced perturbations"}
     means["sampling"] = means["sampling"].map(names)
     title = "How many samples until two seeds agree?"
-    label = f"num_samples ({reading.network(results)}, {table['seed'].nunique()} seeds)"
+    images = ", ".join(map(reading.stem, dict.fromkeys(table["image"])))
+    label = f"num_samples ({reading.network(results)}, {images}, {table['seed'].nunique()} seeds)"
     return charts.lines(means, "num_samples", value, "sampling", title, label, head(value))
 
 

@@ -7,8 +7,6 @@ import rise
 from lab.show import maps, reading
 from lab.study.results import MissingResult
 
-_LABEL = "mean probability where a pixel is preserved"
-
 
 def rise_steps(results):
     """Masks, perturbed images, local explanations, and aggregates of growing numbers.
@@ -40,19 +38,19 @@ def rise_steps(results):
     rows[3] = _noted(rows[3], [f"after {count} masks" for count in growing["nb_samples"]])
     title = f"RISE in four steps: {reading.class_title(label)}, {network}"
     heads = ["masks", "perturbed\nimages", "score\n× mask", "aggregate"]
-    return maps.sheet(rows, title, row_heads=heads, label=_LABEL)
+    return maps.sheet(rows, title, row_heads=heads, label=_label(image))
 
 
 def rise_networks(results):
     """Each network's map of the first elephant, and of the first bear."""
     panels, networks = [], reading.networks(results)
-    for kind in ("African_elephant", "black_bear"):
-        image = reading.image(results, kind)
+    images = [reading.image(results, kind) for kind in ("African_elephant", "black_bear")]
+    for image in images:
         pixels, label = reading.pixels(image), _main_class(results, image)
         for network in networks:
             values = _usual(results, network, image, label=label)["map"].iloc[-1]
             panels.append(maps.saliency(pixels, values, network, _range(values)))
-    return maps.sheet([panels], "Where does each network look?", label=_LABEL)
+    return maps.sheet([panels], "Where does each network look?", label=_label(*images))
 
 
 def rise_nb_samples(results):
@@ -62,10 +60,10 @@ def rise_nb_samples(results):
     counts, rows = _counts(results, image), []
     for network in networks:
         runs = _usual(results, network, image, label=label).set_index("nb_samples").loc[counts]
-        notes = [f"correlation of halves {_number(halves)}" for halves in runs["halves"]]
+        notes = [_halves("correlation of halves", halves) for halves in runs["halves"]]
         rows.append(_noted([maps.saliency(pixels, one) for one in runs["map"]], notes))
     heads = [f"{count} masks" for count in counts]
-    return maps.sheet(rows, "How many masks make a map?", heads, networks, _LABEL)
+    return maps.sheet(rows, "How many masks make a map?", heads, networks, _label(image))
 
 
 def rise_few_and_many(results):
@@ -75,11 +73,11 @@ def rise_few_and_many(results):
     for network in reading.networks(results):
         runs = _usual(results, network, image, label=label, grid_size=8)
         for run in runs.itertuples():
-            note = f"{run.nb_samples} masks, halves {_number(run.halves)}"
+            note = f"{run.nb_samples} masks{_halves(', halves', run.halves)}"
             panels.append(maps.saliency(pixels, run.map, network, note))
     if not panels:
         raise MissingResult("there are no masks of 8 x 8 cells: make study measures them")
-    return maps.sheet([panels], "Few masks and many, of 8 × 8 cells", label=_LABEL)
+    return maps.sheet([panels], "Few masks and many, of 8 × 8 cells", label=_label(image))
 
 
 def rise_bear(results):
@@ -91,7 +89,7 @@ def rise_bear(results):
         runs = runs[runs["nb_samples"] == runs["nb_samples"].max()].sort_values("place")
         rows.append([maps.saliency(pixels, one, note=_range(one)) for one in runs["map"]])
     heads = [reading.class_title(label) for label in runs["label"]]
-    return maps.sheet(rows, "Where does each network see the bear?", heads, networks, _LABEL)
+    return maps.sheet(rows, "Where does each network see the bear?", heads, networks, _label(image))
 
 
 def lime_and_rise(results):
@@ -116,7 +114,7 @@ def lime_and_rise(results):
         rows.append([first, second, maps.saliency(pixels, longest["map"], note=calls)])
     title = "Which parts of the image speak for its class?"
     heads = ["image", "LIME: which superpixels matter", "RISE: which pixels matter"]
-    return maps.sheet(rows, title, heads, networks, _LABEL)
+    return maps.sheet(rows, title, heads, networks, _label(image))
 
 
 def _usual(results, network, image, **values):
@@ -152,5 +150,11 @@ def _range(values):
     return f"{values.min():.2g} to {values.max():.2g}"
 
 
-def _number(value):
-    return f"{value:.2f}".replace("-", "−")
+def _halves(text, value):
+    """Nothing where a half's map is constant, and has no correlation."""
+    return "" if np.isnan(value) else f"{text} {value:.2f}".replace("-", "−")
+
+
+def _label(*images):
+    names = " and ".join(map(reading.stem, images))
+    return f"{names}: mean probability where preserved"

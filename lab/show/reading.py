@@ -3,11 +3,17 @@
 An image is named by its path below ``data/``.
 """
 
+import os
+from pathlib import Path
+
 import numpy as np
 
-from lab.images import DATA, load_image
+from lab.images import DATA, escaped, load_image
 from lab.networks.classes import class_name
 from lab.study.results import MissingResult
+from lab.study.store import image_digest
+
+_COMMANDS = dict.fromkeys(("lime", "rise"), "make study")
 
 
 def networks(results):
@@ -49,6 +55,33 @@ def pixels(image, size=None):
             "measures those that are there"
         )
     return load_image(DATA / image, size)
+
+
+def name_of(path):
+    """An image's path below ``data/``, or the file's name if it is elsewhere."""
+    path = Path(os.path.abspath(path))
+    name = path.relative_to(DATA) if path.is_relative_to(DATA) else Path(path.name)
+    return escaped(name.as_posix())
+
+
+def measured(results, study, path):
+    """A line that says whether a study's figures are about an image.
+
+    Parameters
+    ----------
+    results : lab.study.results.Results
+    study : str
+        A key of `lab.study.results.STUDIES`.
+    path : path-like
+    """
+    facts = results.facts.get(study, {"images": {}})
+    if image_digest(Path(path)) in facts["images"].values():
+        return "The figures of the study show this image and others."
+    command = _COMMANDS.get(study, f"python -m lab.study {study}")
+    return (
+        f"The figures of the study show other images than {name_of(path)}. To measure it, put it "
+        f"into a folder of data/, first by its name, and run {command}."
+    )
 
 
 def stem(image):

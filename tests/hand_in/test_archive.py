@@ -4,32 +4,44 @@ import subprocess
 import sys
 import unicodedata
 import zipfile
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from lab.files import ROOT
 from lab.hand_in import archive, report
+from lab.study.results import Results
+from lab.study.store import image_digest
 
+REBUILD = archive.rebuild
 EMPTY = b'{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}'
 
 
 @pytest.fixture
 def ready(tmp_path, monkeypatch):
-    """A small project that can be handed in."""
+    """A small project that can be handed in: the results are about bear_1 alone."""
     for name in (
-        *("rise.py", "README.md", "LICENSE", "tests/test_rise.py", "data/bear.jpg"),
-        *("data/evaluation/hen.jpg", ".cache/a", ".venv/b", "lab/room/c.py", "data/.hidden"),
-        *("lab/room/__pycache__/c.pyc", "report/report.typ", "report/report.pdf"),
-        *("report/results/n.npz", "report/results/.n.csv.part", "report/quick/results/n.csv"),
+        *("rise.py", "README.md", "LICENSE", "tests/test_rise.py", "data/bear/bear_1.jpg"),
+        *("data/bear/bear_2.jpg", "data/masks/bear/bear_1.png", "data/masks/bear/bear_2.png"),
+        *("data/evaluation/hen/hen_1.jpg", "data/evaluation/hen/hen_2.jpg", "data/README.md"),
+        *(".cache/a", ".venv/b", "lab/room/c.py", "data/bear/.hidden.jpg", "report/report.pdf"),
+        *("lab/room/__pycache__/c.pyc", "report/report.typ", "report/tables/n.csv"),
+        *("report/results/t/n.npz", "report/results/.n.csv.part", "report/quick/results/n.csv"),
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     (tmp_path / "report" / "metadata.toml").write_text('author = "Jane Doe"')
     write(tmp_path, new_code_cell("1", execution_count=1), new_code_cell(""))
+    images = {"bear/bear_1.jpg": image_digest(tmp_path / "data/bear/bear_1.jpg")}
+    facts = {study: {"images": images} for study in ("lime", "rise")}
+    monkeypatch.setattr(archive, "Results", lambda folder: SimpleNamespace(facts=facts))
+    monkeypatch.setattr(archive, "check", lambda results: None)
+    monkeypatch.setattr(archive, "shown_montages", lambda results: ["hen/hen_1.jpg"])
     monkeypatch.setattr(archive, "ROOT", tmp_path)
     monkeypatch.setattr(report, "ROOT", tmp_path)
-    monkeypatch.setattr(report, "SOURCE", tmp_path / "report" / "report.typ")
+    monkeypatch.setattr(report, "SOURCE", tmp_path / "report")
     monkeypatch.setattr(archive, "rebuild", lambda: None)
     return tmp_path
 
@@ -46,7 +58,7 @@ def refused(*arguments):
     return message.removeprefix("Stopped: ")
 
 
-def test_holds_what_is_handed_in_and_says_where_the_rest_is(ready, capsys):
+def test_holds_what_was_used_and_lists_the_rest_with_digests(ready, capsys):
     (ready / "report" / "metadata.toml").write_text('repository = "https://example.org/lab"')
     archive.main(["doe_jane"])
     with zipfile.ZipFile(ready / "dist" / "doe_jane_LIME_RISE.zip") as packed:
@@ -55,11 +67,16 @@ def test_holds_what_is_handed_in_and_says_where_the_rest_is(ready, capsys):
         about = packed.read("doe_jane_LIME_RISE/ABOUT.txt").decode()
     assert names == {
         *("LIME.ipynb", "rise.py", "README.md", "LICENSE", "ABOUT.txt", "lab/room/c.py"),
-        *("data/bear.jpg", "report/metadata.toml", "report/report.pdf", "report/report.typ"),
-        "report/results/n.npz",
+        *("data/bear/bear_1.jpg", "data/masks/bear/bear_1.png", "data/README.md"),
+        *("report/metadata.toml", "report/report.pdf", "report/report.typ", "report/tables/n.csv"),
+        *("report/results/t/n.npz", "data/evaluation/hen/hen_1.jpg"),
     }
-    assert "data/evaluation" in about and "https://example.org/lab" in about
+    digest = image_digest(ready / "data" / "bear" / "bear_2.jpg")
+    assert f"{digest}  data/bear/bear_2.jpg" in about and "hen_2.jpg" in about
+    assert "bear_1" in about.split("These commands")[0] and "https://example.org/lab" in about
     printed = capsys.readouterr().out
+    assert "Report and results are about:\n  bear/bear_1.jpg\n" in printed
+    assert "LIME.ipynb is about an image that it does not name" in printed
     assert "doe_jane_LIME_RISE.zip (0.0 MB)" in printed and "names no author" in printed
     # The same content gives the same bytes.
     first = (ready / "dist" / "doe_jane_LIME_RISE.zip").read_bytes()
@@ -69,8 +86,28 @@ def test_holds_what_is_handed_in_and_says_where_the_rest_is(ready, capsys):
     assert (ready / "dist" / "doe_jane_LIME_RISE.zip").read_bytes() == first
 
 
+def test_notebooks_and_report_are_about_the_same_images_or_it_is_refused(ready, capsys):
+    def about(*images):
+        text = "".join(f"Image: {image}\n" for image in images)
+        output = new_output("stream", text=text)
+        write(ready, new_code_cell("1", execution_count=1, outputs=[output]))
+
+    about("bear/bear_1.jpg", "evaluation/hen/hen_2.jpg")
+    archive.main(["a"])
+    about("bear/bear_2.jpg")
+    message = refused("a")
+    assert message.startswith("LIME.ipynb: other images than those of the report")
+    assert "make study" in message and "ANYWAY=1" in message
+    archive.main(["a", "--anyway"])
+    with zipfile.ZipFile(ready / "dist" / "a_LIME_RISE.zip") as packed:
+        assert "a_LIME_RISE/data/masks/bear/bear_2.png" in packed.namelist()
+    about("bear/bear_1.jpg")
+    (ready / "data" / "bear" / "bear_1.jpg").write_text("another photograph")
+    assert refused("a").startswith("data/bear/bear_1.jpg is not the image that the results")
+
+
 def test_a_name_has_letters_of_any_script_and_nothing_that_no_file_can_have(ready):
-    for name in "../up", "a b", ".x", "-x", "a\n", "nul\0", "x" * 201, "\u202ea", "":
+    for name in "../up", "a b", ".x", "_x", "a\n", "nul\0", "x" * 201, "\u202ea", "":
         assert "NAME" in refused(name) and not (ready / "dist").exists()
     for name in "जेन_डो", "เจน", unicodedata.normalize("NFD", "Müller-Groß"):
         archive.main([name])
@@ -112,7 +149,7 @@ def test_cells_may_have_run_in_any_order_and_at_quick_counts(ready, capsys):
     first = new_code_cell("1", execution_count=7, outputs=[text])
     write(ready, first, new_code_cell("2", execution_count=3))
     archive.main(["a"])
-    notes = capsys.readouterr().out.splitlines()[1:]
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note")]
     assert len(notes) == 1 and notes[0].startswith("Note: LIME.ipynb ran at LAB_PROFILE=quick")
 
 
@@ -120,16 +157,15 @@ def test_links_put_no_foreign_file_into_the_archive(ready, tmp_path_factory):
     foreign = tmp_path_factory.mktemp("foreign")
     (foreign / "secret.txt").write_text("secret")
     for target in (foreign / "secret.txt", foreign, foreign / "gone"):
-        (ready / "data" / "link").symlink_to(target)
-        assert refused("a").startswith("data/link is a link to ")
-        (ready / "data" / "link").unlink()
-    (ready / "data" / "link").symlink_to(ready / "data" / "bear.jpg")
+        (ready / "lab" / "link").symlink_to(target)
+        assert refused("a").startswith("lab/link is a link to ")
+        (ready / "lab" / "link").unlink()
+    (ready / "lab" / "link").symlink_to(ready / "rise.py")
     archive.main(["a"])
 
 
 def test_figures_and_report_are_made_before(ready, monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setattr(archive, "ROOT", ready)
+    monkeypatch.setattr(archive, "rebuild", REBUILD)
     monkeypatch.setenv("LAB_PROFILE", "quick")  # the archive has those of the whole profile
     script = "import os; open('made', 'a').write(f'{os.environ[\"LAB_PROFILE\"]} {__name__} NAME ')"
     (ready / "lab" / "hand_in").mkdir()
@@ -145,13 +181,17 @@ def test_figures_and_report_are_made_before(ready, monkeypatch):
 
 
 def test_the_archive_of_the_lab_is_small_and_builds_the_report(tmp_path):
+    results = Results(ROOT / "report" / "results")
+    notebooks = {path.name: archive.said(path) for path in ROOT.glob("*.ipynb")}
+    used, unused = archive._used(notebooks, results)
     contents = {
-        path.relative_to(archive.ROOT).as_posix(): path.read_bytes() for path in archive._files()
+        path.relative_to(ROOT).as_posix(): path.read_bytes() for path in archive._files(used)
     }
     target = tmp_path / "doe_LIME_RISE.zip"
     archive.pack(contents, target)
     assert target.stat().st_size < archive.LARGE
-    assert {f"data/evaluation/{name}" for name in archive.NEEDED} <= set(contents)
+    assert {f"data/evaluation/{name}" for name in archive.OPENED} <= set(contents)
+    assert len(unused) > 100 and not any(f"data/{name}" in contents for name in unused)
     with zipfile.ZipFile(target) as packed:
         packed.extractall(tmp_path)
     folder = tmp_path / "doe_LIME_RISE"

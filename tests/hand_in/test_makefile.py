@@ -56,7 +56,12 @@ def test_each_command_runs_its_modules(make):
     commands["report"] = [*shown, "lab.hand_in.report"]
     commands["html"] = ["lab.hand_in.html"]
     for target, called in commands.items():
-        assert make(target, "NAME=doe_jane") == (0, [f"  python -m {module}" for module in called])
+        assert make(target, "NAME=doe_jane") == (
+            0,
+            [f"  python -m {each}".rstrip() for each in called],
+        )
+    [line] = make("archive", "NAME=doe_jane", "ANYWAY=1")[1]
+    assert line.endswith("lab.hand_in.archive doe_jane --anyway")
 
 
 @pytest.mark.parametrize("failing", ["nothing", "pytest tests/", "LIME.ipynb", "lint-imports"])
