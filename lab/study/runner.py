@@ -234,6 +234,7 @@ class ProcessEnded(RuntimeError):
 def _work(connection):
     """In a process of its own: finish tasks from a pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that commands
+    tqdm.set_lock(threading.RLock())  # a process that is ended leaves its default, a semaphore
     with contextlib.suppress(EOFError, OSError):  # the command has ended, however
         while True:
             arguments = connection.recv()
