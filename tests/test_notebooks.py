@@ -85,7 +85,8 @@ def _words(text):
 
 def test_each_point_by_hand_has_a_sentence_of_the_solved_lab_that_earns_it():
     sources = {key: cell.source for graded in GRADED.values() for key, cell in graded.items()}
-    sources["the report"] = (ROOT / "report" / "report.typ").read_text("utf-8")
+    documents = (ROOT / "report" / f"{name}.typ" for name in ("report", "answers"))
+    sources["the report"] = " ".join(path.read_text("utf-8") for path in documents)
     sources["the archive"] = ABOUT
     by_hand = re.findall(r"^\| (?:LIME|RISE)? ?`?([\w ]+)`? \| (\d+) \| hand", MARKING, flags=re.M)
     for key, points in by_hand:
