@@ -27,13 +27,10 @@ def test_executed_top_to_bottom_without_errors_or_stderr(name):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_it_prints_the_profile_that_it_ran_at_and_its_image(name):
+def test_it_prints_the_profile_that_it_ran_at(name):
     outputs = [output for cell in _cells(name) for output in cell.get("outputs", [])]
     printed = "".join(output.get("text", "") for output in outputs)
     assert re.findall("^Profile: (.+)$", printed, flags=re.M) == ["full"]
-    images = re.findall("^Image: (.+)$", printed, flags=re.M)
-    assert images == ["African_elephant/elephant_1_dune.jpg"]
-    assert "The figures of the study show this image and others." in printed
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -88,8 +85,8 @@ def _words(text):
 
 def test_each_point_by_hand_has_a_sentence_of_the_solved_lab_that_earns_it():
     sources = {key: cell.source for graded in GRADED.values() for key, cell in graded.items()}
-    report = [ROOT / "report" / name for name in ("report.typ", "answers.typ")]
-    sources["the report"] = "".join(path.read_text("utf-8") for path in report)
+    documents = (ROOT / "report" / f"{name}.typ" for name in ("report", "answers"))
+    sources["the report"] = " ".join(path.read_text("utf-8") for path in documents)
     sources["the archive"] = ABOUT
     by_hand = re.findall(r"^\| (?:LIME|RISE)? ?`?([\w ]+)`? \| (\d+) \| hand", MARKING, flags=re.M)
     for key, points in by_hand:
