@@ -74,7 +74,7 @@ def test_nothing_that_students_get_answers_the_questions(source):
     code = {str(path): path.read_text("utf-8") for path in source.rglob("*.py")}
     common = {name: given & six_words(text) for name, text in {**files, **code}.items()}
     # Labels of the axis that Q4 is read from, and what the study's images are.
-    harmless = {"an image of the other class", "montages of one elephant and of"}
+    harmless = {"an image of the other class", "the same elephant in another landscape"}
     assert {name: some - harmless for name, some in common.items() if some - harmless} == {}
     words = r"faithful behind|hide_color\W* decides|behind the blur|hard edges|recommended"
     assert not re.search(words, "\n".join(files.values()))
