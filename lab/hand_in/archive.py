@@ -35,8 +35,10 @@ PARTS = (
     *("README.md", "LICENSE", "CITATION.cff", "LIME_requirements.txt", "Makefile"),
     "pyproject.toml",
 )
-LEFT_OUT = re.compile(r"(^|/)(\.|__pycache__)|tables/lime_(parameters|stability)\.csv")
-"""Hidden files, and tables of which others, lime_varied and lime_sampled, have all."""
+LEFT_OUT = re.compile(
+    r"(^|/)(\.|__pycache__)|tables/(lime_parameters|lime_stability|photographs_runs)\.csv"
+)
+"""Hidden files, and the largest tables of what was measured, which ``results/`` has."""
 
 OPENED = "broccoli/broccoli_1_leaves.jpg", "airliner/airliner_1_storm.jpg"
 """Of data/evaluation: what EVALUATION.ipynb opens."""
@@ -44,7 +46,8 @@ OPENED = "broccoli/broccoli_1_leaves.jpg", "airliner/airliner_1_storm.jpg"
 ABOUT = """\
 This archive holds the executed notebooks, the report (report/report.pdf), the comparison
 of methods (report/evaluation.pdf), the code (rise.py and lab/), what was measured
-(report/results/, as tables report/tables/*.csv) and the images that were used.
+(report/results/, as tables report/tables/*.csv, of which `make report` writes all) and
+the images that were used.
 
 {images}
 
