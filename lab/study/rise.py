@@ -150,7 +150,7 @@ def agreement(results):
     A row is about two maps of an image: "first" and "second" are two networks, or a
     network and another of its classes.
     """
-    runs = results.table("rise_runs")
+    runs = results.table("rise_runs").query("grid_size == 7 and preservation_probability == 0.5")
     longest = runs[runs["nb_samples"] == runs["nb_samples"].max()]
     rows = []
     for image, group in longest.groupby("image", sort=False):
