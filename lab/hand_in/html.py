@@ -40,6 +40,7 @@ TEMPLATE = """\
 main { max-width: 60rem; margin: 0 auto; }
 body.jp-Notebook { padding: 1rem; overflow: visible; }
 .jp-RenderedHTMLCommon { padding-right: 0; overflow-wrap: anywhere; }
+.jp-RenderedHTMLCommon table { display: block; overflow-x: auto; overflow-wrap: normal; }
 .jp-OutputArea-output, .jp-InputArea-editor, .highlight pre, math[display=block] {
   overflow-x: auto; }
 .jp-OutputArea-output img, .jp-RenderedMarkdown img { max-width: 100%; height: auto; }
@@ -47,7 +48,6 @@ body.jp-Notebook { padding: 1rem; overflow: visible; }
 @media (max-width: 40rem) {
   body.jp-Notebook { padding: 0.25rem; }
   .jp-Cell { padding: 0.25rem; }
-  .jp-RenderedHTMLCommon table { display: block; overflow-x: auto; overflow-wrap: normal; }
 }
 </style>
 {%- endblock -%}
