@@ -200,7 +200,7 @@ def test_a_scheduler_that_is_not_there_is_named_soon(monkeypatch, address, folde
     started = time.monotonic()
     with pytest.raises(ConnectionError, match=f"no Dask scheduler at {address}"):
         outcomes({"x": task(echo, number=1)}, folder, scheduler=address)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # a client itself may wait for ever
 
 
 def test_a_scheduler_without_a_worker_or_that_ends_is_named(monkeypatch, tmp_path, folder):
