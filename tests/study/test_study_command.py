@@ -237,7 +237,7 @@ def test_more_than_an_hour_is_asked_for(study, monkeypatch):
     study.arguments = ["rise"]
     study.plan(*range(1, 100_000))
     measured, printed = study("--hours", ".5")
-    assert measured == [] and "more than 0.5 hours: allow it with --hours 1" in printed
+    assert measured == [] and "longer than --hours 0.5 allows: give --hours 2" in printed
     assert "100000 tasks, at most 999,995 model calls, 83 minutes here" in study.errors
 
 
