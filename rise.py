@@ -567,7 +567,7 @@ def model_outputs(model: Callable, inputs: np.ndarray) -> np.ndarray:
         shape, or that are not finite numbers, raise a ValueError.
     """
     n, outputs = len(inputs), _numbers("model's outputs", model(inputs))
-    if outputs.ndim < 2 and outputs.size and (n == 1 or len(outputs) == n):
+    if outputs.ndim < 2 and outputs.size and (n == 1 or outputs.shape == (n,)):
         outputs = outputs.reshape(n, -1)  # one output, or a batch of one that was squeezed
     if outputs.ndim != 2 or len(outputs) != n or not outputs.size:
         raise ValueError(f"model must return scores ({n}, n_classes), got shape {outputs.shape}.")

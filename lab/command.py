@@ -9,8 +9,10 @@ import threading
 
 
 @contextlib.contextmanager
-def stopping():
+def stopping(kept="What is finished is saved"):
     """End a command in one sentence where it is interrupted or cannot go on.
+
+    After Ctrl-C the sentence says what is `kept`.
 
     SIGTERM, as of `kill`, ends it as Ctrl-C does.
     """
@@ -21,7 +23,7 @@ def stopping():
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit("Stopped. What is finished is saved, and the same command goes on.")
+        sys.exit(f"Stopped. {kept}, and the same command goes on.")
     except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
         sys.exit(f"Stopped: {error}")
     finally:

@@ -64,7 +64,11 @@ def explain_files(images, network, labels, top, methods, budget, seed, quiet):
 
         def watched(images):
             bar.update(len(images))
-            return network(images)
+            try:
+                return network(images)
+            except Exception as error:  # a function raises what it likes
+                reason = f"{type(error).__name__}: {error}"
+                raise RuntimeError(f"{network.name} cannot predict: {reason}") from error
 
         watched.batch_size, done = network.batch_size, 0
         for name, image in inputs.items():
@@ -195,7 +199,7 @@ def _taken(out):
 def main(arguments=None):
     """Run the command line: print the name of the file, or why there is none."""
     options = _options(arguments)
-    with stopping():
+    with stopping("Finished model calls are kept, those of a function with its `cache_key`"):
         out, methods = options.out or _free(), methods_of(options.methods)
         kind, names = out.suffix.lower(), list(dict.fromkeys(options.classes))
         default = GUESSES if kind == ".html" else 1

@@ -156,6 +156,17 @@ def test_a_map_that_says_nothing_is_reported(network, images, monkeypatch, capsy
     ]
 
 
+def test_a_network_that_fails_in_the_middle_is_named(network, images, monkeypatch):
+    def answer(batch, real=network.answer):
+        if len(batch) > 1:
+            raise TypeError("late problem")
+        return real(batch)
+
+    monkeypatch.setattr(network, "answer", answer)
+    with pytest.raises(SystemExit, match="Cheap cannot predict: TypeError: late problem"):
+        run(images[0], "--methods", "rise", "--budget", 20)
+
+
 @pytest.mark.parametrize("shape, out", [((3000, 1), "a.png"), ((1, 3000), "a.svg")])
 def test_a_line_of_pixels_is_drawn(network, tmp_path, images, shape, out):
     Image.new("RGB", shape, "red").save(tmp_path / "line.png")

@@ -873,6 +873,11 @@ def test_a_changed_mask_value_does_not_change_an_explainer():
     np.testing.assert_array_equal(rise_.explain_classes(IMAGE, 0), expected)
 
 
+def test_a_model_that_returns_one_number_for_a_batch_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(\)"):
+        Rise(lambda images: images.mean(), nb_samples=64).explain(np.ones((1, 32, 32, 3)), [0])
+
+
 @pytest.mark.parametrize("columns", [slice(None), slice(1)])
 @pytest.mark.parametrize("known", [0, 16])
 def test_models_that_squeeze_or_take_whole_batches_only(columns, known):

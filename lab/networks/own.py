@@ -178,6 +178,11 @@ def _open_keras(model, runtime, transform, input_size):
         try:
             model = keras.models.load_model(model, compile=False, safe_mode=True)
         except Exception as error:  # h5py, zipfile and Keras each raise their own
+            if "locate class" in str(error):  # Keras' advice is for the code that saves it
+                raise ValueError(
+                    "it holds a layer of your own, and nothing in a file is executed: give a "
+                    "function that loads it, as package.module:function"
+                ) from error
             raise ValueError(f"Keras cannot read it: {_reason(error)}") from error
     _check_single("inputs", [tensor.name for tensor in model.inputs])
     _check_single("outputs", getattr(model, "output_names", model.outputs))

@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from lab.measure.agreement import constant
 from lab.methods.registry import METHODS
 from lab.show import maps
 
@@ -66,7 +67,7 @@ def figure(explained, methods, title, note):
         guesses = "\n".join(map(_words, _listed(one)))
         panels = [maps.image_panel(one.image, "Image", guesses)]
         panels += [
-            maps.method_map(method, one.image, values, METHODS[method].title)
+            maps.method_map(method, one.image, _drawn(values), METHODS[method].title, _note(values))
             for method, values in zip(methods, one.maps[0])
         ]
         length = math.ceil(len(panels) / rows_per_image(methods))
@@ -106,8 +107,8 @@ def page(explained, methods, title, about):
         ]
         shown = [
             {"label": label, "name": _spaced(name), "method": number, "title": method.title}
-            | {"signed": method.signed, "file": _layer(values, method.signed)}
-            | {"where": _where(values, method.signed)}
+            | {"signed": method.signed, "file": _layer(_drawn(values), method.signed)}
+            | {"where": _where(_drawn(values), method.signed), "note": _note(values)}
             for (label, name, _), of_class in zip(one.classes, one.maps)
             for number, (values, method) in enumerate(zip(of_class, methods))
         ]
@@ -126,6 +127,15 @@ def page(explained, methods, title, about):
         opacity=round(100 * maps.OPACITY),
     )
     return text.encode(errors="backslashreplace")  # a file's name may hold any bytes
+
+
+def _drawn(values):
+    """A map without the colours that rounding, or one superpixel, would give it."""
+    return np.zeros_like(values) if constant(values) else values
+
+
+def _note(values):
+    return "constant: it says nothing" if constant(values) else ""
 
 
 def _listed(one):

@@ -79,8 +79,9 @@ def photographs_gains(results):
     title = "Which explanation of a photograph gains most?"
     label = f"{_GAIN}, mean over baselines, with 95% interval over photographs ↑"
     figure = charts.intervals(table, "name", "mean", title, label, by="network", panel="panel")
+    ends = table[["low", "mean", "high"]]  # few photographs have no interval
     for axes in figure.axes:
-        axes.set_xlim(table["low"].min() - 0.02, table["high"].max() + 0.02)
+        axes.set_xlim(ends.min(axis=None) - 0.02, ends.max(axis=None) + 0.02)
     return figure
 
 

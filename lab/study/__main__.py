@@ -40,8 +40,9 @@ def images_of(number):
     ValueError
         If an image or its mask cannot be read.
     """
-    numbers = {kind: number or (1 if place else 2) for place, kind in enumerate(KINDS)}
-    images = {kind: list_images(kind)[:most] for kind, most in numbers.items()}
+    if not isinstance(number, dict):
+        number = {kind: number or (1 if place else 2) for place, kind in enumerate(KINDS)}
+    images = {kind: list_images(kind)[:most] for kind, most in number.items()}
     for path in (path for paths in images.values() for path in paths):
         load_image(path)
         load_mask(path)
@@ -137,7 +138,9 @@ def _plan(name, facts, profile, images, seeds, folder):
     if facts and facts["profile"] == profile.name and images is seeds is None:
         there = {f"{path.parent.name}/{path.name}" for kind in KINDS for path in list_images(kind)}
         if there >= facts["images"].keys() and _networks_of(facts) == _networks_here(facts):
-            images, seeds = facts["images_of_each_class"], facts["seeds"]
+            had = [name.split("/")[0] for name in facts["images"]]
+            counts = {kind: had.count(kind) for kind in KINDS} if had else None
+            images, seeds = counts or facts["images_of_each_class"], facts["seeds"]
     return Plan(images_of(images), profile, seeds or 1)
 
 

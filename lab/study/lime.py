@@ -20,7 +20,6 @@ from lab.study.settings import (
     COMBINED,
     LAB,
     LAB_PARAMETERS,
-    LAB_SETTINGS,
     NETWORKS,
     around,
     grid,
@@ -184,15 +183,14 @@ def _whole_settings(results, parameter):
     return runs.drop(columns="parameter").rename(columns={"value": "setting"})
 
 
-def settings_table(runs):
-    """The parameters of the lab's settings as they were measured in "lime_runs"."""
-    num_samples = runs.groupby("setting")["model_calls"].first()
-    return pd.DataFrame(
-        {"setting": name}
-        | {parameter: str(getattr(setting, parameter)) for parameter in LAB_PARAMETERS}
-        | {"num_samples": str(num_samples[name])}
-        for name, setting in LAB_SETTINGS.items()
-    )
+def settings_table(results):
+    """The parameters of the lab's settings with which "lime_runs" was measured."""
+    rows = []
+    for run in results.table("lime_runs").drop_duplicates("setting").itertuples():
+        measured = Setting(**results.arguments("lime_parameters", run.key)["setting"])
+        values = {name: str(getattr(measured, name)) for name in LAB_PARAMETERS}
+        rows.append({"setting": run.setting} | values)
+    return pd.DataFrame(rows)
 
 
 def _varying(runs):
@@ -210,7 +208,7 @@ DERIVED = {
         "lime_recommended": lambda results: recommend(
             _whole_settings(results, COMBINED), results.table("lime_runs")
         ),
-        "lime_settings": lambda results: settings_table(results.table("lime_runs")),
+        "lime_settings": settings_table,
         "lime_agreement": lambda results: ranking_agreement(results.table("lime_runs")),
         "lime_variance": lambda results: grouped(
             variance_shares(results.table("lime_runs"), _varying(results.table("lime_runs")))

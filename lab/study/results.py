@@ -74,7 +74,7 @@ class Results:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self._tables, self._arrays = {}, {}
+        self._tables, self._arrays, self._arguments = {}, {}, {}
 
     @functools.cached_property
     def facts(self):
@@ -133,6 +133,11 @@ class Results:
             raise MissingResult(f"there is no array {name} of {key} in {table}: {_MEASURE}")
         return self._arrays[table, key, name]
 
+    def arguments(self, table, key):
+        """The arguments with which the part that has a key was measured."""
+        self.table(table)
+        return self._arguments[table, key]
+
     def tables(self):
         """Names of all tables that there are."""
         names = [name for facts in self.facts.values() for name in facts["tasks"]]
@@ -165,8 +170,9 @@ class Results:
                     about = {}
                     if network is not None:
                         about = {"network": network, "class": image.split("/")[0], "image": image}
-                    for part, (_, result) in self._parts(name, key).items():
+                    for part, (arguments, result) in self._parts(name, key).items():
                         own = f"{key}/{part}" if part else key
+                        self._arguments[name, own] = arguments
                         rows += [
                             about | row | {"place": place, "key": own}
                             for place, row in enumerate(result.rows)

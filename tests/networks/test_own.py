@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from lab.files import ROOT
 from lab.networks import add_arguments, load, load_from, runtime
 from lab.networks.gradients import expected_gradients, grad_cam, integrated_gradients
 from lab.networks.preprocessing import PREPROCESSING
@@ -296,6 +299,22 @@ def test_nothing_in_a_file_is_executed(tmp_path, suffix):
     with pytest.raises(ValueError, match="the layer or function Lambda, .* nothing in a file is"):
         load(path)
     assert not Path(ran).exists()
+
+
+@keras.saving.register_keras_serializable("lab_tests")
+class Own(layers.Layer):
+    """A registered layer, which another process does not have."""
+
+    def call(self, x):
+        return x / 255
+
+
+def test_a_registered_layer_of_ones_own_is_refused_like_other_code(tmp_path):
+    path = tmp_path / "own.keras"
+    network(first=Own()).save(path)
+    code = f"from lab.networks import load; load({str(path)!r})"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "nothing in a file is executed: give a function" in ended.stderr
 
 
 @pytest.mark.parametrize(

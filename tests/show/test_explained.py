@@ -31,6 +31,23 @@ def test_the_figure_has_a_row_for_each_image_at_its_own_aspect_ratio():
     assert {"Image", "LIME", "RISE (regression)", "against", "for", "highest"} <= set(words)
 
 
+@pytest.mark.parametrize("noise", [0, 1e-7])
+def test_a_constant_map_has_no_colour_and_a_note(noise):
+    flat = np.float32(0.3) + noise * RAMP
+    clear = np.zeros_like(RAMP)
+    several = [
+        explained.Explained("a.jpg", IMAGE, GUESSES, GUESSES[:1], [[values] * 2])
+        for values in (flat, clear)
+    ]
+    figures = [explained.figure([each], METHODS, "", "") for each in several]
+    words = [text.get_text() for text in figures[0].axes[0].texts]
+    assert words.count("constant: it says nothing") == 2
+    shown, expected = ([image.get_array() for image in f.axes[0].images[:3]] for f in figures)
+    np.testing.assert_array_equal(shown, expected)
+    pages = [explained.page([each], METHODS, "", "").decode() for each in several]
+    assert pages[0] == pages[1] and pages[0].count("(constant: it says nothing)") == 2
+
+
 def test_more_methods_take_more_rows():
     many = explained.Explained("a.jpg", IMAGE, GUESSES, GUESSES[:1], [[RAMP] * 5])
     figure = explained.figure([many], ["rise"] * 5, "Explanations", "saliency")

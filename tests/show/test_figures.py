@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -225,3 +226,14 @@ def test_settings_are_labelled_as_they_were_measured(results):
 
     figure = FIGURES["lime_q1"](Edited(results.folder))
     assert "0: (1, 2, 3), top 77" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_gains_of_photographs_too_few_for_intervals_are_drawn():
+    about = {"measure": "gain", "network": "Net", "calls": 250, "n": 2}
+    rows = [
+        about | {"method": method, "mean": mean} for method, mean in (("owen", 0.4), ("rise", 0.3))
+    ]
+    table = pd.DataFrame(rows).assign(low=np.nan, high=np.nan)
+    results = SimpleNamespace(table=lambda name: table)
+    [axes] = FIGURES["photographs_gains"](results).axes
+    assert axes.get_xlim() == pytest.approx((0.28, 0.42))

@@ -1,7 +1,6 @@
 from dataclasses import asdict, replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from cheap import NETWORKS, Network, Places, tiles
 
@@ -13,6 +12,7 @@ from lab.methods.masked_model import superpixels
 from lab.methods.setting import Setting
 from lab.networks.classes import class_name
 from lab.study import lime as study
+from lab.study import settings
 from lab.study.runner import measure
 from lab.study.settings import LAB_PARAMETERS, LAB_SETTINGS
 
@@ -135,10 +135,11 @@ def test_the_derived_tables(plan, results):
     assert not results.table("lime_distances").empty
 
 
-def test_the_settings_table_has_what_was_measured():
-    calls = 307
-    runs = pd.DataFrame({"setting": list(LAB_SETTINGS), "model_calls": calls})
-    table = study.settings_table(runs).set_index("setting")
+def test_the_settings_table_has_what_was_measured(plan, results, monkeypatch):
+    # A setting that has changed since, and one that was not measured.
+    changed = {"1": Setting(hide_color="red", num_superpixels=40), "new": Setting()}
+    monkeypatch.setattr(settings, "LAB_SETTINGS", LAB_SETTINGS | changed)
+    table = study.settings_table(results).set_index("setting")
     assert list(table.index) == list(LAB_SETTINGS) and list(table) == list(LAB_PARAMETERS)
-    expected = ["1", "None", "2000", str(calls), "15", "True", "False", "True"]
-    assert table.loc["1"].tolist() == expected
+    samples = str(plan.samples(LAB_SETTINGS["1"].num_samples))
+    assert table.loc["1"].tolist() == ["1", "None", "2000", samples, "15", "True", "False", "True"]

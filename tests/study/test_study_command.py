@@ -220,6 +220,10 @@ def test_networks_and_images_are_part_of_what_is_measured(study, paths, tmp_path
 def test_the_first_study_is_small_and_larger_results_are_brought_up_to_date(study, paths):
     study()
     assert Results(study.folder).facts["rise"]["images_of_each_class"] == 2
+    paths.append(paths[2].with_name("2.png"))  # a second bear changes nothing
+    Image.new("RGB", (9, 9)).save(paths[3])
+    assert study()[0] == [] and study.table()["image"].nunique() == 3
+    paths.pop()
     study("--images", "1", "--seeds", "2")
     assert study.table()["image"].nunique() == 2
     assert study()[0] == []  # as many as before
