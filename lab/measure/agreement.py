@@ -96,6 +96,29 @@ def weighted_r2(truth, prediction, weights):
     return float(r2_score(truth, prediction, sample_weight=weights))
 
 
+def weighted_correlation(first, second, weights):
+    """Pearson's correlation of values that count differently, in [-1, 1].
+
+    Parameters
+    ----------
+    first, second : (n,) arrays
+        The scores of the surrogate and of the black box.
+    weights : (n,) array
+        How much each counts, at least 0.
+
+    Returns
+    -------
+    float
+        NaN when values of one with a weight above 0 are `constant`.
+    """
+    first, second, weights = check_same_shape(first, second, weights)
+    counts = weights > 0
+    if constant(first[counts]) or constant(second[counts], scores=True):
+        return float("nan")
+    covariance = np.cov(first, second, aweights=weights)
+    return float(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
+
+
 def constant(values, scores=False):
     """Whether values are equal up to rounding, so that their differences mean nothing.
 

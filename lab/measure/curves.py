@@ -15,6 +15,8 @@ from lab.model_calls import predict_in_chunks
 
 STEPS = 50
 """Steps of equal size in a curve: smooth at 2%, and always 51 model calls."""
+PORTIONS = 10
+"""Steps where many maps are measured, and their mean counts."""
 CURVES_OF_MAP, CURVES_OF_GAINS = 3, 6
 """Curves of `deletion_and_insertion`, and of `gains` without these."""
 

@@ -15,11 +15,13 @@ AXIOMS = "completeness", "symmetry", "dummy", "linearity", "implementation_invar
 MEASUREMENTS = {
     "r2_fit": Measurement("R² on the fit", True),
     "r2_fresh": Measurement("R² on fresh perturbations", True),
+    "r_common": Measurement("correlation on common perturbations", True),
     "jaccard": Measurement("Jaccard index over seeds", True),
     "rank_correlation": Measurement("rank correlation over seeds", True),
     "deletion_black": Measurement("deletion to black", False),
     "deletion_mean": Measurement("deletion to the mean colour", False),
     "insertion": Measurement("insertion from the blurred image", True),
+    "gain": Measurement("insertion minus deletion", True),
     "gain_black": Measurement("insertion minus deletion, black", True),
     "gain_mean": Measurement("insertion minus deletion, mean colour", True),
     "gain_blurred": Measurement("insertion minus deletion, blurred", True),

@@ -1,10 +1,12 @@
 """``python -m lab.study [STUDY …]``: measure what the results lack."""
 
 import argparse
+import hashlib
 import json
 import math
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +29,8 @@ TASKS = {
 }
 """The functions of a `Plan` that list what each study measures."""
 
-USUAL = "lime", "rise"  # what the questions need
+USUAL = "lime", "rise"  # what the questions need, and what any images are measured for
+TAKEN = "results", "figures", "tables", "quick"  # names in report/
 HOURS = 1  # more are only taken where they are asked for
 PROBE = 32  # images of noise that are predicted to know how long it takes
 
@@ -43,6 +46,10 @@ def images_of(number):
     if not isinstance(number, dict):
         number = {kind: number or (1 if place else 2) for place, kind in enumerate(KINDS)}
     images = {kind: list_images(kind)[:most] for kind, most in number.items()}
+    return _readable(images)
+
+
+def _readable(images):
     for path in (path for paths in images.values() for path in paths):
         load_image(path)
         load_mask(path)
@@ -67,7 +74,23 @@ def photographs(folder):
                 f"{path} is not in a folder of its class: expected {folder}/CLASS/FILE"
             )
         by_class.setdefault(path.parent.name, []).append(path)
-    return by_class
+    return {kind: sorted(paths, key=_order) for kind, paths in by_class.items()}
+
+
+def _order(path):
+    """The order of photographs, of which the first ones may be measured."""
+    return hashlib.sha256(path.name.encode()).hexdigest()
+
+
+def name_of(folder):
+    """The name of a folder of images, by which its results are found in ``report/``."""
+    name = Path(folder).resolve().name
+    if not name or name in TAKEN:
+        raise ValueError(
+            f"the results of {folder} would be in report/{name}, which has others: give the "
+            "folder another name"
+        )
+    return name
 
 
 def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, scheduler=None):
@@ -82,7 +105,9 @@ def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, sch
         Images of each class, and seeds. By default as many as the results have if
         these are about the same images, else as `images_of` and 1.
     folder : path-like, optional
-        Class folders with the images of "photographs".
+        Class folders with images: those of "photographs", or other ones than those of
+        ``data/`` for "lime" and "rise". The results of these have a folder of their
+        own, see `lab.study.results.results_folder`.
     hours : float, optional
         The most that may be started.
     scheduler : str, optional
@@ -100,7 +125,8 @@ def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, sch
     RuntimeError
         If a task failed. What is finished is stored, and the results are as before.
     """
-    results = results_folder(profile)
+    others = folder is not None and "photographs" not in names
+    results = results_folder(profile, name_of(folder) if others else "")
     results.mkdir(parents=True, exist_ok=True)
     with lock(results):
         facts, plans = Results(results).facts, {}
@@ -135,6 +161,9 @@ def _plan(name, facts, profile, images, seeds, folder):
     """What to measure; results of the same images and networks do not become fewer."""
     if name == "photographs":
         return Plan(photographs(folder), profile)
+    if folder is not None:
+        first = {kind: paths[:images] for kind, paths in photographs(folder).items()}
+        return Plan(_readable(first), profile, seeds or 2, many=True)
     if facts and facts["profile"] == profile.name and images is seeds is None:
         there = {f"{path.parent.name}/{path.name}" for kind in KINDS for path in list_images(kind)}
         if there >= facts["images"].keys() and _networks_of(facts) == _networks_here(facts):
@@ -240,17 +269,20 @@ def main(arguments=None):
     )
     add("--seeds", type=_count, metavar="N", help="(default: what the results have, or 1)")
     add("--hours", type=float, default=HOURS, help="the most it may take (default: %(default)s)")
-    add("--folder", help="of photographs: FOLDER/CLASS/FILE, any names of classes and files")
+    add(
+        "--folder",
+        help="FOLDER/CLASS/FILE, any names of classes and files: images for the study photographs, "
+        f"or for {usual} in place of those in data/, all of them and two seeds by default",
+    )
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT")
     options = parser.parse_args(arguments)
     names = options.studies or list(USUAL)
     if unknown := set(names) - {*TASKS}:
         parser.error(f"there is no study {', '.join(unknown)}: expected {', '.join(TASKS)}")
-    if ("photographs" in names) != (options.folder is not None):
-        parser.error(
-            "photographs do not come with the lab: name their folder with --folder, and no folder "
-            "for another study"
-        )
+    if "photographs" in names and (options.folder is None or len(set(names)) > 1):
+        parser.error("photographs do not come with the lab: name --folder, and no other study")
+    if options.folder is not None and not set(names) <= {*USUAL, "photographs"}:
+        parser.error(f"only photographs, {usual} can be measured on the images of a folder")
     with stopping():
         profile = read_profile()
         del options.studies

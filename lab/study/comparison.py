@@ -11,7 +11,6 @@ import itertools
 import re
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +18,7 @@ import pandas as pd
 
 from lab.images import DATA, find_images, load_image, load_mask
 from lab.measure.agreement import rank_correlation
-from lab.measure.curves import CURVES_OF_GAINS, CURVES_OF_MAP, STEPS, gains, portions
-from lab.measure.effects import effects, rank_leads
-from lab.measure.lime import AGREEMENT, FRESH
+from lab.measure.curves import CURVES_OF_GAINS, CURVES_OF_MAP, PORTIONS, STEPS, gains, portions
 from lab.measure.maps import measure_map
 from lab.measure.overlap import iou_over_thresholds, pointing_game
 from lab.measure.paired import GAINS, means, pairs, with_gain
@@ -31,12 +28,10 @@ from lab.measure.statistics import disagreement, rank_methods
 from lab.methods.coalitions import attribute
 from lab.methods.masked_model import MaskedModel, blurred, blurred_away, superpixels
 from lab.methods.registry import METHODS, explain, fewest_calls
-from lab.methods.setting import Setting
 from lab.model_calls import predict
 from lab.networks.classes import class_index
-from lab.study.lime import COUNTS, VARIED, explained, settings_task
 from lab.study.results import MissingResult, small
-from lab.study.settings import COMBINED, COMPARED, LAB, LAB_SETTINGS, NETWORKS, OBJECT, around
+from lab.study.settings import COMPARED, NETWORKS, OBJECT
 from lab.study.store import Task, image_digest, version
 
 GRADIENTS = tuple(name for name, method in METHODS.items() if method.gradients)
@@ -45,7 +40,6 @@ SHAPLEY_SIZES = 4, 6, 8, 10, 12, 15, 20, 25, 30, 40  # of superpixels, for exact
 
 # Montages and photographs.
 CALLS = 250  # model calls of most comparisons
-PORTIONS = 10  # of pixels in a curve
 CALLING = (
     *("lime", "lime_black", "lime_blurred", "rise_average", "rise"),
     *("occlusion", "occlusion_black", "occlusion_blurred", "nested", "owen", "soft", "combined"),
@@ -69,8 +63,6 @@ PHOTOGRAPHS = (
 LIKELY = 0.1  # probability of the first guess from which a photograph is explained
 SANITY, RANDOM = 3, (1, 16)  # photographs, and layers that are random there
 REPEATED = 6  # photographs whose maps of two seeds are compared
-LIME_PHOTOGRAPHS, LIME_SEEDS = 12, 2
-SHARE, LIME_FEWEST = 4, 100  # LIME's settings have a quarter of their samples, at least 100
 
 
 class Case(NamedTuple):
@@ -227,24 +219,6 @@ def seeds_task(network, image, mask, parts, least_probability):
             rows.append(row | {"rank_correlation": rank_correlation(*maps)})
         measured[method] = rows, {}
     return measured
-
-
-@version(1)
-def lime_task(network, image, mask, settings, seeds, fresh, least_probability):
-    """Measure LIME's settings on a photograph, with the agreement of two seeds."""
-    if network.top(image, 1)[0][2] < least_probability:
-        return [], {}
-    runs = [
-        settings_task(network, image, None, settings, seed, fresh, PORTIONS)
-        for seed in range(seeds)
-    ]
-    rows = []
-    for seed, name in itertools.product(range(seeds), settings):
-        ([row], arrays), (_, others) = runs[seed][name], runs[seed - 1][name]
-        for column, (array, measure) in AGREEMENT.items():
-            row[column] = float(measure(arrays[array][0], others[array][0]))
-        rows.append(row)
-    return rows, {}
 
 
 @version(1)
@@ -433,33 +407,7 @@ def photographs_tasks(plan):
     for where in each(REPEATED, NETWORKS):
         calls = 2 * len(parts) * budget
         tasks.append(Task("photographs_seeds", seeds_task, *where, likely, calls, parts))
-    fresh = plan.samples(FRESH) // SHARE
-    for where in each(LIME_PHOTOGRAPHS, NETWORKS):
-        task = explained("photographs_lime", *where, VARIED, photographs_settings(plan), fresh)
-        arguments = {"settings": task.parts, "seeds": LIME_SEEDS, "fresh": fresh} | likely
-        tasks.append(
-            Task("photographs_lime", lime_task, *where, arguments, LIME_SEEDS * task.calls)
-        )
     return tasks
-
-
-def photographs_settings(plan):
-    """LIME's settings on photographs, by parameter and value, with fewer samples.
-
-    Each of the lab's parameters varies alone. Under `LAB` are the lab's settings, and
-    the one that the study of LIME recommends.
-    """
-
-    def samples(full):
-        return max(LIME_FEWEST, plan.samples(full) // SHARE)
-
-    base = Setting(num_samples=samples(2000))
-    alone = around(base, [samples(count) for count in COUNTS])
-    settings = {name: setting for name, setting in alone.items() if name[0] != COMBINED}
-    for name, setting in LAB_SETTINGS.items():
-        settings[LAB, name] = replace(setting, num_samples=samples(setting.num_samples))
-    settings[LAB, "recommended"] = replace(base, hide_color="blur", num_superpixels=5)
-    return settings
 
 
 # The tables that follow.
@@ -525,15 +473,6 @@ def photographs_pairs(results):
     return pd.concat([pairs(part, ["gain", *GAINS]).assign(calls=calls) for calls, part in runs])
 
 
-def photographs_recommended(results):
-    """The recommended setting's lead over the lab's."""
-    settings = _not_empty(results, "photographs_lime").query("parameter == @LAB")
-    settings = settings.rename(columns={"value": "setting"})
-    chosen = settings["setting"] == "recommended"
-    chosen, others = settings[chosen], settings[~chosen]
-    return rank_leads(chosen, others, others["setting"].unique())
-
-
 MASKED = "gain", "iou_mask", "pointing_game", "transplanted"
 
 DERIVED = {
@@ -548,13 +487,6 @@ DERIVED = {
         "montages_pairs": lambda results: pairs(with_gain(results.table("montages_runs")), MASKED),
         "montages_example": example,
     },
-    "photographs": {
-        "photographs_means": photographs_means,
-        "photographs_pairs": photographs_pairs,
-        "photographs_effects": lambda results: effects(
-            _not_empty(results, "photographs_lime").query("parameter != @LAB")
-        ),
-        "photographs_recommended": photographs_recommended,
-    },
+    "photographs": {"photographs_means": photographs_means, "photographs_pairs": photographs_pairs},
 }
 """The tables that follow from what was measured, functions of `Results`."""

@@ -1,22 +1,23 @@
 """The study of LIME: how good explanations are, and what each parameter changes."""
 
 import itertools
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 
 from lab.measure.agreement import stability
-from lab.measure.curves import STEPS
+from lab.measure.curves import CURVES_OF_GAINS, PORTIONS
 from lab.measure.effects import effects, recommend
-from lab.measure.lime import AGREEMENT, FRESH, measure_lime
+from lab.measure.lime import AGREEMENT, FRESH, common_samples, measure_shown, measure_weights
 from lab.measure.measurements import MEASUREMENTS
 from lab.measure.statistics import CHOSEN_BY, ranking_agreement
 from lab.measure.variance import distances, grouped, savings, variance_shares
 from lab.methods.lime import lime_explanations
-from lab.methods.masked_model import superpixels
+from lab.methods.masked_model import MaskedModel, superpixels
 from lab.methods.setting import Setting
 from lab.study.settings import (
+    COLORS,
     COMBINED,
     LAB,
     LAB_PARAMETERS,
@@ -32,7 +33,10 @@ TOP = 3  # leading classes in the table of predictions
 SAMPLES = 250, 500, 1000, 2000, 3000, 5000, 7000  # in the study of stability
 COUNTS = 250, 1000, 2000, 7000  # samples as one of the parameters
 VARIED, SAMPLED = ("parameter", "value"), ("sampling", "num_samples")  # columns of a setting
-IMAGE = ["network", "class", "image"]
+PARAMETERS = *LAB_PARAMETERS, "kernel_width", "superpixel_size"  # whose effects are told
+SHOWN = dict.fromkeys(("positive_only", "negative_only"), False) | {"hide_rest": True}
+SHOWN |= {"num_superpixels": 1, "top_labels": 1, "num_lime_features": 1}
+"""Parameters of which the measurements of weights do not depend, given the weights."""
 
 
 @version(1)
@@ -52,22 +56,76 @@ def superpixels_task(network, image, mask):
 
 
 @version(1)
-def settings_task(network, image, mask, parts, seed, fresh, steps=STEPS):
+def hidden_task(network, image, mask):
+    """The probability of the explained class with everything hidden, by baseline.
+
+    "hidden_class" is what the network then sees.
+    """
+    label, predicted, probability = network.top(image, 1)[0]
+    about, rows = {"label": label, "predicted": predicted, "probability": probability}, []
+    for baseline, color in COLORS.items():
+        masked_model = MaskedModel(network, image, superpixels(image), color, [label])
+        [left] = masked_model.value(np.zeros((1, masked_model.n), int))
+        _, seen, _ = network.top(masked_model.hidden, 1)[0]
+        rows.append(about | {"baseline": baseline, "hidden": left, "hidden_class": seen})
+    return rows, {}
+
+
+@version(2)
+def settings_task(network, image, mask, parts, seeds, measured_seeds, fresh, arrays):
     """Explain an image under several settings and measure the explanations.
 
-    Each part has "columns" of its row, and the parameters of its
-    `lab.methods.setting.Setting` but for the seed. Settings with the same samples share
-    model calls.
+    Each part has "columns" of its rows, one for each measured seed, and the parameters
+    of its `lab.methods.setting.Setting` but for the seed. Settings with the same
+    samples share model calls. "jaccard" and "rank_correlation" are the mean agreement
+    with the other seeds, NaN where there is one.
+
+    Parameters
+    ----------
+    seeds, measured_seeds : int
+        Seeds that are explained, and the first ones of these, which are measured.
+    arrays : bool
+        Whether the weights and the chosen superpixels are kept.
     """
-    settings = {name: part["setting"] | {"seed": seed} for name, part in parts.items()}
-    measured = {}
-    for name, explanation in _explanations(network, image, settings).items():
-        row = parts[name]["columns"] | {"seed": seed, "label": explanation.label}
-        row |= {"superpixels": explanation.masked_model.n}
-        row |= measure_lime(network, explanation, mask, fresh, steps)
-        weights = explanation.weights.astype(np.float32)
-        measured[name] = [row], {"weights": weights[None], "chosen": explanation.chosen[None]}
-    return measured
+    label = network.top(image, 1)[0][0]
+    common, known = common_samples(network, image, label, fresh), {}
+
+    def measure(explanation):
+        """As `measure_lime`, with equal weights measured once."""
+        key = replace(explanation.setting, **SHOWN), explanation.weights.tobytes()
+        if key not in known:
+            known[key] = measure_weights(network, explanation, common, fresh)
+        return known[key] | measure_shown(explanation, mask)
+
+    runs = []
+    for seed in range(seeds):
+        settings = {name: part["setting"] | {"seed": seed} for name, part in parts.items()}
+        runs.append(_explanations(network, image, settings))
+    results = {}
+    for name, part in parts.items():
+        explained = [run[name] for run in runs]
+        agreement = {
+            column: stability(function, [getattr(one, array) for one in explained])
+            for column, (array, function) in AGREEMENT.items()
+        }
+        rows = []
+        for seed, explanation in enumerate(explained[:measured_seeds]):
+            row = part["columns"] | {"seed": seed, "label": explanation.label}
+            row |= {"superpixels": explanation.masked_model.n} | measure(explanation)
+            row |= {column: float(values[seed]) for column, values in agreement.items()}
+            rows.append({key: _rounded(value) for key, value in row.items()})
+        kept = explained[:measured_seeds] if arrays else []
+        saved = {
+            "weights": np.array([one.weights for one in kept], np.float32),
+            "chosen": np.array([one.chosen for one in kept]),
+        }
+        results[name] = rows, saved if arrays else {}
+    return results
+
+
+def _rounded(value):
+    """A number as it is stored: no measurement is known better."""
+    return round(value, 6) if isinstance(value, float) else value
 
 
 @version(1)
@@ -102,26 +160,28 @@ def _explanations(network, image, settings):
     return lime_explanations(network, image, settings)
 
 
-def explained(table, network, image, columns, settings, fresh, steps=STEPS, seed=0):
+def explained(table, network, image, columns, settings, fresh, plan, seeds=1):
     """A task of `settings_task`: settings are named by the values of their columns."""
     parts = {
         ", ".join(map(str, values)): {"columns": dict(zip(columns, values)), "setting": own}
         for values, setting in settings.items()
         for own in [{name: value for name, value in asdict(setting).items() if name != "seed"}]
     }
-    calls = model_calls(settings.values(), fresh, steps)
-    arguments = {"seed": seed, "fresh": fresh, "steps": steps}
+    arguments = {"seeds": seeds, "measured_seeds": min(seeds, plan.measured_seeds)}
+    calls = model_calls(settings.values(), fresh, *arguments.values())
+    arguments |= {"fresh": fresh, "arrays": not plan.many}
     return Task(table, settings_task, network, image, arguments, calls, parts)
 
 
-def model_calls(settings, fresh, steps=STEPS):
+def model_calls(settings, fresh, seeds, measured_seeds):
     """About how many model calls settings take; equal samples and maps cost once."""
     longest, maps = {}, set()
     for s in settings:
         samples = s.hide_color, s.superpixel_size, s.sampling
         longest[samples] = max(s.num_samples, longest.get(samples, 0))
-        maps.add((samples, s.num_samples, s.num_lime_features, s.kernel_width))
-    return sum(longest.values()) + fresh * len(longest) + 2 * (steps + 1) * len(maps)
+        maps.add((samples, s.num_samples, min(s.num_lime_features, 100), s.kernel_width))
+    measuring = fresh * len(longest) + CURVES_OF_GAINS * (PORTIONS + 1) * len(maps)
+    return sum(longest.values()) * seeds + measuring * measured_seeds + 3 * fresh
 
 
 def tasks(plan):
@@ -130,24 +190,27 @@ def tasks(plan):
     sizes, counts = ([plan.samples(n) for n in full] for full in (sizes, COUNTS))
     fresh, base = plan.samples(FRESH), Setting(num_samples=plan.samples(2000))
     # A first study takes minutes.
-    steps, few = (STEPS, base) if plan.seeds > 1 else (10, Setting(num_samples=plan.samples(1000)))
-    lab, varied = lab_settings(plan.profile), around(base, counts)
+    few = base if plan.seeds > 1 else Setting(num_samples=plan.samples(1000))
+    lab = lab_settings(plan)
+    # Other superpixels have samples of their own: on the lab's images a grid has them.
+    varied = around(base, counts, superpixel_sizes=(4, 8) if plan.many else ())
     default, settings = lab["default"], {(LAB, name): setting for name, setting in lab.items()}
     sampled = sampling_settings(sizes, default)
 
     listed, network = [], NETWORKS[0]
     for where in itertools.product(NETWORKS, plan.every):
         listed.append(Task("predictions", predictions_task, *where, {}, 1))
-        listed.append(Task("lime_superpixels", superpixels_task, *where, {}, 1))
-        for seed in range(plan.seeds):
-            # Together, since they share half of their samples.
-            together = VARIED, settings | varied
-            listed.append(explained("lime_parameters", *where, *together, fresh, steps, seed))
+        if not plan.many:  # nothing is drawn
+            listed.append(Task("lime_superpixels", superpixels_task, *where, {}, 1))
+        listed.append(Task("lime_hidden", hidden_task, *where, {}, len(COLORS)))
+        # Together, since they share half of their samples.
+        together = VARIED, settings | varied
+        listed.append(explained("lime_parameters", *where, *together, fresh, plan, plan.seeds))
     for image in plan.some:
-        listed.append(explained("lime_grid", network, image, VARIED, grid(few), fresh, steps))
-        for seed in range(plan.repeats):
-            where = "lime_stability", network, image
-            listed.append(explained(*where, SAMPLED, sampled, fresh, steps, seed))
+        where = network, image
+        listed.append(explained("lime_grid", *where, VARIED, grid(few), fresh, plan))
+        more = sampled, fresh, plan, plan.repeats
+        listed.append(explained("lime_stability", *where, SAMPLED, *more))
     changes = [("num_lime_features", n) for n in (100, 500, 1000, 2000)]
     changes += [("top_labels", n) for n in (2, 3)]
     for image in plan.some[:1]:
@@ -160,26 +223,9 @@ def tasks(plan):
     return listed
 
 
-def with_stability(results, table, columns):
-    """A table of runs with "jaccard" and "rank_correlation" of a seed with the others.
-
-    The columns name a setting. NaN where there is one seed.
-    """
-    rows = results.table(table)
-    for column, (array, measure) in AGREEMENT.items():
-        values = [
-            results.array(table, row.key, array)[row.place] for row in rows.itertuples(index=False)
-        ]
-        agreement = np.full(len(rows), np.nan)
-        for places in rows.groupby([*IMAGE, *columns], sort=False).indices.values():
-            agreement[places] = stability(measure, [values[place] for place in places])
-        rows[column] = agreement
-    return rows
-
-
 def _whole_settings(results, parameter):
     """The runs of whole settings, which stand among the parameters under one name."""
-    runs = results.table("lime_varied").query("parameter == @parameter")
+    runs = results.table("lime_parameters").query("parameter == @parameter")
     return runs.drop(columns="parameter").rename(columns={"value": "setting"})
 
 
@@ -199,11 +245,9 @@ def _varying(runs):
 
 DERIVED = {
     "lime": {
-        "lime_varied": lambda results: with_stability(results, "lime_parameters", VARIED),
         "lime_runs": lambda results: _whole_settings(results, LAB),
-        "lime_sampled": lambda results: with_stability(results, "lime_stability", SAMPLED),
         "lime_effects": lambda results: effects(
-            results.table("lime_varied").query("parameter in @LAB_PARAMETERS")
+            results.table("lime_parameters").query("parameter in @PARAMETERS")
         ),
         "lime_recommended": lambda results: recommend(
             _whole_settings(results, COMBINED), results.table("lime_runs")
@@ -214,7 +258,7 @@ DERIVED = {
             variance_shares(results.table("lime_runs"), _varying(results.table("lime_runs")))
         ),
         "lime_distances": lambda results: distances(results.table("lime_runs"), CHOSEN_BY),
-        "lime_savings": lambda results: savings(results.table("lime_sampled")),
+        "lime_savings": lambda results: savings(results.table("lime_stability")),
     }
 }
 """The tables that follow from what was measured, functions of `Results`."""

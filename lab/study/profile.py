@@ -4,6 +4,7 @@ import math
 import os
 from typing import NamedTuple
 
+SHARE = 8  # of many images an eighth of the samples is drawn
 FEWEST = 100  # samples: enough for LIME to fit the superpixels of an image, also at 299 pixels
 
 
@@ -72,11 +73,16 @@ class Plan(NamedTuple):
     seeds : int
         Seeds of what is measured over seeds on many images. With more than one, what is
         measured on the first elephant alone is measured on the first of each class.
+    many : bool
+        Whether the images are those of a folder, and many: then an eighth of the
+        samples is drawn, one seed is measured and the others only compared with it,
+        nothing is measured on few images alone, and no map is kept.
     """
 
     images: dict
     profile: Profile
     seeds: int = 1
+    many: bool = False
 
     @property
     def every(self):
@@ -86,6 +92,8 @@ class Plan(NamedTuple):
     @property
     def some(self):
         """The images of what is measured on few."""
+        if self.many:
+            return []
         first = [paths[0] for paths in self.images.values()]
         return first if self.seeds > 1 else first[:1]
 
@@ -95,5 +103,11 @@ class Plan(NamedTuple):
         return max(2, 2 * self.seeds - 1)
 
     def samples(self, full, fewest=FEWEST):
-        """As of the `Profile`."""
-        return self.profile.samples(full, fewest)
+        """As of the `Profile`, or an eighth of it."""
+        samples = self.profile.samples(full, fewest)
+        return max(fewest, samples // SHARE) if self.many else samples
+
+    @property
+    def measured_seeds(self):
+        """Seeds whose explanations are measured one by one."""
+        return 1 if self.many else self.seeds

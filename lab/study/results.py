@@ -33,14 +33,18 @@ class MissingResult(FileNotFoundError):
     """A table or an array that has not been measured, or is damaged."""
 
 
-def results_folder(profile):
-    """``report/results``, or ``report/quick/results`` for the quick profile."""
-    return _report(profile) / "results"
+def results_folder(profile, name=""):
+    """``report/results``, or ``report/quick/results`` for the quick profile.
+
+    `name` is that of a folder of images which are not those of ``data/``: their results
+    are in a folder of this name beside ``results``.
+    """
+    return _report(profile) / name / "results"
 
 
-def figures_folder(profile):
-    """``report/figures``, or ``report/quick/figures`` for the quick profile."""
-    return _report(profile) / "figures"
+def figures_folder(profile, name=""):
+    """As `results_folder`, for ``figures``."""
+    return _report(profile) / name / "figures"
 
 
 def _report(profile):
@@ -48,19 +52,20 @@ def _report(profile):
     return ROOT / "report" / ("quick" if profile.name == "quick" else "")
 
 
-def small(saliency):
+def small(saliency, side=MAP):
     """A saliency map as it is saved: means over equal areas, in half precision.
 
     Parameters
     ----------
     saliency : (H, W) array
+    side : int, optional
 
     Returns
     -------
-    (112, 112) float16 array
+    (side, side) float16 array
     """
     image = Image.fromarray(np.asarray(saliency, dtype=np.float32))
-    return np.asarray(image.resize((MAP, MAP), Image.Resampling.BOX)).astype(np.float16)
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX)).astype(np.float16)
 
 
 class Results:

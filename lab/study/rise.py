@@ -21,6 +21,8 @@ CLASSES = {
 }
 """The classes that are explained on images of each folder; else the folder's own."""
 STEPS = 32  # masks of which the first figure shows some
+CELLS = 28  # pixels a side of a map that is only compared
+MASKS, GRID = 2000, 8  # as the assignment has it
 STOPPING = 1000  # masks that the quick profile has for tolerances: none stops before 200
 
 
@@ -53,6 +55,32 @@ def runs_task(network, image, mask, classes, nb_samples, grid_size, preservation
             row["pointing_game"] = pointing_game(saliency, mask)
         rows.append(row | {"halves": rank_correlation(*halves)})
     return rows, {"maps": np.stack([small(saliency) for saliency in whole.saliency])}
+
+
+@version(1)
+def networks_task(network, image, mask, classes, nb_samples, grid_size):
+    """The map of an animal: RISE's average for the sum of its classes' probabilities.
+
+    Without classes, that of the most probable one. The map is kept in the size of a few
+    cells.
+    """
+    label, predicted, probability = network.top(image, 1)[0]
+    classes = classes or [label]
+
+    def animal(images):
+        return predict(network, images, classes).sum(axis=1, keepdims=True)
+
+    parameters = {"grid_size": grid_size, "estimator": "average"}
+    half = nb_samples // 2
+    rise = Rise(animal, nb_samples=nb_samples, **parameters)
+    whole = rise.estimate(image, [0], keep_outputs=True)
+    first = Rise(animal, nb_samples=half, **parameters).estimate(image, [0], whole.outputs)
+    [whole], [first] = whole.saliency, first.saliency
+    share = half / nb_samples
+    second = (whole - share * first) / (1 - share)  # the map is a mean over masks
+    row = {"label": label, "predicted": predicted, "probability": probability}
+    row |= {"lowest": float(whole.min()), "highest": float(whole.max())}
+    return [row | {"halves": rank_correlation(first, second)}], {"maps": small(whole, CELLS)[None]}
 
 
 @version(1)
@@ -109,8 +137,12 @@ def tasks(plan):
         arguments |= {"preservation_probability": p}
         add("runs", runs_task, nb_samples, network, image, **arguments)
 
+    masks = plan.profile.samples(MASKS)
+    for network, image in itertools.product(NETWORKS, plan.every):
+        arguments = {"classes": CLASSES.get(image.parent.name), "nb_samples": masks}
+        add("networks", networks_task, masks, network, image, **arguments, grid_size=GRID)
     main, first = NETWORKS[0], plan.some[:1]
-    others = [paths[0] for paths in plan.images.values()][1:]
+    others = [] if plan.many else [paths[0] for paths in plan.images.values()][1:]
     for image in first:
         classes = classes_of(image)
         for network, m in itertools.product(NETWORKS, (16, plan.samples(200), half, n)):
@@ -124,8 +156,8 @@ def tasks(plan):
         for grid_size in (4, 16):
             add_runs(main, image, [label], half, grid_size=grid_size)
         # As the assignment has it.
-        for network, m in itertools.product(NETWORKS, (16, plan.samples(2000))):
-            add_runs(network, image, [label], m, grid_size=8)
+        for network, m in itertools.product(NETWORKS, (16, plan.samples(MASKS))):
+            add_runs(network, image, [label], m, grid_size=GRID)
         for p in (0.1, 0.3, 0.5, 0.7, 0.9):
             add_runs(main, image, [label], half, p=p)
         add("steps", steps_task, STEPS, main, image, label=label)

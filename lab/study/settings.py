@@ -50,10 +50,10 @@ COLORS = {
 """The baselines that the study compares, by name, as values of `hide_color`."""
 
 
-def lab_settings(profile):
-    """`LAB_SETTINGS` with the numbers of samples of a `lab.study.profile.Profile`."""
+def lab_settings(plan):
+    """`LAB_SETTINGS` with the samples of a `lab.study.profile.Profile` or `Plan`."""
     return {
-        name: replace(setting, num_samples=profile.samples(setting.num_samples))
+        name: replace(setting, num_samples=plan.samples(setting.num_samples))
         for name, setting in LAB_SETTINGS.items()
     }
 
@@ -76,11 +76,11 @@ def grid(base):
     }
 
 
-def around(base, num_samples):
-    """Settings that vary each of the lab's eight parameters alone, and two together.
+def around(base, num_samples, superpixel_sizes=()):
+    """Settings that vary each parameter alone, and two together.
 
     They are named by parameter and value: under `COMBINED` by the values of both.
-    `num_samples` lists the values of this parameter.
+    `num_samples` and `superpixel_sizes` list the values of these parameters.
     """
     colors = ("black", "mean colour", "white", "blurred image")
     either_sign = replace(base, positive_only=False)
@@ -98,6 +98,8 @@ def around(base, num_samples):
         **_varied(base, "positive_only", (True, False)),
         **_varied(either_sign, "negative_only", (True, False)),
         **_varied(base, "hide_rest", (True, False)),
+        **_varied(base, "kernel_width", (0.1, 0.25, 1.0)),
+        **_varied(base, "superpixel_size", superpixel_sizes),
         **combined,
     }
 
