@@ -32,6 +32,7 @@ def changed(task, **arguments):
 PARTS = {
     "predictions": lambda task: task,
     "lime_superpixels": lambda task: task,
+    "lime_hidden": lambda task: task,
     "lime_parameters": few_samples,
     "lime_grid": few_samples,
     "lime_stability": few_samples,
@@ -41,6 +42,7 @@ PARTS = {
         task, base=task.arguments["base"] | {"num_samples": 200}
     ),
     "rise_runs": lambda task: task,
+    "rise_networks": None,
     "rise_steps": lambda task: task,
     "evaluation_runs": lambda task: task.only({"occlusion", "edges"}),
     "evaluation_differ": None,
@@ -48,7 +50,7 @@ PARTS = {
     "evaluation_shapley": lambda task: task,
     "evaluation_roar": lambda task: task,
     "montages_runs": lambda task: task.only({"occlusion", "edges", "object"}),
-    # Against a long run of thousands of masks.
+    # Thousands of masks.
     "rise_estimators": None,
     "rise_stopping": None,
 }

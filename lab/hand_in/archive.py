@@ -32,6 +32,7 @@ MARKERS = re.compile(r"^ *### (BEGIN|END) (SOLUTION|HIDDEN TESTS)(\n|$)", re.MUL
 PARTS = (
     *("*.ipynb", "rise.py", "lab/**/*", "data/*.*", "data/COPYING", "data/evaluation/*.md"),
     *("docs/*.md", "report/*.*", "report/figures/*", "report/results/**/*", "report/tables/*"),
+    *("report/animals/figures/*", "report/animals/results/**/*"),
     *("README.md", "LICENSE", "CITATION.cff", "LIME_requirements.txt", "Makefile"),
     "pyproject.toml",
 )

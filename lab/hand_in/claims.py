@@ -1,7 +1,8 @@
 """The findings that a reader would act on, and the conditions under which they hold.
 
 Every public function here is a claim: its docstring is the finding, and it returns
-whether the finding holds for some `lab.study.results.Results`. A text refers to it by
+whether the finding holds for some `lab.study.results.Results`; tables of the sixty
+animals, on which the answers to Q1 to Q4 rest, are "animals/…". A text refers to it by
 its name: an answer in ``report/answers.typ``, ``#claim("name")[…]`` in
 ``report/evaluation.typ``, and ``<!-- claim: name -->`` in a notebook. The tests check
 all claims on the committed results. For other results `make report` lists those that do
@@ -12,6 +13,7 @@ import itertools
 
 import numpy as np
 
+from lab.measure.effects import BOTH
 from lab.measure.paired import better
 from lab.methods.registry import METHODS
 
@@ -23,117 +25,92 @@ _OWN = {f"African_elephant/elephant_{name}.jpg" for name in ("1_dune", "2_meadow
 _OWN |= {f"black_bear/bear_{name}.jpg" for name in ("1_meadow", "2_forest", "3_slope")}
 
 
-def _settings(results, hide_color):
-    """The lab's settings with a value of `hide_color`, as it is written."""
-    table = results.table("lime_settings")
-    return list(table.loc[table["hide_color"] == hide_color, "setting"])
-
-
-_BLACK, _MEAN_COLOUR = "(0, 0, 0)", "None"
-
-
-def _effects(results, measure, table="lime_effects"):
-    table = results.table(table)
+def _effects(results, measure):
+    """The effects of parameters on the sixty animals."""
+    table = results.table("animals/lime_effects")
     return table[table["measure"] == measure].set_index("parameter")
 
 
-def hide_color_decides(results):
-    """`hide_color` has the largest effect on fidelity and insertion, significantly."""
-    effects = [_effects(results, measure) for measure in ("r2_fresh", "insertion")]
-    return all(
-        each["effect"].idxmax() == "hide_color" and each.loc["hide_color", "significant"]
-        for each in effects
+def _compared(results, table, measure, first, second):
+    """The contrasts of two choices on the sixty, for each class and network."""
+    rows = results.table(f"animals/{table}").set_index(["measure", "first", "second"])
+    return rows.loc[measure, first, second].set_index(["class", "network"])
+
+
+def _for_each_class(compared):
+    """Whether the first choice is better, as the mean of both networks has it."""
+    return (compared.xs(BOTH, level="network")["low"] > 0).all()
+
+
+def more_samples_decide(results):
+    """More samples raise the agreement of seeds most, and insertion minus deletion."""
+    agreement, gain = (_effects(results, each) for each in ("rank_correlation", "gain"))
+    most = agreement["effect"].idxmax() == "num_samples"
+    return most and agreement.loc["num_samples", "low"] > gain.loc["num_samples", "low"] > 0
+
+
+def no_colour_has_the_higher_gain(results):
+    """No `hide_color` has a higher gain than black for both networks and classes."""
+    colors = results.table("animals/lime_colors")["first"].unique()
+    return not any(
+        (_compared(results, "lime_colors", "gain", *pair)["low"] > 0).all()
+        for pair in itertools.permutations(colors, 2)
     )
 
 
-def black_is_least_faithful(results):
-    """LIME is least faithful with black, most with the mean colour or the blur."""
-    effect = _effects(results, "r2_fresh").loc["hide_color"]
-    runs = results.table("lime_parameters").query("parameter == 'hide_color'")
-    mean = runs.groupby("value")["r2_fresh"].mean()
-    behind = mean["mean colour"] - mean
-    ends = (effect["worst"], effect["best"]) == ("black", "mean colour")
-    return ends and effect["significant"] and behind["blurred image"] < behind["black"] / 5
+def each_colour_wins_with_its_own_cover(results):
+    """Covered with black, black is better than the blur; with the blur, the blur is."""
+    pairs = ("gain_black", "black", "blurred image"), ("gain_blurred", "blurred image", "black")
+    return all(_for_each_class(_compared(results, "lime_colors", *pair)) for pair in pairs)
 
 
-def samples_raise_stability(results):
-    """More samples raise stability most; they raise fidelity, not significantly."""
-    stability, fidelity = (_effects(results, each) for each in ("jaccard", "r2_fresh"))
-    samples, faithful = stability.loc["num_samples"], fidelity.loc["num_samples"]
-    most = samples["effect"] == stability["effect"].max() and samples["significant"]
-    return most and samples["best"] == faithful["best"] == "7000" and not faithful["significant"]
+def the_blur_follows_the_network_better(results):
+    """On common perturbations the blur follows it better than black, for each class."""
+    return _for_each_class(_compared(results, "lime_colors", "r_common", "blurred image", "black"))
 
 
 def six_parameters_change_no_weight(results):
     """Neither the way of drawing nor a limit above all superpixels changes a weight."""
-    drawing = ["num_superpixels", "positive_only", "negative_only", "hide_rest"]
-    measures = "r2_fresh", "deletion_mean", "insertion"
+    drawing = ["top_labels", "num_superpixels", "positive_only", "negative_only", "hide_rest"]
+    measures = "gain", "r_common", "rank_correlation"
     drawn = [_effects(results, each).loc[drawing, "effect"] for each in measures]
     unchanged = results.table("lime_no_effect")[["weight_change", "pixels_changed"]]
     return not np.any(drawn) and (unchanged < 1e-9).all(axis=None)
 
 
-def same_colour_same_fidelity(results):
-    """Settings of one `hide_color` are equally faithful, and least so with black."""
-    fidelity = results.table("lime_runs").groupby("setting")["r2_fresh"].mean()
-    black, mean = (fidelity[_settings(results, color)] for color in (_BLACK, _MEAN_COLOUR))
-    within = max(np.ptp(mean), np.ptp(black))
-    return within < 0.03 and mean.min() - black.max() > 3 * within
+def the_recommended_setting_is_as_good_as_the_others(results):
+    """Its gain does not differ from the mean of the settings, for either class."""
+    lead = _compared(results, "lime_contrasts", "gain", "recommended", "mean of the settings")
+    lead = lead.xs(BOTH, level="network")
+    return (lead["low"] < 0).all() and (lead["high"] > 0).all()
 
 
-def recommended_is_better_than_black(results):
-    """The blur with five superpixels ranks first, significantly above black."""
-    ranks = results.table("lime_recommended").query("measure == 'all'").set_index("setting")
-    above = (ranks["gain"] > 0).all() and (ranks["low"][_settings(results, _BLACK)] > 0).all()
-    return above and set(ranks["candidate"]) == {"blurred image, 5"}
+def _order(results):
+    return results.table("animals/lime_agreement").set_index(["measure", "pair"]).loc["gain"]
 
 
-def hide_color_decides_on_photographs(results):
-    """There too it has the largest significant effect, also on deletion."""
-    for measure in "r2_fresh", "insertion", "deletion_mean":
-        effects = _effects(results, measure, "photographs_effects")
-        if effects.loc[effects["significant"], "effect"].idxmax() != "hide_color":
-            return False
-        if measure == "r2_fresh" and effects.loc["hide_color", "worst"] != "black":
-            return False
-    return True
+def another_animal_has_another_order(results):
+    """By gain, the orders of the settings on two animals have little in common."""
+    order = _order(results)
+    return order.loc[["same class", "other class"], "tau"].max() < 0.25
 
 
-def samples_raise_stability_on_photographs(results):
-    """There too more samples raise the agreement of seeds most, insertion as well."""
-    stability, insertion = (
-        _effects(results, measure, "photographs_effects") for measure in ("jaccard", "insertion")
-    )
-    most = stability["effect"].idxmax() == "num_samples"
-    return most and all(each.loc["num_samples", "significant"] for each in (stability, insertion))
+def the_other_network_has_another_order(results):
+    """On one image two networks agree less on the order than two images of a class."""
+    order = _order(results)
+    return order.loc["other network", "high"] < order.loc["same class", "low"]
 
 
-def recommended_is_as_good_as_mean_colours_on_photographs(results):
-    """There too it ranks significantly above black, and no other than mean colours."""
-    ranks = results.table("photographs_recommended").query("measure == 'all'")
-    ranks = ranks.set_index("setting")
-    black, mean = (ranks.loc[_settings(results, color)] for color in (_BLACK, _MEAN_COLOUR))
-    equal = (mean["low"] <= 0).all() and (mean["high"] >= 0).all()
-    return equal and (black["low"] > 0).all()
+def some_is_left_behind_mean_colours(results):
+    """Behind mean colours more of the class is left than behind black or the blur."""
+    left = results.table("animals/lime_left").query("measure == 'hidden'")
+    left = left.pivot_table(index="class", columns="baseline", values="mean")
+    return (left["mean colour"] > 10 * left[["black", "blurred image"]].max(axis=1)).all()
 
 
 def one_elephant_and_one_bear(results):
     """All images of a class show one photographed animal, in several landscapes."""
     return set(results.table("predictions")["image"]) <= _OWN
-
-
-def effects_carry_over(results):
-    """By fidelity, settings have one order on other images, classes and networks."""
-    agreement = results.table("lime_agreement").query("measure == 'r2_fresh'")
-    return (agreement["tau"] > 0.8).all() and (agreement["low"] > 0).all()
-
-
-def the_class_matters_most(results):
-    """A seed changes least, a class most, a network as much as another image."""
-    distance = results.table("lime_distances").groupby("change")["distance"].mean()
-    near = distance["another image of the same class"] - distance["the other network"]
-    ends = (distance.idxmin(), distance.idxmax())
-    return ends == ("another seed", "an image of the other class") and abs(near) < 0.15
 
 
 def balanced_saves_calls(results):

@@ -25,6 +25,8 @@ from lab.study.results import MissingResult, Results, results_folder
 SOURCE = ROOT / "report"
 NEEDED = {"report": ("lime", "rise"), "evaluation": ("evaluation", "montages", "photographs")}
 """The studies that each document shows."""
+ANIMALS = "animals"
+"""The folder in ``report/`` of the sixty photographs that the lab's answers rest on."""
 
 CLAIMS = {
     name: holds
@@ -140,10 +142,13 @@ def _differing(first, second):
 
 
 def reported(results, own):
-    """What the documents show: results, and the `own` of the comparison of methods."""
+    """What the documents show: results, and the lab's `own`, which come with it.
+
+    These are the comparison of methods, and the sixty animals.
+    """
 
     def table(name):
-        return (own if name.startswith(NEEDED["evaluation"]) else results).table(name)
+        return (own if name.startswith((*NEEDED["evaluation"], ANIMALS)) else results).table(name)
 
     return types.SimpleNamespace(table=table)
 
@@ -181,6 +186,7 @@ def main():
         folder, own = results_folder(read_profile()), Results(SOURCE / "results")
         results = own if folder == own.folder else Results(folder)
         untrue = refuted(reported(results, own))
+        prepare(Results(SOURCE / ANIMALS / "results"))
         for each in {results: None, own: None}:
             prepare(each, untrue)
         pdfs = [build("report", results)]

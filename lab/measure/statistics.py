@@ -15,7 +15,7 @@ import pandas as pd
 from lab.measure.intervals import mean_interval
 from lab.measure.measurements import MEASUREMENTS
 
-CHOSEN_BY = "r2_fresh", "jaccard", "deletion_mean", "insertion", "iou"
+CHOSEN_BY = "gain", "r_common", "jaccard", "iou"
 """The measurements that settings are compared by."""
 
 
@@ -92,10 +92,11 @@ def ranking_agreement(table):
     Returns
     -------
     pandas.DataFrame
-        "measure" of `CHOSEN_BY`; "pair", of which "same class" and "other class" are
-        two images and one network, "other network" is one image; "tau", the pairs' mean
-        Kendall's tau-b of the settings' means; "low" and "high"; and "pairs", their
-        number. NaN where there is none; no interval for fewer than three images.
+        "measure" of `CHOSEN_BY`; "pair", of which "same class", this with a class's
+        name, and "other class" are two images and one network, "other network" is one
+        image; "tau", the pairs' mean Kendall's tau-b of the settings' means; "low" and
+        "high"; and "pairs", their number. NaN where there is none; no interval for
+        fewer than three images.
 
     References
     ----------
@@ -112,8 +113,13 @@ def ranking_agreement(table):
         one, other = np.triu_indices(len(values), 1)
         taus = _kendall(values.T).to_numpy()[one, other]
         same_network, same_class, same_image = (x[one] == x[other] for x in (network, kind, image))
+        of_class = {
+            f"same class: {name}": same_network & same_class & (kind[one] == number)
+            for number, name in enumerate(index["class"].unique())
+        }
         for pair, among in {
             "same class": same_network & same_class,
+            **of_class,
             "other class": same_network & ~same_class,
             "other network": ~same_network & same_image,
         }.items():

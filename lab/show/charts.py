@@ -51,7 +51,7 @@ def lines(table, x, y, by, title, x_label, y_label, among=(), panel=None, log=Tr
 
 
 @styled
-def intervals(table, label, value, title, x_label, by=None, panel=None):
+def intervals(table, label, value, title, x_label, by=None, panel=None, text=None):
     """Points with confidence intervals: a row for each label, a colour for each group.
 
     Parameters
@@ -60,13 +60,17 @@ def intervals(table, label, value, title, x_label, by=None, panel=None):
         With the columns "low" and "high"; NaN draws no interval.
     label, value : str
         Columns: the rows' names, and the point.
-    by, panel : str, optional
-        Columns: the groups, and axes side by side for each value.
+    by, panel, text : str, optional
+        Columns: the groups, axes side by side for each value, and what stands above a
+        point.
     """
     labels = list(dict.fromkeys(table[label]))
     groups = list(dict.fromkeys(table[by])) if by else [""]
     parts = _parts(table, panel)
-    height = 0.5 + 0.09 * len(labels) * (len(groups) + 0.4) + 0.2 * bool(by)
+    height = 0.5 + 0.09 * len(labels) * (len(groups) + 0.4 + 2 * bool(text))
+    columns = len(groups) if sum(len(name) + 6 for name in groups) < 100 else 3
+    height += 0.2 * bool(by) * -(-len(groups) // columns)
+    height += 0.15 * max(name.count("\n") for name in parts)
     figure, several = _axes(title, height, x_label, len(parts))
     offsets = 0.7 * ((np.arange(len(groups)) + 0.5) / len(groups) - 0.5)
     for axes, (name, part) in zip(several, parts.items()):
@@ -75,12 +79,20 @@ def intervals(table, label, value, title, x_label, by=None, panel=None):
             places = np.array([labels.index(name) for name in rows[label]]) + offset
             axes.hlines(places, rows["low"], rows["high"], color=color(number), lw=1.5)
             axes.plot(rows[value], places, ls="", **_look(number), ms=4.5, label=group)
-        axes.set_title(name)
+        if axes.get_xlim()[0] < 0 < axes.get_xlim()[1]:
+            axes.axvline(0, color="#999999", lw=0.8, zorder=0)
+        axes.set_title("\n".join(textwrap.fill(n, 90 // len(parts)) for n in name.split("\n")))
         axes.grid(axis="x", alpha=0.3, linewidth=0.5)
         axes.ticklabel_format(axis="x", scilimits=(-2, 6))  # many zeros would overlap
+        if text:
+            left, right = axes.get_xlim()
+            for x, place, words in zip(rows[value], places, rows[text]):
+                side = "left" if x < (left + right) / 2 else "right"
+                options = {"textcoords": "offset points", "ha": side, "va": "bottom"}
+                axes.annotate(words, (x, place), (0, 2.5), **options)
     several[0].set_yticks(range(len(labels)), [textwrap.fill(name, 40) for name in labels])
     several[0].set_ylim(len(labels) - 0.5, -0.5)
-    _legend(figure, several[0], len(groups))
+    _legend(figure, several[0], columns)
     return figure
 
 

@@ -2,16 +2,22 @@
 
 import numpy as np
 
-from lab.measure.effects import EFFECTS_ON
-from lab.measure.measurements import MEASUREMENTS, head
+from lab.measure.effects import BOTH
+from lab.measure.measurements import head
+from lab.measure.paired import GAINS
 from lab.show import charts, maps, reading
+from lab.study.lime import MEAN
 from lab.study.settings import COLORS
 
 _COLOR_NAMES = {str(color): name for name, color in COLORS.items()}
 _SHORT = {"mean colour": "mean", "blurred image": "blurred"}
-_LABELS = {key: measurement.label for key, measurement in MEASUREMENTS.items()}
+_BY = {
+    "r_common": "correlation",
+    "gain_black": "gain, black cover",
+    "gain_mean": "gain, mean colour",
+    "gain_blurred": "gain, blurred image",
+}
 _SIGNS = (1, "for"), (-1, "against")
-_CLEAR = 10  # standard deviations between seeds: the end of the scale of effects
 
 
 def lime_superpixels(results):
@@ -33,7 +39,7 @@ def _settings(results, title, kind="African_elephant", number=0, model=0):
     """The superpixels that each setting shows, for the network number `model`."""
     image, network = reading.image(results, kind, number), reading.network(results, model)
     pixels = reading.pixels(image)
-    runs = reading.rows(results, "lime_runs", network, image, seed=0)
+    runs = reading.rows(results, "lime_runs", network, image)
     runs = runs.merge(results.table("lime_settings"), on="setting")
     segments = reading.segments(results, network, image)
     label = reading.class_title(runs["label"].iloc[0])
@@ -47,7 +53,7 @@ def _settings(results, title, kind="African_elephant", number=0, model=0):
 
 
 def _quality(row):
-    known = {"R²": row.r2_fresh, "IoU": row.iou}  # equal probabilities have no R²
+    known = {"gain": row.gain, "IoU": row.iou}
     return ", ".join(f"{name} {value:.2f}" for name, value in known.items() if not np.isnan(value))
 
 
@@ -77,7 +83,7 @@ def lime_drawing(results):
     network, image = reading.network(results), reading.image(results)
     pixels = reading.pixels(image)
     segments = reading.segments(results, network, image)
-    runs = reading.rows(results, "lime_parameters", network, image, seed=0)
+    runs = reading.rows(results, "lime_parameters", network, image)
 
     def stored(parameter, value, name):
         [row] = runs[(runs["parameter"] == parameter) & (runs["value"] == value)].itertuples()
@@ -110,97 +116,76 @@ def lime_tradeoff(results):
     return charts.lines(table, "value", "r2_fresh", "image", title, label, head("r2_fresh"))
 
 
-def lime_hide_color_fidelity(results):
-    """Fidelity for each colour of hidden superpixels."""
-    table = reading.rows(results, "lime_grid", parameter="hide_color")
-    table = table.assign(image=table["image"].map(reading.stem))
-    colors, images = (list(dict.fromkeys(table[column])) for column in ("value", "image"))
-    values = table.pivot(index="value", columns="image", values="r2_fresh")
-    values = values.loc[colors, images].rename(index=_SHORT)
-    label = f"{head('r2_fresh')} ({reading.network(results)})"
-    return charts.bars(values, "Fidelity behind each colour", label)
-
-
 def lime_stability(results):
     """Agreement between seeds against the number of samples."""
-    table, value = results.table("lime_sampled"), "rank_correlation"
+    table, value = results.table("lime_stability"), "rank_correlation"
     means = table.groupby(["sampling", "num_samples"], sort=False)[value].mean().reset_index()
     names = {"lime": "LIME", "balanced": "balanced perturbations"}
     means["sampling"] = means["sampling"].map(names)
     title = "How many samples until two seeds agree?"
     images = ", ".join(map(reading.stem, dict.fromkeys(table["image"])))
-    label = f"num_samples ({reading.network(results)}, {images}, {table['seed'].nunique()} seeds)"
+    label = f"num_samples ({reading.network(results)}, {images})"
     return charts.lines(means, "num_samples", value, "sampling", title, label, head(value))
 
 
 def lime_parameters(results):
     """How far each parameter moves each measurement, of those that move one."""
-    return _effects(results, "lime_effects", "What does each parameter change?")
+    table = results.table("lime_effects").query("measure != 'model_calls'")
+    table = table.dropna(subset="effect")  # IoU needs masks
+    table = table[table.groupby("parameter")["effect"].transform(lambda all: all.abs().max()) > 0]
+    ends = zip(table["worst"], table["best"], table["effect"])
+    texts = [f"{_short(worst)} → {_short(best)}" if effect else "=" for worst, best, effect in ends]
+    table = table.assign(text=texts, measure=table["measure"].map(head))
+    title = "What does each parameter change?"
+    label = "best value minus worst, on images that did not choose them, with 95% interval"
+    return charts.intervals(table, "parameter", "effect", title, label, None, "measure", "text")
 
 
-def photographs_parameters(results):
-    """The same on photographs."""
-    return _effects(results, "photographs_effects", "The parameters on photographs")
-
-
-def _effects(results, table, title):
-    table = results.table(table)
-    table = table[table.groupby("parameter")["effect"].transform("max") > 0]
-    # Infinite where there is no noise, as in the number of calls.
-    ratio = (table["effect"] / table["noise"]).clip(upper=_CLEAR).where(table["significant"])
-    table = table.assign(ratio=ratio, text=[_effect(row) for row in table.itertuples()])
-    measured = set(table.dropna(subset="effect")["measure"])  # IoU needs masks
-    ratios, texts = (
-        table.pivot(index="parameter", columns="measure", values=values)
-        .loc[list(dict.fromkeys(table["parameter"])), [m for m in EFFECTS_ON if m in measured]]
-        .rename(columns=_LABELS)
-        for values in ("ratio", "text")
+def _short(value):
+    return {"mean colour": "mean", "blurred image": "blur", "True": "on", "False": "off"}.get(
+        value, value
     )
-    label = "from the worst value to the best; dark green: far above the noise between seeds"
-    return charts.heat(ratios, title, label, "", (-_CLEAR, _CLEAR), texts)
 
 
-def _effect(row):
-    if not row.significant:
-        return "=" if row.effect == 0 else "not significant"
-    digits = 3 if max(row.worst_mean, row.best_mean) < 0.2 else 2
-    form = "{:,.0f}" if row.measure == "model_calls" else f"{{:.{digits}f}}"
-    values = f"{form.format(row.worst_mean)} → {form.format(row.best_mean)}".replace("-", "−")
-    return f"{values}\n{_SHORT.get(row.worst, row.worst)} → {_SHORT.get(row.best, row.best)}"
+def lime_colors(results):
+    """How much better the other baselines are than black, by each fill."""
+    table = results.table("lime_colors").query("second == 'black' and network != @BOTH")
+    table = table[table["measure"].isin([*GAINS, "r_common"])]
+    case = table["network"] + "\n" + table["class"].str.replace("_", " ")
+    table = table.assign(case=case, measure=table["measure"].map(_BY))
+    title = "Which baseline is better than black?"
+    label = "by how much it is better, with 95% interval"
+    return charts.intervals(table, "first", "difference", title, label, "measure", "case")
 
 
-def lime_distances(results):
-    """How far a measurement moves when one thing is changed."""
-    table = results.table("lime_distances").dropna(subset="distance")
-    table = table.assign(measure=table["measure"].map(_LABELS))
-    title = "Change one thing: how far does it move?"
-    label = "mean difference of two runs that differ in this only (1: as two runs drawn at random)"
-    return charts.dots(table, "change", "distance", "measure", title, label)
+def lime_hidden(results):
+    """The probability that is left with everything hidden."""
+    table = results.table("lime_left").query("measure == 'hidden'")
+    table = table.assign(kind=table["class"].str.replace("_", " "))
+    title = "Everything hidden: what does the network still see?"
+    label = "probability of the class that is left, mean with 95% interval"
+    return charts.intervals(table, "baseline", "mean", title, label, "kind", "network")
 
 
 def lime_recommended(results):
-    """The recommended setting's lead over each of the lab's, in ranks."""
-    table = reading.rows(results, "lime_recommended", measure="all")
-    table = table.assign(name="setting " + table["setting"].astype(str))
-    label = f"by how many ranks of {len(table) + 1} the recommended setting is better"
-    title = "Is the recommended setting better than the others?"
-    return charts.intervals(table, "name", "gain", title, f"{label}, with 95% interval")
+    """The recommended setting's lead over each of the lab's."""
+    table = results.table("lime_contrasts").query("first == 'recommended' and measure == 'gain'")
+    table = table[table["network"] != BOTH]
+    names = table["second"].where(table["second"] == MEAN, "setting " + table["second"])
+    table = table.assign(name=names, kind=table["class"].str.replace("_", " "))
+    title = "Is the recommended setting better?"
+    label = "by how much insertion minus deletion is higher, with 95% interval"
+    return charts.intervals(table, "name", "difference", title, label, "kind", "network")
 
 
 def lime_agreement(results):
     """How well the order of the settings carries over."""
     table = results.table("lime_agreement")
-    table = table[table["pairs"] > 0].assign(name=table["measure"].map(head))
+    table = table[(table["pairs"] > 0) & (table["pair"] != "same class")]
+    pairs = table["pair"].str.replace("same class: ", "another ").str.replace("_", " ")
+    pairs = pairs.str.replace("other class", "the other class")
+    pairs = pairs.str.replace("other network", "the other network")
+    table = table.assign(name=table["measure"].map(head), pair=pairs)
     title = "Does the order of the settings carry over?"
     label = "Kendall's tau between two orders of the settings, with 95% interval"
     return charts.intervals(table, "name", "tau", title, label, by="pair")
-
-
-def lime_q4(results):
-    """Shares of each measurement's variance."""
-    table = results.table("lime_variance").set_index("measure")
-    table = table.astype(float)  # "network" is a share here; elsewhere it is a name
-    table = table.rename(columns=lambda name: name.replace(" x ", " × ").replace("(x ", "(× "))
-    title = "What an explanation's measurements depend on"
-    label = "share of the variance over networks, images, settings and seeds"
-    return charts.bars(table.rename(index=_LABELS), title, label, stacked=True)

@@ -6,6 +6,7 @@ import pandas as pd
 import rise
 from lab.show import maps, reading
 from lab.study.results import MissingResult
+from lab.study.settings import COMBINED, RECOMMENDED
 
 
 def rise_steps(results):
@@ -99,7 +100,7 @@ def lime_and_rise(results):
     """
     image, networks, rows = reading.image(results), reading.networks(results), []
     pixels, label = reading.pixels(image), _main_class(results, image)
-    setting = {"value": results.table("lime_recommended")["candidate"].iloc[0], "seed": 0}
+    setting = {"parameter": COMBINED, "value": RECOMMENDED}
     for network in networks:
         top = reading.rows(results, "predictions", network, image, rank=1).iloc[0]
         lime = reading.rows(results, "lime_parameters", network, image, **setting).iloc[0]

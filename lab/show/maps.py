@@ -24,6 +24,7 @@ SALIENT = 0.2  # share of the pixels inside the contour
 _STEP = 1 / 30
 _GAP, _WIDEST = 2 * _STEP, 72 * _STEP
 _ALONE = 135 * _STEP  # the width of an image that is the only one
+_HIGHEST = 4.33  # of sheets of such images: the report has 11 cm for one
 _TOP, _LINE = 0.32, 0.118  # the title and a line of text
 
 
@@ -203,14 +204,17 @@ def sheet(rows, title, heads=(), row_heads=(), label="saliency", weight_label="w
     scales = _scales(panels, {"saliency": label, "weights": weight_label})
     left, start, width = _columns(max(map(len, rows)), row_heads)
     tallest = max(panel.pixels.shape[0] / panel.pixels.shape[1] for panel in panels)
-    height = width * min(tallest, 1.3)
     heads_of = [[getattr(cell, "head", "") for cell in row] for row in rows]
     if heads:
         heads_of[0] = heads
     above = [1.15 * _lines(row) for row in heads_of]
     below = [_lines(getattr(cell, "note", "") for cell in row) for row in rows]
     foot = 0.03 + max([0.15 + _lines([text]) for _, text, _ in scales], default=0)
-    total = _TOP + sum(above) + sum(below) + len(rows) * (height + _GAP) + foot
+    texts = _TOP + sum(above) + sum(below) + foot
+    # Images that are higher than wide become smaller, so that texts need not.
+    room = max((_HIGHEST - texts) / len(rows) - _GAP, 0.75 * width)
+    height = min(width * min(tallest, 1.3), room)
+    total = texts + len(rows) * (height + _GAP)
 
     figure = new_figure(total, title)
     canvas = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, total))  # in inches

@@ -8,11 +8,10 @@ import pandas as pd
 
 from lab.measure.agreement import stability
 from lab.measure.curves import CURVES_OF_GAINS, PORTIONS
-from lab.measure.effects import effects, recommend
+from lab.measure.effects import contrasts, effects, savings
 from lab.measure.lime import AGREEMENT, FRESH, common_samples, measure_shown, measure_weights
-from lab.measure.measurements import MEASUREMENTS
-from lab.measure.statistics import CHOSEN_BY, ranking_agreement
-from lab.measure.variance import distances, grouped, savings, variance_shares
+from lab.measure.paired import GAINS, means
+from lab.measure.statistics import ranking_agreement
 from lab.methods.lime import lime_explanations
 from lab.methods.masked_model import MaskedModel, superpixels
 from lab.methods.setting import Setting
@@ -22,9 +21,11 @@ from lab.study.settings import (
     LAB,
     LAB_PARAMETERS,
     NETWORKS,
+    RECOMMENDED,
     around,
     grid,
     lab_settings,
+    local,
     sampling_settings,
 )
 from lab.study.store import Task, version
@@ -34,6 +35,8 @@ SAMPLES = 250, 500, 1000, 2000, 3000, 5000, 7000  # in the study of stability
 COUNTS = 250, 1000, 2000, 7000  # samples as one of the parameters
 VARIED, SAMPLED = ("parameter", "value"), ("sampling", "num_samples")  # columns of a setting
 PARAMETERS = *LAB_PARAMETERS, "kernel_width", "superpixel_size"  # whose effects are told
+MEASURED_ALIKE = "gain", "r_common", "rank_correlation", "jaccard"  # of all settings
+MEAN = "mean of the settings"
 SHOWN = dict.fromkeys(("positive_only", "negative_only"), False) | {"hide_rest": True}
 SHOWN |= {"num_superpixels": 1, "top_labels": 1, "num_lime_features": 1}
 """Parameters of which the measurements of weights do not depend, given the weights."""
@@ -72,20 +75,14 @@ def hidden_task(network, image, mask):
 
 
 @version(2)
-def settings_task(network, image, mask, parts, seeds, measured_seeds, fresh, arrays):
+def settings_task(network, image, mask, parts, seeds, fresh, arrays):
     """Explain an image under several settings and measure the explanations.
 
-    Each part has "columns" of its rows, one for each measured seed, and the parameters
-    of its `lab.methods.setting.Setting` but for the seed. Settings with the same
-    samples share model calls. "jaccard" and "rank_correlation" are the mean agreement
-    with the other seeds, NaN where there is one.
-
-    Parameters
-    ----------
-    seeds, measured_seeds : int
-        Seeds that are explained, and the first ones of these, which are measured.
-    arrays : bool
-        Whether the weights and the chosen superpixels are kept.
+    Each part has "columns" of its row, and the parameters of its
+    `lab.methods.setting.Setting` but for the seed. Settings with the same samples share
+    model calls. The explanation with seed 0 is measured; "jaccard" and
+    "rank_correlation" are the mean agreement of every two of `seeds`, NaN for one. With
+    `arrays`, its weights and chosen superpixels are kept.
     """
     label = network.top(image, 1)[0][0]
     common, known = common_samples(network, image, label, fresh), {}
@@ -104,22 +101,14 @@ def settings_task(network, image, mask, parts, seeds, measured_seeds, fresh, arr
     results = {}
     for name, part in parts.items():
         explained = [run[name] for run in runs]
-        agreement = {
-            column: stability(function, [getattr(one, array) for one in explained])
-            for column, (array, function) in AGREEMENT.items()
-        }
-        rows = []
-        for seed, explanation in enumerate(explained[:measured_seeds]):
-            row = part["columns"] | {"seed": seed, "label": explanation.label}
-            row |= {"superpixels": explanation.masked_model.n} | measure(explanation)
-            row |= {column: float(values[seed]) for column, values in agreement.items()}
-            rows.append({key: _rounded(value) for key, value in row.items()})
-        kept = explained[:measured_seeds] if arrays else []
-        saved = {
-            "weights": np.array([one.weights for one in kept], np.float32),
-            "chosen": np.array([one.chosen for one in kept]),
-        }
-        results[name] = rows, saved if arrays else {}
+        first = explained[0]
+        row = part["columns"] | {"label": first.label, "superpixels": first.masked_model.n}
+        row |= measure(first)
+        for column, (array, function) in AGREEMENT.items():
+            row[column] = float(stability(function, [getattr(e, array) for e in explained]).mean())
+        saved = {"weights": first.weights.astype(np.float32)[None], "chosen": first.chosen[None]}
+        row = {key: _rounded(value) for key, value in row.items()}
+        results[name] = [row], saved if arrays else {}
     return results
 
 
@@ -167,21 +156,20 @@ def explained(table, network, image, columns, settings, fresh, plan, seeds=1):
         for values, setting in settings.items()
         for own in [{name: value for name, value in asdict(setting).items() if name != "seed"}]
     }
-    arguments = {"seeds": seeds, "measured_seeds": min(seeds, plan.measured_seeds)}
-    calls = model_calls(settings.values(), fresh, *arguments.values())
-    arguments |= {"fresh": fresh, "arrays": not plan.many}
+    arguments = {"seeds": seeds, "fresh": fresh, "arrays": not plan.many}
+    calls = model_calls(settings.values(), fresh, seeds)
     return Task(table, settings_task, network, image, arguments, calls, parts)
 
 
-def model_calls(settings, fresh, seeds, measured_seeds):
+def model_calls(settings, fresh, seeds):
     """About how many model calls settings take; equal samples and maps cost once."""
     longest, maps = {}, set()
     for s in settings:
         samples = s.hide_color, s.superpixel_size, s.sampling
         longest[samples] = max(s.num_samples, longest.get(samples, 0))
         maps.add((samples, s.num_samples, min(s.num_lime_features, 100), s.kernel_width))
-    measuring = fresh * len(longest) + CURVES_OF_GAINS * (PORTIONS + 1) * len(maps)
-    return sum(longest.values()) * seeds + measuring * measured_seeds + 3 * fresh
+    measuring = fresh * (len(longest) + 3) + CURVES_OF_GAINS * (PORTIONS + 1) * len(maps)
+    return sum(longest.values()) * seeds + measuring
 
 
 def tasks(plan):
@@ -192,8 +180,7 @@ def tasks(plan):
     # A first study takes minutes.
     few = base if plan.seeds > 1 else Setting(num_samples=plan.samples(1000))
     lab = lab_settings(plan)
-    # Other superpixels have samples of their own: on the lab's images a grid has them.
-    varied = around(base, counts, superpixel_sizes=(4, 8) if plan.many else ())
+    varied = around(base, counts) | (local(base) if plan.many else {})
     default, settings = lab["default"], {(LAB, name): setting for name, setting in lab.items()}
     sampled = sampling_settings(sizes, default)
 
@@ -239,8 +226,30 @@ def settings_table(results):
     return pd.DataFrame(rows)
 
 
-def _varying(runs):
-    return [name for name in MEASUREMENTS if name in runs and name != "model_calls"]
+def settings_compared(results):
+    """Every two settings, the recommended one and the mean of the lab's among them."""
+    runs = results.table("lime_runs")
+    chosen = _whole_settings(results, COMBINED)
+    chosen = chosen[chosen["setting"] == RECOMMENDED]
+    table = pd.concat([chosen.assign(setting="recommended"), runs, runs.assign(setting=MEAN)])
+    return contrasts(table, "setting", _pairs(table["setting"]), MEASURED_ALIKE)
+
+
+def colors(results):
+    """Every two baselines compared, also by insertion minus deletion with each fill."""
+    runs = results.table("lime_parameters").query("parameter == 'hide_color'")
+    return contrasts(runs, "value", _pairs(runs["value"]), (*MEASURED_ALIKE, *GAINS))
+
+
+def _pairs(names):
+    return list(itertools.permutations(names.unique(), 2))
+
+
+def left(results):
+    """The class's probability with everything hidden, and whether it is still first."""
+    rows = results.table("lime_hidden")
+    rows = rows.assign(still=rows["hidden_class"] == rows["predicted"])
+    return means(rows, ["hidden", "still"], ["network", "class", "baseline"])
 
 
 DERIVED = {
@@ -249,15 +258,11 @@ DERIVED = {
         "lime_effects": lambda results: effects(
             results.table("lime_parameters").query("parameter in @PARAMETERS")
         ),
-        "lime_recommended": lambda results: recommend(
-            _whole_settings(results, COMBINED), results.table("lime_runs")
-        ),
+        "lime_contrasts": settings_compared,
+        "lime_colors": colors,
+        "lime_left": left,
         "lime_settings": settings_table,
         "lime_agreement": lambda results: ranking_agreement(results.table("lime_runs")),
-        "lime_variance": lambda results: grouped(
-            variance_shares(results.table("lime_runs"), _varying(results.table("lime_runs")))
-        ),
-        "lime_distances": lambda results: distances(results.table("lime_runs"), CHOSEN_BY),
         "lime_savings": lambda results: savings(results.table("lime_stability")),
     }
 }

@@ -75,8 +75,7 @@ class Plan(NamedTuple):
         measured on the first elephant alone is measured on the first of each class.
     many : bool
         Whether the images are those of a folder, and many: then an eighth of the
-        samples is drawn, one seed is measured and the others only compared with it,
-        nothing is measured on few images alone, and no map is kept.
+        samples is drawn, nothing is measured on few images alone, and no map is kept.
     """
 
     images: dict
@@ -106,8 +105,3 @@ class Plan(NamedTuple):
         """As of the `Profile`, or an eighth of it."""
         samples = self.profile.samples(full, fewest)
         return max(fewest, samples // SHARE) if self.many else samples
-
-    @property
-    def measured_seeds(self):
-        """Seeds whose explanations are measured one by one."""
-        return 1 if self.many else self.seeds

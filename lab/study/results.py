@@ -5,6 +5,7 @@ A study that is finished lists its tasks and what holds for all of them in
 other tables are computed from these when they are asked for.
 """
 
+import contextlib
 import functools
 import importlib
 import json
@@ -79,7 +80,7 @@ class Results:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self._tables, self._arrays, self._arguments = {}, {}, {}
+        self._tables, self._arrays, self._arguments, self._others = {}, {}, {}, {}
 
     @functools.cached_property
     def facts(self):
@@ -112,13 +113,20 @@ class Results:
 
         Of what was measured, a row has "network", "class" and "image" (its path below
         the folder of class folders), what its task measured, "place" (its index in the
-        task's arrays) and "key", by which `array` finds them.
+        task's arrays) and "key", by which `array` finds them. A name such as
+        "animals/lime_effects" is that of a table of the folder of this name beside the
+        results, see `results_folder`.
 
         Raises
         ------
         MissingResult
             If it has not been measured.
         """
+        if "/" in name:
+            folder, _, own = name.partition("/")
+            if folder not in self._others:
+                self._others[folder] = Results(self.folder.parent / folder / "results")
+            return self._others[folder].table(own)
         if name not in self._tables:
             self._tables[name] = self._measured(name)
         if self._tables[name] is None:
@@ -144,11 +152,14 @@ class Results:
         return self._arguments[table, key]
 
     def tables(self):
-        """Names of all tables that there are."""
+        """Names of all tables that there are, those that can be computed among them."""
         names = [name for facts in self.facts.values() for name in facts["tasks"]]
         for study, module in STUDIES.items():
             if study in self.facts:
-                names += importlib.import_module(module).DERIVED[study]
+                for name in importlib.import_module(module).DERIVED[study]:
+                    with contextlib.suppress(MissingResult):  # of many images less is measured
+                        self.table(name)
+                        names.append(name)
         return names
 
     def write_tables(self, folder):

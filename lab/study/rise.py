@@ -177,27 +177,23 @@ def classes_of(path):
 
 
 def agreement(results):
-    """The agreement of the longest runs' maps between networks, and between classes.
+    """The agreement of the first network's map of each image with another network's.
 
-    A row is about two maps of an image: "first" and "second" are two networks, or a
-    network and another of its classes.
+    "networks" is that of the same image; "other_images" the mean agreement with the
+    other network's maps of the other images of the class: as much as the place of
+    animals in images makes any two maps agree, NaN for a single image.
     """
-    runs = results.table("rise_runs").query("grid_size == 7 and preservation_probability == 0.5")
-    longest = runs[runs["nb_samples"] == runs["nb_samples"].max()]
-    rows = []
-    for image, group in longest.groupby("image", sort=False):
-        maps = {
-            (row.network, row.predicted): results.array("rise_runs", row.key, "maps")[row.place]
-            for row in group.itertuples()
-        }
-        main, networks = group["predicted"].iloc[0], list(dict.fromkeys(group["network"]))
-        pairs = [("networks", networks[0], other, (other, main)) for other in networks[1:]]
-        pairs += [("classes", *other, other) for other in maps if other[1] != main]
-        for between, network, second, other in pairs:
-            about = {"between": between, "class": group["class"].iloc[0], "image": image}
-            about |= {"first": network, "second": second}
-            value = rank_correlation(maps[network, main], maps[other])
-            rows.append(about | {"rank_correlation": value})
+    rows, cases = [], results.table("rise_networks")
+    arrays = [results.array("rise_networks", key, "maps")[0] for key in cases["key"]]
+    cases = cases.assign(map=pd.Series(arrays, cases.index))
+    first, *others = dict.fromkeys(cases["network"])
+    for (kind, own), second in itertools.product(cases.groupby("class", sort=False), others):
+        maps = own.pivot(index="image", columns="network", values="map")
+        for image, saliency in maps[first].items():
+            alike = {name: rank_correlation(saliency, one) for name, one in maps[second].items()}
+            row = {"class": kind, "image": image, "first": first, "second": second}
+            row |= {"networks": alike.pop(image)}
+            rows.append(row | {"other_images": np.mean([*alike.values()] or [np.nan])})
     return pd.DataFrame(rows)
 
 

@@ -34,9 +34,12 @@ LAB = "setting of the lab"
 """In the place of a parameter: the lab's settings are measured among the parameters."""
 
 COMBINED = "hide_color and num_superpixels"
-"""The two parameters that `around` combines, to find a setting better than these.
+"""The two parameters that `around` combines. Neither costs model calls."""
 
-Both change the explanation, and neither costs model calls."""
+RECOMMENDED = "blurred image, 5"
+"""The value of `COMBINED` that is compared with the lab's settings.
+
+It was chosen on two images on 2026-11-24, see ``report/protocol.md``."""
 
 COLORS = {
     "black": (0, 0, 0),
@@ -59,28 +62,22 @@ def lab_settings(plan):
 
 
 def grid(base):
-    """Settings that differ from one setting in one parameter at a time.
+    """Settings that show more and more superpixels, named by parameter and number.
 
-    They are named by parameter and value. Under "num_superpixels" the linear model has
-    at most as many as are shown, so that its fidelity is that of what is shown.
+    The linear model has at most as many as are shown, so that its fidelity is that of
+    what is shown.
     """
-    shown = {
+    return {
         ("num_superpixels", str(n)): replace(base, num_superpixels=n, num_lime_features=n)
         for n in (1, 2, 3, 5, 8, 10, 15, 20, 25, 30, 40)
     }
-    return {
-        **_varied(base, "hide_color", COLORS),
-        **shown,
-        **_varied(base, "superpixel_size", (3, 4, 6, 8)),
-        **_varied(base, "kernel_width", (0.1, 0.15, 0.25, 0.5, 1.0)),
-    }
 
 
-def around(base, num_samples, superpixel_sizes=()):
-    """Settings that vary each parameter alone, and two together.
+def around(base, num_samples):
+    """Settings that vary each of the lab's eight parameters alone, and two together.
 
     They are named by parameter and value: under `COMBINED` by the values of both.
-    `num_samples` and `superpixel_sizes` list the values of these parameters.
+    `num_samples` lists the values of this parameter.
     """
     colors = ("black", "mean colour", "white", "blurred image")
     either_sign = replace(base, positive_only=False)
@@ -98,9 +95,15 @@ def around(base, num_samples, superpixel_sizes=()):
         **_varied(base, "positive_only", (True, False)),
         **_varied(either_sign, "negative_only", (True, False)),
         **_varied(base, "hide_rest", (True, False)),
-        **_varied(base, "kernel_width", (0.1, 0.25, 1.0)),
-        **_varied(base, "superpixel_size", superpixel_sizes),
         **combined,
+    }
+
+
+def local(base):
+    """Settings that vary what decides what "local" means, named as by `around`."""
+    return {
+        **_varied(base, "kernel_width", (0.1, 0.25, 1.0)),
+        **_varied(base, "superpixel_size", (4, 8)),
     }
 
 

@@ -20,11 +20,12 @@ KEYS = "q1", "q2", "q3", "q4", "conclusion", "own"
 def results(tmp_path_factory):
     """The lab's results, beside the sources, figures and tables of both documents."""
     folder = tmp_path_factory.mktemp("project") / "report"
-    for name in ("figures", "results"):
+    for name in ("figures", "results", "animals"):
         shutil.copytree(ROOT / "report" / name, folder / name)
     for name in (*SOURCES, "metadata.toml", "references.yml"):
         shutil.copy(ROOT / "report" / name, folder)
     found = Results(folder / "results")
+    report.prepare(Results(folder / "animals" / "results"))
     report.prepare(found)
     return found
 
@@ -117,8 +118,8 @@ def test_typst_swallows_no_semicolon():
 
 def test_an_answer_is_shown_only_where_its_claims_hold(copied):
     assert not query(copied, "<to-do>")
-    about(copied, untrue=["effects_carry_over"])
-    assert len(query(copied, "<to-do>")) == 2  # Q2 and Q3
+    about(copied, untrue=["another_animal_has_another_order"])
+    assert len(query(copied, "<to-do>")) == 3  # Q2, Q3 and Q4
     about(copied, untrue=list(CLAIMS))
     assert len(query(copied, "<to-do>")) == len(KEYS)
     assert len(query(copied, "<untrue>", "evaluation")) > 10
@@ -188,13 +189,13 @@ def test_texts_state_the_claims_and_no_others():
 def test_claims_that_do_not_hold_are_printed_with_their_texts(copied, monkeypatch, capsys):
     monkeypatch.setattr(report, "results_folder", lambda profile: copied / "results")
     monkeypatch.setattr(report, "prepare", lambda results, untrue: about(copied, untrue=untrue))
-    monkeypatch.setattr(report, "refuted", lambda results: ["effects_carry_over"])
+    monkeypatch.setattr(report, "refuted", lambda results: ["another_animal_has_another_order"])
     report.main()
     first, second, *listed = capsys.readouterr().out.splitlines()
     assert first.startswith("Wrote report/report.pdf (") and "evaluation.pdf" in second
     [line] = listed
     assert line.startswith("Not true of these results, in report/answers.typ")
-    assert "have one order" in line and "(effects_carry_over)" in line
+    assert "have little in common" in line and "(another_animal_has_another_order)" in line
 
 
 def test_a_claim_without_its_results_does_not_hold_and_one_with_a_typo_raises(results, monkeypatch):

@@ -3,9 +3,10 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from crossed import crossed
 
-from lab.measure.effects import EFFECTS_ON, effects, recommend
-from lab.measure.statistics import CHOSEN_BY
+from lab.measure.effects import BOTH, EFFECTS_ON, contrasts, effects, savings
+from lab.measure.intervals import mean_interval
 
 
 def runs(row):
@@ -27,66 +28,98 @@ def of(parameter, name, **measured):
     return runs(row)
 
 
-def test_effects_name_the_values_the_size_and_the_noise():
-    low = of("p", "low", r2_fresh=0.2, deletion_mean=0.2)
-    high = of("p", "high", r2_fresh=0.6, deletion_mean=0.5)
-    found = effects(pd.concat([low, high, of("q", "x", r2_fresh=0.3)]))
+def test_effects_name_the_values_and_the_size():
+    low = of("p", "low", gain=0.2, model_calls=0.2)
+    high = of("p", "high", gain=0.6, model_calls=0.5)
+    found = effects(pd.concat([low, high, of("q", "x", gain=0.3)]))
     found = found.set_index(["parameter", "measure"])
-    fidelity, deletion = found.loc["p", "r2_fresh"], found.loc["p", "deletion_mean"]
-    assert fidelity[["worst", "best", "significant"]].tolist() == ["low", "high", True]
-    assert deletion[["worst", "best", "significant"]].tolist() == ["high", "low", True]
-    numbers = fidelity[["worst_mean", "best_mean", "effect", "low", "high", "noise"]]
-    assert numbers.tolist() == pytest.approx([0.2, 0.6, 0.4, 0.4, 0.4, 0.1])
+    gain, calls = found.loc["p", "gain"], found.loc["p", "model_calls"]
+    assert gain[["worst", "best", "significant", "images"]].tolist() == ["low", "high", True, 6]
+    assert calls[["worst", "best", "significant"]].tolist() == ["high", "low", True]
+    numbers = gain[["worst_mean", "best_mean", "effect", "low", "high"]]
+    assert numbers.tolist() == pytest.approx([0.2, 0.6, 0.4, 0.4, 0.4])
     assert not found.loc["q", "significant"].any() and (found.loc["q", "effect"] == 0).all()
 
 
-def test_noise_is_pooled_over_values_and_images():
-    table = pd.concat([of("p", "x"), of("p", "y")], ignore_index=True)
-    table["r2_fresh"] = np.random.default_rng(0).normal(size=len(table)).cumsum()
-    cells = table["r2_fresh"].to_numpy().reshape(-1, 3)  # of three seeds
-    deviations = cells - cells.mean(axis=1, keepdims=True)
-    expected = np.sqrt((deviations**2).sum() / (2 * len(cells)))
-    found = effects(table).set_index("measure").loc["r2_fresh", "noise"]
-    assert found == pytest.approx(expected)
+def test_the_values_are_chosen_on_the_other_half():
+    """By a loop over images, with the values looked up one by one."""
+    rng = np.random.default_rng(0)
+    table = pd.concat([of("p", name) for name in "xyz"], ignore_index=True)
+    table["gain"] = rng.normal(size=len(table))
+    images = list(dict.fromkeys(zip(table["class"], table["image"])))
+    effect = []
+    for number, (kind, image) in enumerate(images):
+        others = [table[(table["class"] == k) & (table["image"] == i)] for k, i in images]
+        others = pd.concat([own for n, own in enumerate(others) if n % 2 != number % 2])
+        means = others.groupby("value")["gain"].mean()
+        own = table[(table["class"] == kind) & (table["image"] == image)]
+        own = own.groupby("value")["gain"].mean()
+        effect.append(own[means.idxmax()] - own[means.idxmin()])
+    found = effects(table).set_index("measure").loc["gain"]
+    expected = [np.mean(effect), *mean_interval(np.array(effect))]
+    assert found[["effect", "low", "high"]].tolist() == pytest.approx(expected)
 
 
-def test_means_below_0_keep_their_sign():
-    # R² of a model that is worse than the mean is below 0.
-    found = effects(pd.concat([of("p", "low", r2_fresh=-0.5), of("p", "high", r2_fresh=0.2)]))
-    found = found.set_index("measure").loc["r2_fresh"]
-    assert found[["worst_mean", "best_mean"]].tolist() == pytest.approx([-0.5, 0.2])
+def test_noise_is_no_effect():
+    """Of values furthest apart on the same images more than half were significant."""
+    rng, significant = np.random.default_rng(0), []
+    for _ in range(40):
+        rows = itertools.product(range(12), "vwxyz")
+        table = pd.DataFrame([{"image": str(n), "value": v} for n, v in rows])
+        table = table.assign(network="n", parameter="p", **{"class": "c"})
+        for measure in EFFECTS_ON:
+            table[measure] = rng.normal(size=len(table))
+        significant += effects(table)["significant"].tolist()
+    assert np.mean(significant) < 0.1
+
+
+def test_means_below_0_keep_their_sign_and_one_image_is_compared_with_itself():
+    table = pd.concat([of("p", "low", gain=-0.5), of("p", "high", gain=0.2)])
+    for selected in (table, table.query("`class` == 'a' and image == '1'")):
+        found = effects(selected).set_index("measure").loc["gain"]
+        numbers = found[["worst_mean", "best_mean", "effect"]]
+        assert numbers.tolist() == pytest.approx([-0.5, 0.2, 0.7])
+    assert np.isnan(found["low"]) and not found["significant"]
 
 
 def test_an_effect_that_changes_its_sign_or_was_not_measured_is_not_significant():
     table = pd.concat([of("p", "x"), of("p", "y")], ignore_index=True)
     sign = np.where(table["value"] == "x", 1.0, -1.0) * np.where(table["image"] == "2", -1, 1)
-    found = effects(table.assign(r2_fresh=sign, iou=np.nan)).set_index("measure")
+    found = effects(table.assign(gain=sign, iou=np.nan)).set_index("measure")
     assert not found["significant"].any() and np.isnan(found.loc["iou", "effect"])
-    found = found.loc["r2_fresh"]
-    assert found["low"] < 0 < found["effect"] < found["high"]
+    assert found.loc["gain", "low"] < 0 < found.loc["gain", "high"]
 
 
-def settings(**levels):
-    """Runs of settings with one level for the first images and one for the others."""
+def test_contrasts_are_paired_differences_for_each_class_and_network():
+    rng = np.random.default_rng(1)
+    table = crossed(lambda *_: rng.normal())
+    table = table.assign(deletion_mean=-table["iou"])
+    measures = "iou", "deletion_mean"
+    found = contrasts(table, "setting", [("a", "b"), ("b", "a")], measures)
+    assert len(found) == 2 * 3 * 2 * 2  # classes, networks and both, pairs, measures
+    found = found.set_index(["measure", "class", "network", "first"])
+    values = table.groupby(["class", "network", "image", "setting"])["iou"].mean().unstack()
+    difference = values["a"] - values["b"]
+    both = difference.groupby(["class", "image"]).mean()
+    for network, expected in (("N", difference["E", "N"]), (BOTH, both["E"])):
+        for measure in measures:  # less deletion is better
+            row = found.loc[measure, "E", network, "a"]
+            numbers = expected.mean(), *mean_interval(expected)
+            got = row[["difference", "low", "high"]].tolist()
+            assert got == pytest.approx(numbers, abs=1e-9)
+            assert (row["wins"], row["images"]) == ((expected > 0).sum(), len(expected))
+            other = found.loc[measure, "E", network, "b"]
+            assert other["difference"] == pytest.approx(-row["difference"])
+            assert row["wins"] + other["wins"] == row["images"]
 
-    def row(name, image):
-        level = levels[name]["1" not in image]
-        return {"setting": name} | dict.fromkeys(CHOSEN_BY, level) | {"deletion_mean": -level}
 
-    return pd.concat([runs(lambda image, _, name=name: row(name, image)) for name in levels])
-
-
-def test_a_candidate_is_chosen_on_the_first_images_and_compared_on_the_others():
-    two = settings(one=(0.5, 0.5), two=(0.9, 0.9))
-    # "trap" would win on the images that must not decide.
-    candidates = settings(good=(0.8, 0.7), trap=(0.6, 1.0))
-    found = recommend(candidates, two).set_index(["measure", "setting"])
-    assert set(found["candidate"]) == {"good"} and set(found["images"]) == {4}
-    assert found.loc[("all", "one"), ["gain", "low", "high"]].tolist() == [1, 1, 1]
-    assert found.loc[("all", "two"), ["gain", "low", "high"]].tolist() == [-1, -1, -1]
-    means = found.loc[("r2_fresh", "one"), ["candidate_mean", "setting_mean"]]
-    assert means.tolist() == pytest.approx([0.7, 0.5])
-    # Without other images there is no comparison.
-    found = recommend(*(table[table["image"] == "1"] for table in (candidates, two)))
-    assert set(found["candidate"]) == {"good"} and (found["images"] == 0).all()
-    assert found[["gain", "low", "high", "candidate_mean"]].isna().all(axis=None)
+def test_savings_reads_the_need_off_the_stock_curve():
+    rows = [("lime", n, value) for n, value in [(100, 0.5), (200, 0.4), (400, 0.7), (800, 0.9)]]
+    # At 0.45, 100 samples are enough by chance, as 200 show.
+    balanced = [(50, 0.45), (100, 0.7), (200, 0.8), (400, 0.95)]
+    rows += [("balanced", n, value + noise) for n, value in balanced for noise in (-0.01, 0.01)]
+    got = savings(pd.DataFrame(rows, columns=["sampling", "num_samples", "rank_correlation"]))
+    needs = [200 * 2 ** (1 / 6), 400, np.sqrt(400 * 800), np.inf]
+    np.testing.assert_allclose(got.lime_needs, needs)
+    np.testing.assert_allclose(got.ratio, got.lime_needs / [50, 100, 200, 400])
+    np.testing.assert_allclose(got.lime, [np.nan, 0.5, 0.4, 0.7])

@@ -98,7 +98,7 @@ def test_small_and_equal_probabilities_can_be_read(results):
                 alone = table["measure"] == "alone"  # probabilities
                 equal = np.where(table["network"][alone] == table["network"][0], 1e-3, 1e-7)
                 table.loc[alone, ["mean", "low", "high"]] = np.stack([equal] * 3, axis=1)
-            return table.assign(r2_fresh=np.nan) if name == "lime_runs" else table
+            return table.assign(gain=np.nan) if name == "lime_runs" else table
 
     assert not overlaps(texts(FIGURES["montages_masks"](Flat(results.folder))))
     shown = [text.get_text() for text, _ in texts(FIGURES["lime_q1"](Flat(results.folder)))]
@@ -140,13 +140,13 @@ def test_one_setting_and_one_network_fewer(results):
     class Fewer(Results):
         def table(self, name):
             table = super().table(name)
-            if name == "lime_recommended":
-                return table[table["setting"] != "5"]
+            if name == "lime_contrasts":
+                return table[table["second"] != "5"]
             return table[table["network"] == table["network"][0]] if "network" in table else table
 
     fewer = Fewer(results.folder)
     words = [text.get_text() for text, _ in texts(FIGURES["lime_recommended"](fewer))]
-    assert any("ranks of 7" in text for text in words)
+    assert "setting 4" in words and "setting 5" not in words
     with pytest.raises(MissingResult, match="2 networks, and the results hold 1"):
         FIGURES["lime_q4_elephant"](fewer)
 

@@ -75,6 +75,15 @@ def test_a_panel_has_the_aspect_ratio_of_its_image(shape):
         assert box.height / box.width == pytest.approx(shape[0] / shape[1], rel=0.01)
 
 
+def test_a_sheet_of_images_higher_than_wide_fits_the_report():
+    panels = [maps.image_panel(np.zeros((150, 100, 3), np.uint8), "head", "note")] * 8
+    figure = maps.sheet(maps.wrapped(panels, 4), "Eight")
+    assert figure.get_figheight() <= 11 / 2.54  # inches: else its texts were made smaller there
+    wide = maps.sheet(maps.wrapped([maps.image_panel(IMAGE)] * 8, 4), "Eight")
+    widths = [panel.get_extent()[1] - panel.get_extent()[0] for panel in wide.axes[0].images]
+    assert min(widths) * 4 > 0.9 * figure.get_figwidth()
+
+
 def test_the_contour_encircles_a_fifth_of_the_pixels():
     down, across = np.mgrid[-1:1:60j, -1:1:80j]
     figure = maps.sheet([[maps.saliency(IMAGE, np.exp(-3 * (down**2 + across**2)))]], "One blob")

@@ -1,7 +1,6 @@
 """Methods compared: on the lab's images, on montages and on photographs."""
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,12 @@ from lab.measure.maps import measure_map
 from lab.methods.coalitions import attribute
 from lab.methods.masked_model import MaskedModel, blurred, superpixels
 from lab.methods.registry import METHODS, explain
-from lab.methods.setting import Setting
 from lab.networks.classes import class_name
 from lab.study import comparison as study
 from lab.study.profile import PROFILES, Plan
 from lab.study.results import MissingResult, small
 from lab.study.runner import measure
-from lab.study.settings import COMPARED, LAB, LAB_PARAMETERS, LAB_SETTINGS, OBJECT
+from lab.study.settings import COMPARED, OBJECT
 
 PROTOCOL = (ROOT / "report" / "protocol.md").read_text(encoding="utf-8")
 IMAGE = tiles(4, 4)
@@ -304,27 +302,6 @@ def test_the_plan_is_the_protocols(photographs):
                 assert all(part in task.parts.values() for part in wanted)
     assert "below .1 are not explained" in second and study.LIKELY == 0.1
     assert "ten portions" in second and study.PORTIONS == 10
-
-
-def test_the_settings_of_lime_have_fewer_samples_and_are_compared_by_seed():
-    settings = study.photographs_settings(Plan({}, PROFILES["full"]))
-    for name, setting in LAB_SETTINGS.items():
-        assert settings[LAB, name].num_samples == setting.num_samples // 4
-    assert settings[LAB, "recommended"].hide_color == "blur"
-    assert {name for name, _ in settings} == {*LAB_PARAMETERS, LAB}
-    network = Network(cached=True)
-    setting = asdict(Setting(num_samples=60, num_superpixels=5))
-    del setting["seed"]
-    parts = {"p": {"columns": {"parameter": "p", "value": "v"}, "setting": setting}}
-    rows, arrays = study.lime_task(network, IMAGE, None, parts, 2, 20, 0.01)
-    seeds = [study.settings_task(network, IMAGE, None, parts, seed, 20)["p"][1] for seed in (0, 1)]
-    chosen = [own["chosen"][0] for own in seeds]
-    both, either = np.logical_and(*chosen).sum(), np.logical_or(*chosen).sum()
-    assert [row["jaccard"] for row in rows] == pytest.approx([both / either] * 2)
-    correlation = spearmanr(*(own["weights"][0] for own in seeds))[0]
-    assert rows[0]["rank_correlation"] == pytest.approx(correlation)
-    assert not arrays and np.isnan(rows[0]["iou"])
-    assert study.lime_task(network, IMAGE, None, parts, 2, 20, 1.1) == ([], {})
 
 
 def test_means_and_differences_are_over_photographs_also_of_one_name(photographs, tmp_path):

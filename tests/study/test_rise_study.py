@@ -76,27 +76,38 @@ def test_a_tighter_tolerance_stops_later():
 # The study
 
 
+def test_the_map_of_an_animal_is_that_of_the_sum_of_its_classes():
+    network = Network()
+    [row], arrays = study.networks_task(network, IMAGE, None, [386, 101], 60, 4)
+    options = {"nb_samples": 60, "grid_size": 4, "estimator": "average"}
+    both = Rise(Network(), **options).explain_classes(IMAGE, [386, 101]).sum(axis=0)
+    assert row["lowest"] == pytest.approx(both.min(), rel=1e-4)
+    assert arrays["maps"].shape == (1, 28, 28)
+    np.testing.assert_allclose(arrays["maps"][0], small(both, 28), rtol=2e-3)
+    first = Rise(Network(), **options | {"nb_samples": 30}).explain_classes(IMAGE, [386, 101])
+    halves = rank_correlation(first.sum(axis=0), 2 * both - first.sum(axis=0))
+    assert row["halves"] == pytest.approx(halves, abs=1e-3)
+    # Without classes, the first guess.
+    [row], _ = study.networks_task(network, IMAGE, None, None, 60, 4)
+    own = Rise(Network(), **options).explain_classes(IMAGE, row["label"])[0]
+    assert row["label"] == network.top(IMAGE, 1)[0][0]
+    assert row["highest"] == pytest.approx(own.max(), rel=1e-4)
+
+
 def test_the_agreement_of_maps(results):
-    table, runs = results.table("rise_agreement"), results.table("rise_runs")
-    runs = runs[runs["grid_size"] == 7].drop_duplicates(["image", "network", "label", "nb_samples"])
-    longest = runs[runs["nb_samples"] == runs["nb_samples"].max()]
-    longest = longest[longest["class"] == "African_elephant"]
-
-    def saliency(network, label):
-        [row] = longest.query("network == @network and label == @label").itertuples()
-        return results.array("rise_runs", row.key, "maps")[row.place].astype(float)
-
-    elephant = table[table["class"] == "African_elephant"].set_index(["between", "first", "second"])
-    correlation = elephant["rank_correlation"]
-    first = saliency("First", 386)
-    networks = rank_correlation(first, saliency("Second", 386))
-    assert correlation["networks", "First", "Second"] == pytest.approx(networks)
-    classes = rank_correlation(first, saliency("First", 101))
-    assert correlation["classes", "First", "tusker"] == pytest.approx(classes)
-    pairs = table[table["between"] == "classes"]
-    assert set(zip(pairs["first"], pairs["second"])) == {
-        (n, c) for n in ("First", "Second") for c in ("tusker", "Indian_elephant", "brown_bear")
+    table, runs = results.table("rise_agreement"), results.table("rise_networks")
+    maps = {
+        (row.network, row.image): results.array("rise_networks", row.key, "maps")[0].astype(float)
+        for row in runs.itertuples()
     }
+    first, second, bear = runs["image"].unique()
+    table = table.set_index("image")
+    for image, other in ((first, second), (second, first)):
+        expected = [
+            rank_correlation(maps["First", image], maps["Second", one]) for one in (image, other)
+        ]
+        assert table.loc[image, ["networks", "other_images"]].tolist() == pytest.approx(expected)
+    assert np.isnan(table.loc[bear, "other_images"])
 
 
 def test_both_networks_explain_the_classes_of_each_animal(plan):

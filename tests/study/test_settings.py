@@ -19,9 +19,11 @@ from lab.study.settings import (
     KINDS,
     LAB_PARAMETERS,
     LAB_SETTINGS,
+    RECOMMENDED,
     around,
     grid,
     lab_settings,
+    local,
 )
 
 TASKS = lime.tasks, rise.tasks, comparison.evaluation_tasks, comparison.montages_tasks
@@ -39,23 +41,19 @@ def changed(setting, base):
     return {name for name, value in dataclasses.asdict(setting).items() if value != fields[name]}
 
 
-def test_the_grid_varies_one_parameter_at_a_time():
-    base, varied = Setting(hide_color=None, num_samples=100, num_superpixels=3), {}
+def test_the_grid_shows_more_and_more_superpixels():
+    base, numbers = Setting(hide_color=None, num_samples=100, num_superpixels=3), []
     for (parameter, value), setting in grid(base).items():
-        got = getattr(setting, parameter)
-        assert got == COLORS[value] if parameter == "hide_color" else str(got) == value
-        also = {"num_lime_features"} if parameter == "num_superpixels" else set()
-        assert changed(setting, base) <= {parameter} | also
-        varied.setdefault(parameter, []).append(got)
-    assert list(varied) == ["hide_color", "num_superpixels", "superpixel_size", "kernel_width"]
-    assert varied.pop("hide_color") == list(COLORS.values())
-    for parameter, values in varied.items():
-        assert values == sorted(set(values)) and getattr(Setting(), parameter) in values
+        assert changed(setting, base) <= {"num_superpixels", "num_lime_features"}
+        assert parameter == "num_superpixels" and str(setting.num_superpixels) == value
+        assert setting.num_lime_features == setting.num_superpixels
+        numbers.append(setting.num_superpixels)
+    assert numbers == sorted(set(numbers))
 
 
 def test_around_varies_each_parameter_of_the_lab_alone_and_two_together():
     base, varied = Setting(num_samples=2000), {}
-    for (parameter, value), setting in around(base, [250, 1000]).items():
+    for (parameter, value), setting in (around(base, [250, 1000]) | local(base)).items():
         varied.setdefault(parameter, []).append(value)
         if parameter == COMBINED:
             assert changed(setting, base) <= {"hide_color", "num_superpixels"}
@@ -65,7 +63,9 @@ def test_around_varies_each_parameter_of_the_lab_alone_and_two_together():
             assert not setting.positive_only and str(setting.negative_only) == value
         else:
             assert changed(setting, base) <= {parameter}
-    assert set(varied) == {*LAB_PARAMETERS, COMBINED} and len(varied[COMBINED]) == 16
+    others = {"kernel_width", "superpixel_size", COMBINED}
+    assert set(varied) == {*LAB_PARAMETERS, *others} and len(varied[COMBINED]) == 16
+    assert RECOMMENDED in varied[COMBINED]
     assert varied["num_samples"] == ["250", "1000"]
 
 
