@@ -232,8 +232,11 @@ def check_explainable(method, black_box, image, budget):
         from lab.methods.masked_model import superpixels  # takes seconds
 
         n_superpixels = int(superpixels(image).max()) + 1
-    if METHODS[method].gradients and not hasattr(black_box, "keras_model"):
-        raise ValueError(f"{method} needs a Keras network of the lab, got {black_box!r}")
+    if METHODS[method].gradients:
+        try:
+            _ = black_box.keras_model
+        except (AttributeError, ValueError) as error:  # a function; a network of another kind
+            raise ValueError(f"{method} needs a Keras network, got {black_box!r}") from error
     return check_budget(budget, method, n_superpixels)
 
 
