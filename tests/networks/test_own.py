@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lab.files import ROOT
+from lab.methods.registry import METHODS, explain
 from lab.networks import add_arguments, load, load_from, runtime
 from lab.networks.gradients import expected_gradients, grad_cam, integrated_gradients
 from lab.networks.preprocessing import PREPROCESSING
@@ -100,6 +101,10 @@ def test_an_onnx_file(name):
     np.testing.assert_allclose(black_box(images), np.concatenate([TORCH] * 6), atol=1e-6)
     with pytest.raises(ValueError, match=f"{name}.onnx is no Keras network: gradients"):
         grad_cam(black_box, IMAGES[0], 0)
+    for method in (method for method in METHODS if METHODS[method].gradients):
+        message = f"^{method} needs a Keras network, got <BlackBox {name}.onnx, "
+        with pytest.raises(ValueError, match=message):
+            explain(method, black_box, IMAGES[0], 0, 10)
 
 
 def test_an_openvino_file(tmp_path):
