@@ -57,6 +57,11 @@ def load(model, batch_size, runtime, cache, preprocess, input_size, labels):
             raise ValueError(f"there is no file {model}")
         else:
             name = Path(model).name
+    elif not callable(model):
+        raise ValueError(
+            "model must be a network's name, a file, a Keras model or a function, got "
+            f"{type(model).__name__}: see docs/models.md"
+        )
     else:
         name = str(getattr(model, "name", getattr(model, "__name__", type(model).__name__)))
         source = f"the {type(model).__name__} {name}"
@@ -108,12 +113,17 @@ def _imported(name):
             f"unknown model {name!r}: expected {', '.join(NETWORKS)}, a file "
             f"({', '.join(FILES)}), or a function as package.module:function"
         )
+    if module_name.endswith(".py"):
+        expected = f"expected a module without .py, such as {Path(module_name).stem}:{function}"
+        raise ValueError(f"{module_name} is a file: {expected}")
     if os.getcwd() not in sys.path:  # as for `python -m`, also in an installed command
         sys.path.insert(0, os.getcwd())
     try:
         model = functools.reduce(getattr, function.split("."), importlib.import_module(module_name))
+    except SystemExit:
+        raise ValueError(f"{name} cannot be imported: {module_name} calls sys.exit()") from None
     except Exception as error:  # whatever the module does
-        raise ValueError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{name} cannot be imported: {_reason(error)}") from error
     if not callable(model):
         raise ValueError(f"{name} must be a function, got {type(model).__name__}")
     return model
@@ -184,6 +194,10 @@ def _open_keras(model, runtime, transform, input_size):
                     "function that loads it, as package.module:function"
                 ) from error
             raise ValueError(f"Keras cannot read it: {_reason(error)}") from error
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            "it has no input: begin it with keras.Input, or give a function that calls it"
+        )
     _check_single("inputs", [tensor.name for tensor in model.inputs])
     _check_single("outputs", getattr(model, "output_names", model.outputs))
     layout, input_size = _geometry(model.inputs[0].shape, input_size)
@@ -239,8 +253,11 @@ def _refuse_code(part):
 
 def _open_function(function, batch_size, transform, input_size):
     input_size = input_size or getattr(function, "input_size", None)
-    if not input_size:
-        raise ValueError("the size of its images must be given: input_size, or --input-size")
+    if not model_calls.is_integer(input_size) or input_size < 1:
+        raise ValueError(
+            "the size of its images must be given as input_size, or --input-size, a positive "
+            f"integer, got {input_size!r}"
+        )
 
     def predict(images):
         images = images.astype(np.float32)
@@ -284,7 +301,7 @@ def _probe(opened):
         return model_calls.predict(opened.predict, images)
     except Exception as error:  # a function raises what it likes
         raise ValueError(
-            f"it cannot predict two images ({size}, {size}, 3): {_reason(error)}"
+            f"it cannot predict two images, a NumPy array (2, {size}, {size}, 3): {_reason(error)}"
         ) from error
 
 

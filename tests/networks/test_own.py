@@ -219,6 +219,30 @@ def test_gradients_are_those_of_probabilities():
     assert black_box.randomized(1).class_names == ("0", "1")
 
 
+class Estimator:
+    """A model that is no function, as scikit-learn's, with a long name."""
+
+    def __repr__(self):
+        return "Estimator(\n    steps=1)"
+
+
+class Subclassed(keras.Model):
+    """A Keras model that has no input of its own."""
+
+    def call(self, x):
+        return x
+
+
+class Sized:
+    """A function whose attribute is no size."""
+
+    def __init__(self, input_size):
+        self.input_size = input_size
+
+    def __call__(self, images):
+        return images.mean((1, 2))
+
+
 def function(images):
     return images.mean((1, 2))
 
@@ -239,10 +263,35 @@ def function(images):
         ("nowhere.at:all", {}, "nowhere.at:all cannot be imported: ModuleNotFoundError: No mod"),
         ("json:nothing", {}, "has no attribute 'nothing'"),
         ("json:__name__", {}, "json:__name__ must be a function, got str"),
-        (function, {}, "function cannot be used: .* must be given: input_size, or --input-size"),
+        ("a/fns.py:base", {}, "fns.py is a file: expected a module without .py, such as fns:base"),
+        (None, {}, "model must be a network's name, a file, .* function, got NoneType: see docs"),
+        (Estimator(), {}, "model must be .*, got Estimator: see docs/models.md"),
+        (lambda x: x.permute(0, 3, 1, 2), {"input_size": 8}, "a NumPy array .* 'permute'"),
+        (
+            keras.Sequential([layers.Flatten()]),
+            {},
+            "it has no input: begin it with keras.Input, or",
+        ),
+        (Subclassed(), {}, "subclassed cannot be used: it has no input: .* function that calls it"),
+        (function, {"labels": 3}, "labels must be a file or a list of names, got 3"),
+        (
+            function,
+            {"labels": {0: "cat"}},
+            "labels must be a file or a list of names, got {0: 'cat'}",
+        ),
+        (Sized((8, 8)), {}, r"Sized cannot be used: .* a positive integer, got \(8, 8\)"),
+        (
+            function,
+            {},
+            "function cannot be used: .* must be given as input_size, or --input-size, .* got None",
+        ),
         (function, {"input_size": 0}, "input_size must be a positive integer, got 0"),
         (lambda x: np.zeros(len(x), int), {"input_size": 8}, "returns integers, expected prob"),
-        (lambda x: 1 / 0, {"input_size": 8}, r"two images \(8, 8, 3\): ZeroDivisionError: div"),
+        (
+            lambda x: 1 / 0,
+            {"input_size": 8},
+            r"two images, .* \(2, 8, 8, 3\): ZeroDivisionError: d",
+        ),
         (lambda x: np.zeros((len(x), 2, 2)), {"input_size": 8}, "must return scores"),
         (lambda x: np.full((len(x), 2), np.nan), {"input_size": 8}, "finite"),
     ],
@@ -251,6 +300,13 @@ def test_what_cannot_be_used_gets_one_sentence(model, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(model, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_ends_the_program_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ends.py").write_text("import sys\nsys.exit()\n")
+    with pytest.raises(ValueError, match="ends:f cannot be imported: ends calls sys.exit"):
+        load("ends:f")
 
 
 @pytest.mark.parametrize(
