@@ -27,6 +27,8 @@ FILES = ".keras", ".h5", ".onnx", ".tflite", ".xml"
 _FOREIGN = "Lambda", "__lambda__", "function", "TFSMLayer", "TorchModuleWrapper", "JaxLayer"
 _LINEAR = "Add", "MatMul", "Convolution", "ReduceMean", "AvgPool"  # gives no probabilities
 _RESHAPING = "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert"
+# Keras' layers, and operations as in preprocess_input, that scale images.
+_SCALING = "Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"
 
 
 class _Opened(NamedTuple):
@@ -85,11 +87,14 @@ def load(model, batch_size, runtime, cache, preprocess, input_size, labels):
         key = getattr(model, "cache_key", None)
         key = None if key is None else f"{name} {key} {transform} {opened.input_size} {activation}"
         fingerprint = key or _likeness(model, name, scores)
+    hint = opened.build and _hint(opened.build()[0], preprocess)
     runtimes.print_once(
         f"{name}: images {opened.input_size} x {opened.input_size}, {opened.layout}; preprocess "
         f"{transform}; {len(classes)} class{'es' * (len(classes) > 1)} "
         f"({', '.join(classes.names[:3])}{', …' * (len(classes) > 3)}); {note}."
     )
+    if hint:
+        runtimes.print_once(f"Hint: {name} {hint}")
     return BlackBox(
         _activated(opened.predict, activation),
         key if cache else None,
@@ -218,6 +223,34 @@ def _open_keras(model, runtime, transform, input_size):
     linear = getattr(model.layers[-1], "activation", None) is keras.activations.linear
     predict = functools.partial(model_calls.predict, predict)
     return _Opened(predict, input_size, layout, runtime, linear, digest, *rest)
+
+
+def _hint(model, preprocess):
+    """What to check where a Keras model's first layers do not fit the preprocessing."""
+    first = [*_first_operations(model)]
+    scaling = [name for name in first if name in _SCALING]
+    if scaling and preprocess not in (None, "none"):
+        return (
+            f"begins with {scaling[0]}, and --preprocess {preprocess} scales its images, too: "
+            "leave the option out if the model takes [0, 255]."
+        )
+    if not scaling and preprocess is None and "BatchNormalization" not in first:
+        return (
+            "begins with no layer that scales, and gets images in [0, 255]: if it was trained on "
+            "other values, name them with --preprocess; none says that these are right."
+        )
+    return ""
+
+
+def _first_operations(model):
+    """Names of a Keras model's layers and operations up to the first with weights."""
+    for operation in getattr(model, "operations", None) or model.layers:
+        if _is_keras(operation):
+            yield from _first_operations(operation)
+        else:
+            yield type(operation).__name__
+        if getattr(operation, "weights", ()):
+            return
 
 
 def _config(path):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -202,6 +203,38 @@ def test_functions_that_need_several_images(function):
     expected = np.exp(full - full.max(axis=1, keepdims=True))
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(load(function, input_size=8)(images), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "first, preprocess, hint",
+    [
+        (
+            layers.Rescaling(1 / 255),
+            "0..1",
+            "Hint: model begins with Rescaling, and .* 0..1 scales",
+        ),
+        (layers.Normalization(mean=9, variance=4), "imagenet", "begins with Normalization"),
+        (keras.Sequential([layers.RandomFlip(), layers.Rescaling(2)]), "-1..1", "with Rescaling"),
+        (lambda x: x / 255, "0..1", "begins with TrueDivide"),
+        (layers.Activation("linear"), None, "Hint: model begins with no layer that scales, "),
+        (keras.Sequential([layers.Input((32, 32, 3)), layers.Conv2D(3, 1)]), None, "no layer that"),
+        (layers.Rescaling(1 / 255), None, ""),
+        (keras.Sequential([layers.RandomFlip(), layers.Rescaling(2)]), None, ""),
+        (lambda x: keras.applications.mobilenet_v2.preprocess_input(x), None, ""),
+        (layers.Activation("linear"), "0..1", ""),
+        (layers.Activation("linear"), "none", ""),
+        (layers.BatchNormalization(), None, ""),
+        (layers.BatchNormalization(), "0..1", ""),
+    ],
+)
+def test_a_hint_where_layers_and_preprocessing_do_not_fit(capsys, first, preprocess, hint):
+    model = network(first=first)
+    model.name = "model"
+    load(model, preprocess=preprocess)
+    _, *hints = capsys.readouterr().out.splitlines()
+    assert len(hints) == bool(hint) and all(re.search(hint, line) for line in hints)
+    if hint:
+        assert "--preprocess" in hints[0]
 
 
 def test_gradients_are_those_of_probabilities():
