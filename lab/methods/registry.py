@@ -190,8 +190,13 @@ def explain(method, black_box, image, label, budget, seed=0):
         If an argument is not as described or the budget is too small for the method,
         before any model call; or if the scores are not finite numbers.
     """
+    if not isinstance(method, str):
+        raise TypeError(f"method must be the name of one, got {type(method).__name__}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(METHODS)}")
+    if not callable(black_box):
+        expected = "a function from images to scores, such as lab.networks.load returns"
+        raise TypeError(f"black_box must be {expected}, got {type(black_box).__name__}")
     entry, image, label = METHODS[method], check_image(image), check_label(label)
     arguments = check_explainable(method, black_box, image, budget), check_seed(seed)
     if entry.gradients:
