@@ -114,8 +114,9 @@ def evaluate(folder, model, methods, out, budget, seed, scheduler, maps):
     folder, out = Path(os.path.abspath(folder)), Path(os.path.realpath(out))
     images, left_out = find_images(folder)
     files = {} if maps is None else {name: Path(maps, f"{name}.npz") for name in images}
-    for file in (out, *files.values()):
-        check_writable(file)
+    check_writable("--out", out)
+    for file in files.values():
+        check_writable("--maps", file)
     black_box = network(model)
     classes = sorted({path.parent.name for path in images.values()})
     labels = {name: black_box.class_index(name) for name in classes}

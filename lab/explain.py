@@ -183,7 +183,7 @@ def _check_out(out, n_maps, methods):
         raise ValueError(f"--out must end in {', '.join(ENDINGS)}, got {str(out)!r}")
     if os.path.lexists(out):
         raise _taken(out)
-    check_writable(out)
+    check_writable("--out", out)
     rows = n_maps * rows_per_image(methods)
     if kind not in (".html", ".npz") and rows > MOST_ROWS:
         raise ValueError(

@@ -49,27 +49,35 @@ def lock(path):
         raise BlockingIOError(f"another command is writing {path}: wait until it ends") from None
 
 
-def check_writable(path):
+def check_writable(option, path):
     """Check that `write_whole` can write a file, and leave nothing behind.
+
+    Parameters
+    ----------
+    option : str
+        The command's option that names the file.
+    path : path-like
 
     Raises
     ------
     OSError
         If a name is too long, something else than a file has the file's name, or its
-        folder can neither be written nor made. The error names the path.
+        folder can neither be written nor made. The error names the option and the path.
     """
     path = Path(os.path.realpath(path))
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise FileExistsError(errno.EEXIST, "This is no regular file", str(path))
     new, folder = [path.name], path.parent
     while not os.path.exists(folder):
         new, folder = [*new, folder.name], folder.parent
-    with _naming(path):
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise FileExistsError(errno.EEXIST, "This is no regular file")
         for name in (*new, path):  # names that are too long raise another error
             with contextlib.suppress(FileNotFoundError):
                 os.lstat(folder / name)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    except OSError as error:
+        raise OSError(f"{option} cannot be written: {error.strerror}: '{path}'") from None
 
 
 def write_whole(path, content):

@@ -253,6 +253,8 @@ def load_mask(path, size=None):
 
 def _read(path, convert):
     """What `convert` makes of an image, decoded in full and upright."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"an image file must be given by its path, got {type(path).__name__}")
     if not os.path.isfile(path):  # opening a named pipe would wait for ever
         raise FileNotFoundError(f"there is no image file {escaped(path)}")
     try:

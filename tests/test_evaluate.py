@@ -269,11 +269,14 @@ def test_file_names_of_any_bytes_make_a_file_that_is_read_again(command, monkeyp
         ({"budget": 0}, "--budget must be at least 1, got 0"),
         ({"budget": 10**9}, "--budget must be at most 1000000, got 1000000000"),
         ({"seed": -1}, "--seed must be at least 0, got -1"),
-        ({"out": "crane/one.png/results.csv"}, "Not a directory: '.*one.png/results.csv'"),
+        (
+            {"out": "crane/one.png/results.csv"},
+            "--out cannot be written: Not a dir.*one.png/results.csv'",
+        ),
         ({"out": "crane"}, "no regular file: '.*crane'"),
         ({"out": "pipe"}, "no regular file: '.*pipe'"),
         ({"out": "b" * 256}, "too long: '.*bbb'"),
-        ({"maps": "crane/one.png"}, "Not a directory: '.*one.png/African_elephant/0.png.npz'"),
+        ({"maps": "crane/one.png"}, "--maps cannot be written: Not a dir.*/0.png.npz'"),
         ({"folder": "long", "maps": "maps"}, "too long: '.*aaa.png.npz'"),
     ],
 )

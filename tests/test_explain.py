@@ -208,7 +208,10 @@ def test_without_out_no_file_is_replaced(network, images, capsys):
         (["--budget", "1", "--methods", "rise"], "at least 2 model calls for rise"),
         (["--out", "a.gif"], r"--out must end in .png, .svg, .pdf, .html, .npz, got 'a.gif'"),
         (["--out", "../data/African_elephant/first.png"], "first.png exists and is left as it is"),
-        (["--out", "../data/African_elephant/first.png/a.png"], "Not a directory.*first.png/a.png"),
+        (
+            ["--out", "../data/African_elephant/first.png/a.png"],
+            "--out cannot be written: Not a dir.*first.png/a.png",
+        ),
         (["--out", 260 * "a" + ".png"], "File name too long"),
         (["missing.png"], "there is no image file missing.png"),
         (["../empty"], "no image in ../empty"),

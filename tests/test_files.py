@@ -51,7 +51,7 @@ def test_a_lock_is_for_one_process_and_released_by_a_kill(tmp_path):
 def test_long_names_and_links_are_written(tmp_path):
     (tmp_path / "link").symlink_to("target")
     for name in ("a" * 255, "\U0001f993" * 63, "link"):
-        check_writable(tmp_path / name)
+        check_writable("--out", tmp_path / name)
         with lock(tmp_path / name), lock(tmp_path / f"{name[:-1]}b"):
             write_whole(tmp_path / name, b"1")
         assert (tmp_path / name).read_bytes() == b"1"
@@ -62,11 +62,11 @@ def test_long_names_and_links_are_written(tmp_path):
 @pytest.mark.parametrize(
     "name, error",
     [
-        ("a" * 256, "too long"),
-        ("new/" + "b" * 256 + "/c.csv", "too long"),
-        ("d/" * 2040 + "e.csv", "too long"),
-        ("folder", "no regular file"),
-        ("pipe", "no regular file"),
+        ("a" * 256, "File name too long"),
+        ("new/" + "b" * 256 + "/c.csv", "File name too long"),
+        ("d/" * 2040 + "e.csv", "File name too long"),
+        ("folder", "This is no regular file"),
+        ("pipe", "This is no regular file"),
         ("file/new/f.csv", "Not a directory"),
         ("/proc/new/g.csv", ""),
     ],
@@ -75,7 +75,7 @@ def test_what_cannot_be_written_is_said_before_and_leaves_nothing(tmp_path, name
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match=f"{error}.*{name[-5:]}'$"):
-        check_writable(tmp_path / name)
-    check_writable(tmp_path / "new" / "newer" / "h.csv")
+    with pytest.raises(OSError, match=f"^--out cannot be written: {error}.*{name[-5:]}'$"):
+        check_writable("--out", tmp_path / name)
+    check_writable("--out", tmp_path / "new" / "newer" / "h.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "pipe"]

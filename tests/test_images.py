@@ -271,6 +271,9 @@ def test_files_that_are_no_images_are_not_opened(tmp_path):
     for path in (tmp_path / "pipe.jpg", tmp_path):
         with pytest.raises(FileNotFoundError, match=f"no image file .*{path.name}$"):
             load_image(path)
+    for pixels in (None, COLOURS):
+        with pytest.raises(TypeError, match="must be given by its path, got (NoneType|ndarray)$"):
+            load_image(pixels)
     with pytest.raises(ValueError, match="a.jpg cannot be read"):  # would start an interpreter
         load_image(save(tmp_path / "a.jpg", COLOURS, format="EPS"))
 

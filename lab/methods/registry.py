@@ -190,8 +190,13 @@ def explain(method, black_box, image, label, budget, seed=0):
         If an argument is not as described or the budget is too small for the method,
         before any model call; or if the scores are not finite numbers.
     """
+    if not isinstance(method, str):
+        raise TypeError(f"method must be the name of one, got {type(method).__name__}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(METHODS)}")
+    if not callable(black_box):
+        expected = "a function from images to scores, such as lab.networks.load returns"
+        raise TypeError(f"black_box must be {expected}, got {type(black_box).__name__}")
     entry, image, label = METHODS[method], check_image(image), check_label(label)
     arguments = check_explainable(method, black_box, image, budget), check_seed(seed)
     if entry.gradients:
@@ -232,8 +237,11 @@ def check_explainable(method, black_box, image, budget):
         from lab.methods.masked_model import superpixels  # takes seconds
 
         n_superpixels = int(superpixels(image).max()) + 1
-    if METHODS[method].gradients and not hasattr(black_box, "keras_model"):
-        raise ValueError(f"{method} needs a Keras network of the lab, got {black_box!r}")
+    if METHODS[method].gradients:
+        try:
+            _ = black_box.keras_model
+        except (AttributeError, ValueError) as error:  # a function; a network of another kind
+            raise ValueError(f"{method} needs a Keras network, got {black_box!r}") from error
     return check_budget(budget, method, n_superpixels)
 
 

@@ -143,6 +143,8 @@ def read_labels(labels):
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "it is no text in UTF-8"
             raise ValueError(f"labels cannot be read from {labels}: {why}") from None
+    if isinstance(labels, dict) or not hasattr(labels, "__iter__"):
+        raise ValueError(f"labels must be a file or a list of names, got {labels!r}")
     names = [str(label).strip() for label in labels]
     if "" in names:
         raise ValueError(f"labels must be a name a line, and line {names.index('') + 1} is empty")

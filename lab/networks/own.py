@@ -27,6 +27,8 @@ FILES = ".keras", ".h5", ".onnx", ".tflite", ".xml"
 _FOREIGN = "Lambda", "__lambda__", "function", "TFSMLayer", "TorchModuleWrapper", "JaxLayer"
 _LINEAR = "Add", "MatMul", "Convolution", "ReduceMean", "AvgPool"  # gives no probabilities
 _RESHAPING = "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert"
+# Keras' layers, and operations as in preprocess_input, that scale images.
+_SCALING = "Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"
 
 
 class _Opened(NamedTuple):
@@ -57,6 +59,11 @@ def load(model, batch_size, runtime, cache, preprocess, input_size, labels):
             raise ValueError(f"there is no file {model}")
         else:
             name = Path(model).name
+    elif not callable(model):
+        raise ValueError(
+            "model must be a network's name, a file, a Keras model or a function, got "
+            f"{type(model).__name__}: see docs/models.md"
+        )
     else:
         name = str(getattr(model, "name", getattr(model, "__name__", type(model).__name__)))
         source = f"the {type(model).__name__} {name}"
@@ -80,11 +87,14 @@ def load(model, batch_size, runtime, cache, preprocess, input_size, labels):
         key = getattr(model, "cache_key", None)
         key = None if key is None else f"{name} {key} {transform} {opened.input_size} {activation}"
         fingerprint = key or _likeness(model, name, scores)
+    hint = opened.build and _hint(opened.build()[0], preprocess)
     runtimes.print_once(
         f"{name}: images {opened.input_size} x {opened.input_size}, {opened.layout}; preprocess "
         f"{transform}; {len(classes)} class{'es' * (len(classes) > 1)} "
         f"({', '.join(classes.names[:3])}{', …' * (len(classes) > 3)}); {note}."
     )
+    if hint:
+        runtimes.print_once(f"Hint: {name} {hint}")
     return BlackBox(
         _activated(opened.predict, activation),
         key if cache else None,
@@ -108,12 +118,17 @@ def _imported(name):
             f"unknown model {name!r}: expected {', '.join(NETWORKS)}, a file "
             f"({', '.join(FILES)}), or a function as package.module:function"
         )
+    if module_name.endswith(".py"):
+        expected = f"expected a module without .py, such as {Path(module_name).stem}:{function}"
+        raise ValueError(f"{module_name} is a file: {expected}")
     if os.getcwd() not in sys.path:  # as for `python -m`, also in an installed command
         sys.path.insert(0, os.getcwd())
     try:
         model = functools.reduce(getattr, function.split("."), importlib.import_module(module_name))
+    except SystemExit:
+        raise ValueError(f"{name} cannot be imported: {module_name} calls sys.exit()") from None
     except Exception as error:  # whatever the module does
-        raise ValueError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{name} cannot be imported: {_reason(error)}") from error
     if not callable(model):
         raise ValueError(f"{name} must be a function, got {type(model).__name__}")
     return model
@@ -184,6 +199,10 @@ def _open_keras(model, runtime, transform, input_size):
                     "function that loads it, as package.module:function"
                 ) from error
             raise ValueError(f"Keras cannot read it: {_reason(error)}") from error
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            "it has no input: begin it with keras.Input, or give a function that calls it"
+        )
     _check_single("inputs", [tensor.name for tensor in model.inputs])
     _check_single("outputs", getattr(model, "output_names", model.outputs))
     layout, input_size = _geometry(model.inputs[0].shape, input_size)
@@ -204,6 +223,34 @@ def _open_keras(model, runtime, transform, input_size):
     linear = getattr(model.layers[-1], "activation", None) is keras.activations.linear
     predict = functools.partial(model_calls.predict, predict)
     return _Opened(predict, input_size, layout, runtime, linear, digest, *rest)
+
+
+def _hint(model, preprocess):
+    """What to check where a Keras model's first layers do not fit the preprocessing."""
+    first = [*_first_operations(model)]
+    scaling = [name for name in first if name in _SCALING]
+    if scaling and preprocess not in (None, "none"):
+        return (
+            f"begins with {scaling[0]}, and --preprocess {preprocess} scales its images, too: "
+            "leave the option out if the model takes [0, 255]."
+        )
+    if not scaling and preprocess is None and "BatchNormalization" not in first:
+        return (
+            "begins with no layer that scales, and gets images in [0, 255]: if it was trained on "
+            "other values, name them with --preprocess; none says that these are right."
+        )
+    return ""
+
+
+def _first_operations(model):
+    """Names of a Keras model's layers and operations up to the first with weights."""
+    for operation in getattr(model, "operations", None) or model.layers:
+        if _is_keras(operation):
+            yield from _first_operations(operation)
+        else:
+            yield type(operation).__name__
+        if getattr(operation, "weights", ()):
+            return
 
 
 def _config(path):
@@ -239,8 +286,11 @@ def _refuse_code(part):
 
 def _open_function(function, batch_size, transform, input_size):
     input_size = input_size or getattr(function, "input_size", None)
-    if not input_size:
-        raise ValueError("the size of its images must be given: input_size, or --input-size")
+    if not model_calls.is_integer(input_size) or input_size < 1:
+        raise ValueError(
+            "the size of its images must be given as input_size, or --input-size, a positive "
+            f"integer, got {input_size!r}"
+        )
 
     def predict(images):
         images = images.astype(np.float32)
@@ -284,7 +334,7 @@ def _probe(opened):
         return model_calls.predict(opened.predict, images)
     except Exception as error:  # a function raises what it likes
         raise ValueError(
-            f"it cannot predict two images ({size}, {size}, 3): {_reason(error)}"
+            f"it cannot predict two images, a NumPy array (2, {size}, {size}, 3): {_reason(error)}"
         ) from error
 
 

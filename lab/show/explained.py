@@ -67,8 +67,8 @@ def figure(explained, methods, title, note):
         guesses = "\n".join(map(_words, _listed(one)))
         panels = [maps.image_panel(one.image, "Image", guesses)]
         panels += [
-            maps.method_map(method, one.image, _drawn(values), METHODS[method].title, _note(values))
-            for method, values in zip(methods, one.maps[0])
+            maps.method_map(name, one.image, _drawn(values), method.title, _note(values, method))
+            for name, method, values in zip(methods, map(METHODS.get, methods), one.maps[0])
         ]
         length = math.ceil(len(panels) / rows_per_image(methods))
         panels += [None] * (-len(panels) % length)
@@ -108,7 +108,7 @@ def page(explained, methods, title, about):
         shown = [
             {"label": label, "name": _spaced(name), "method": number, "title": method.title}
             | {"signed": method.signed, "file": _layer(_drawn(values), method.signed)}
-            | {"where": _where(_drawn(values), method.signed), "note": _note(values)}
+            | {"where": _where(_drawn(values), method.signed), "note": _note(values, method)}
             for (label, name, _), of_class in zip(one.classes, one.maps)
             for number, (values, method) in enumerate(zip(of_class, methods))
         ]
@@ -134,8 +134,11 @@ def _drawn(values):
     return np.zeros_like(values) if constant(values) else values
 
 
-def _note(values):
-    return "constant: it says nothing" if constant(values) else ""
+def _note(values, method):
+    if constant(values):
+        return "constant: it says nothing"
+    largest = values.flat[np.abs(values).argmax()]
+    return f"largest effect {largest:+.2g}".replace("-", "−") if method.signed else ""
 
 
 def _listed(one):

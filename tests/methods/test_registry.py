@@ -160,6 +160,9 @@ def test_controls():
     "changed, message",
     [
         ({"method": "grad-cam"}, "'grad-cam': expected one of lime, lime_black"),
+        ({"method": ["lime"]}, "method must be the name of one, got list"),
+        ({"black_box": "squeezenet"}, "black_box must be .*lab.networks.load.*, got str$"),
+        ({"black_box": np.zeros(3), "image": forbidden}, "black_box must be .*, got ndarray$"),
         ({"image": np.zeros((3, 64, 64), np.uint8)}, r"transpose\(1, 2, 0\)"),
         ({"label": -1}, "label must be at least 0, got -1"),
         *(({"label": label}, "label must be an integer") for label in (1.0, "0", True, [0, 1])),
@@ -175,8 +178,8 @@ def test_bad_arguments_cost_no_model_call(image, method, changed, message):
         explain(**arguments | {"budget": 100} | changed)
 
 
-def test_gradients_need_a_network_of_the_lab(image):
-    with pytest.raises(ValueError, match="grad_cam needs a Keras network of the lab"):
+def test_gradients_need_a_keras_network(image):
+    with pytest.raises(ValueError, match="grad_cam needs a Keras network, got <function forbidden"):
         explain("grad_cam", forbidden, image, 1, 1)
 
 

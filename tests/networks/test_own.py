@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from lab.files import ROOT
+from lab.methods.registry import METHODS, explain
 from lab.networks import add_arguments, load, load_from, runtime
 from lab.networks.gradients import expected_gradients, grad_cam, integrated_gradients
 from lab.networks.preprocessing import PREPROCESSING
@@ -100,6 +102,10 @@ def test_an_onnx_file(name):
     np.testing.assert_allclose(black_box(images), np.concatenate([TORCH] * 6), atol=1e-6)
     with pytest.raises(ValueError, match=f"{name}.onnx is no Keras network: gradients"):
         grad_cam(black_box, IMAGES[0], 0)
+    for method in (method for method in METHODS if METHODS[method].gradients):
+        message = f"^{method} needs a Keras network, got <BlackBox {name}.onnx, "
+        with pytest.raises(ValueError, match=message):
+            explain(method, black_box, IMAGES[0], 0, 10)
 
 
 def test_an_openvino_file(tmp_path):
@@ -199,6 +205,38 @@ def test_functions_that_need_several_images(function):
     np.testing.assert_allclose(load(function, input_size=8)(images), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "first, preprocess, hint",
+    [
+        (
+            layers.Rescaling(1 / 255),
+            "0..1",
+            "Hint: model begins with Rescaling, and .* 0..1 scales",
+        ),
+        (layers.Normalization(mean=9, variance=4), "imagenet", "begins with Normalization"),
+        (keras.Sequential([layers.RandomFlip(), layers.Rescaling(2)]), "-1..1", "with Rescaling"),
+        (lambda x: x / 255, "0..1", "begins with TrueDivide"),
+        (layers.Activation("linear"), None, "Hint: model begins with no layer that scales, "),
+        (keras.Sequential([layers.Input((32, 32, 3)), layers.Conv2D(3, 1)]), None, "no layer that"),
+        (layers.Rescaling(1 / 255), None, ""),
+        (keras.Sequential([layers.RandomFlip(), layers.Rescaling(2)]), None, ""),
+        (lambda x: keras.applications.mobilenet_v2.preprocess_input(x), None, ""),
+        (layers.Activation("linear"), "0..1", ""),
+        (layers.Activation("linear"), "none", ""),
+        (layers.BatchNormalization(), None, ""),
+        (layers.BatchNormalization(), "0..1", ""),
+    ],
+)
+def test_a_hint_where_layers_and_preprocessing_do_not_fit(capsys, first, preprocess, hint):
+    model = network(first=first)
+    model.name = "model"
+    load(model, preprocess=preprocess)
+    _, *hints = capsys.readouterr().out.splitlines()
+    assert len(hints) == bool(hint) and all(re.search(hint, line) for line in hints)
+    if hint:
+        assert "--preprocess" in hints[0]
+
+
 def test_gradients_are_those_of_probabilities():
     base, inputs = network(4, "relu"), layers.Input((32, 32, 3))
     inner = keras.Model(base.inputs, base.layers[2].output)  # as in transfer learning
@@ -212,6 +250,30 @@ def test_gradients_are_those_of_probabilities():
     for method in (grad_cam, integrated_gradients, expected_gradients):
         assert max(np.ptp(method(black_box, IMAGES[0], label)) for label in (0, 1)) > 0
     assert black_box.randomized(1).class_names == ("0", "1")
+
+
+class Estimator:
+    """A model that is no function, as scikit-learn's, with a long name."""
+
+    def __repr__(self):
+        return "Estimator(\n    steps=1)"
+
+
+class Subclassed(keras.Model):
+    """A Keras model that has no input of its own."""
+
+    def call(self, x):
+        return x
+
+
+class Sized:
+    """A function whose attribute is no size."""
+
+    def __init__(self, input_size):
+        self.input_size = input_size
+
+    def __call__(self, images):
+        return images.mean((1, 2))
 
 
 def function(images):
@@ -234,10 +296,35 @@ def function(images):
         ("nowhere.at:all", {}, "nowhere.at:all cannot be imported: ModuleNotFoundError: No mod"),
         ("json:nothing", {}, "has no attribute 'nothing'"),
         ("json:__name__", {}, "json:__name__ must be a function, got str"),
-        (function, {}, "function cannot be used: .* must be given: input_size, or --input-size"),
+        ("a/fns.py:base", {}, "fns.py is a file: expected a module without .py, such as fns:base"),
+        (None, {}, "model must be a network's name, a file, .* function, got NoneType: see docs"),
+        (Estimator(), {}, "model must be .*, got Estimator: see docs/models.md"),
+        (lambda x: x.permute(0, 3, 1, 2), {"input_size": 8}, "a NumPy array .* 'permute'"),
+        (
+            keras.Sequential([layers.Flatten()]),
+            {},
+            "it has no input: begin it with keras.Input, or",
+        ),
+        (Subclassed(), {}, "subclassed cannot be used: it has no input: .* function that calls it"),
+        (function, {"labels": 3}, "labels must be a file or a list of names, got 3"),
+        (
+            function,
+            {"labels": {0: "cat"}},
+            "labels must be a file or a list of names, got {0: 'cat'}",
+        ),
+        (Sized((8, 8)), {}, r"Sized cannot be used: .* a positive integer, got \(8, 8\)"),
+        (
+            function,
+            {},
+            "function cannot be used: .* must be given as input_size, or --input-size, .* got None",
+        ),
         (function, {"input_size": 0}, "input_size must be a positive integer, got 0"),
         (lambda x: np.zeros(len(x), int), {"input_size": 8}, "returns integers, expected prob"),
-        (lambda x: 1 / 0, {"input_size": 8}, r"two images \(8, 8, 3\): ZeroDivisionError: div"),
+        (
+            lambda x: 1 / 0,
+            {"input_size": 8},
+            r"two images, .* \(2, 8, 8, 3\): ZeroDivisionError: d",
+        ),
         (lambda x: np.zeros((len(x), 2, 2)), {"input_size": 8}, "must return scores"),
         (lambda x: np.full((len(x), 2), np.nan), {"input_size": 8}, "finite"),
     ],
@@ -246,6 +333,13 @@ def test_what_cannot_be_used_gets_one_sentence(model, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(model, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_ends_the_program_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ends.py").write_text("import sys\nsys.exit()\n")
+    with pytest.raises(ValueError, match="ends:f cannot be imported: ends calls sys.exit"):
+        load("ends:f")
 
 
 @pytest.mark.parametrize(

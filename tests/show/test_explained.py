@@ -31,6 +31,15 @@ def test_the_figure_has_a_row_for_each_image_at_its_own_aspect_ratio():
     assert {"Image", "LIME", "RISE (regression)", "against", "for", "highest"} <= set(words)
 
 
+def test_a_signed_map_says_how_large_its_largest_effect_is():
+    several = explained.Explained("a.jpg", IMAGE, GUESSES, GUESSES[:1], [[-RAMP / 50, RAMP]])
+    words = [text.get_text() for text in explained.figure([several], METHODS, "", "").axes[0].texts]
+    assert [word for word in words if "largest" in word] == ["largest effect −0.02"]
+    page = explained.page([several], METHODS, "", "").decode()
+    assert page.count("largest effect") == 1
+    assert "LIME of African elephant (largest effect −0.02)" in page
+
+
 @pytest.mark.parametrize("noise", [0, 1e-7])
 def test_a_constant_map_has_no_colour_and_a_note(noise):
     flat = np.float32(0.3) + noise * RAMP
