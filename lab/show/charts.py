@@ -83,11 +83,11 @@ def intervals(table, label, value, title, x_label, by=None, panel=None, text=Non
             axes.axvline(0, color="#999999", lw=0.8, zorder=0)
         axes.set_title("\n".join(textwrap.fill(n, 90 // len(parts)) for n in name.split("\n")))
         axes.grid(axis="x", alpha=0.3, linewidth=0.5)
-        axes.ticklabel_format(axis="x", scilimits=(-2, 6))  # many zeros would overlap
+        axes.ticklabel_format(axis="x", scilimits=(-3, 6))  # many zeros would overlap
         if text:
             left, right = axes.get_xlim()
             for x, place, words in zip(rows[value], places, rows[text]):
-                side = "left" if x < (left + right) / 2 else "right"
+                side = ("left", "center", "right")[min(int(3 * (x - left) / (right - left)), 2)]
                 options = {"textcoords": "offset points", "ha": side, "va": "bottom"}
                 axes.annotate(words, (x, place), (0, 2.5), **options)
     several[0].set_yticks(range(len(labels)), [textwrap.fill(name, 40) for name in labels])

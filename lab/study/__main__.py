@@ -125,13 +125,14 @@ def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, sch
     RuntimeError
         If a task failed. What is finished is stored, and the results are as before.
     """
-    others = folder is not None and "photographs" not in names
+    given = None if folder is None else photographs(folder)
+    others = given is not None and "photographs" not in names
     results = results_folder(profile, name_of(folder) if others else "")
     results.mkdir(parents=True, exist_ok=True)
     with lock(results):
         facts, plans = Results(results).facts, {}
         for name in names:
-            plan = _plan(name, facts.get(name), profile, images, seeds, folder)
+            plan = _plan(name, facts.get(name), profile, images, seeds, given)
             plans[name] = plan, [(key_of(task), task) for task in TASKS[name](plan)]
         # Copies of an image are one task.
         planned = {key: task for _, tasks in plans.values() for key, task in tasks}
@@ -157,12 +158,12 @@ def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, sch
     return Counter(task.table for task in missing.values())
 
 
-def _plan(name, facts, profile, images, seeds, folder):
+def _plan(name, facts, profile, images, seeds, given):
     """What to measure; results of the same images and networks do not become fewer."""
     if name == "photographs":
-        return Plan(photographs(folder), profile)
-    if folder is not None:
-        first = {kind: paths[:images] for kind, paths in photographs(folder).items()}
+        return Plan(given, profile)
+    if given is not None:
+        first = {kind: paths[:images] for kind, paths in given.items()}
         return Plan(_readable(first), profile, seeds or 2, many=True)
     if facts and facts["profile"] == profile.name and images is seeds is None:
         there = {f"{path.parent.name}/{path.name}" for kind in KINDS for path in list_images(kind)}

@@ -236,6 +236,24 @@ def test_the_first_study_is_small_and_larger_results_are_brought_up_to_date(stud
     assert study.table()["image"].nunique() == 3
 
 
+def test_other_images_have_results_of_their_own(study, paths, tmp_path):
+    study()
+    before = study.files()
+    folder = tmp_path / "other" / "animals"
+    for name in ("cat/1.png", "cat/2.png", "dog/3.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), (0, 0, int(Path(name).stem))).save(folder / name)
+    study("--folder", str(folder))
+    assert study.files() == before
+    results = Results(study.folder.parent / "animals" / "results")
+    assert sorted(results.facts["rise"]["images"]) == ["cat/1.png", "cat/2.png", "dog/3.png"]
+    assert results.facts["rise"]["seeds"] == 2
+    assert Results(study.folder).table("animals/squares").equals(results.table("squares"))
+    assert study("--folder", str(folder))[0] == []
+    study("--folder", str(folder), "--images", "1", "--seeds", "1")
+    assert len(Results(results.folder).facts["rise"]["images"]) == 2
+
+
 def test_more_than_an_hour_is_asked_for(study, monkeypatch):
     monkeypatch.setattr(runner, "_processes", lambda *_: pytest.fail("a process was started"))
     study.arguments = ["rise"]
@@ -247,11 +265,16 @@ def test_more_than_an_hour_is_asked_for(study, monkeypatch):
 
 def test_bad_arguments_are_refused_before_anything_is_started(study, monkeypatch, tmp_path):
     monkeypatch.setattr(runner, "_processes", lambda *_: pytest.fail("a process was started"))
+    image = tmp_path / "results" / "cat" / "1.png"
+    image.parent.mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(image)
     for arguments, message in [
         (["shap"], "no study shap: expected lime, rise"),
         (["--images", "0"], "expected a whole number from 1, got '0'"),
-        (["photographs"], "name their folder with --folder"),
-        (["lime", "--folder", "x"], "no folder for another study"),
+        (["photographs"], "name --folder"),
+        (["lime", "photographs", "--folder", "x"], "name --folder, and no other study"),
+        (["montages", "--folder", "x"], "only photographs, lime and rise can be measured on"),
+        (["lime", "--folder", str(tmp_path / "results")], "give the folder another name"),
         (["photographs", "--folder", str(tmp_path / "no")], "there is no folder"),
         (["photographs", "--folder", str(tmp_path)], "no image in"),
     ]:
