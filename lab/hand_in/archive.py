@@ -37,9 +37,9 @@ PARTS = (
     "pyproject.toml",
 )
 LEFT_OUT = re.compile(
-    r"(^|/)(\.|__pycache__)|tables/(lime_parameters|lime_stability|photographs_runs)\.csv"
+    r"(^|/)(\.|__pycache__)|tables/(lime_(parameters|stability|contrasts|colors)|\w+_(runs|pairs))\.csv"
 )
-"""Hidden files, and the largest tables of what was measured, which ``results/`` has."""
+"""Hidden files, and the largest tables, which follow from ``results/``."""
 
 OPENED = "broccoli/broccoli_1_leaves.jpg", "airliner/airliner_1_storm.jpg"
 """Of data/evaluation: what EVALUATION.ipynb opens."""

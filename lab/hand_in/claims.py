@@ -117,6 +117,12 @@ def the_other_network_has_another_order(results):
     return order.loc["other network", "high"] < order.loc["same class", "low"]
 
 
+def networks_want_opposite_colours(results):
+    """On elephants black is better than mean colours for one network, worse for one."""
+    black = _compared(results, "lime_contrasts", "gain", "default", "2").loc["African_elephant"]
+    return (black["low"] > 0).sum() == (black["high"] < 0).sum() == 1
+
+
 def some_is_left_behind_mean_colours(results):
     """Behind mean colours more of the class is left than behind black or the blur."""
     left = results.table("animals/lime_left").query("measure == 'hidden'")

@@ -51,9 +51,12 @@ def make(folder):
 
 
 def test_each_command_runs_its_modules(make):
-    shown, packed = ["lab.show"], ["lab.hand_in.archive doe_jane"]
-    commands = {"study": ["lab.study"], "figures": shown, "archive": packed}
-    commands["report"] = [*shown, "lab.hand_in.report"]
+    animals = "lime_parameters lime_colors lime_hidden lime_recommended lime_agreement"
+    shown = ["  python -m lab.show", f"full  python -m lab.show --folder animals {animals}"]
+    packed = ["lab.hand_in.archive doe_jane"]
+    commands = {"study": ["lab.study"], "archive": packed}
+    assert make("figures") == (0, shown)
+    assert make("report") == (0, [*shown, "  python -m lab.hand_in.report"])
     commands["html"] = ["lab.hand_in.html"]
     for target, called in commands.items():
         assert make(target, "NAME=doe_jane") == (

@@ -266,7 +266,8 @@ def test_more_than_an_hour_is_asked_for(study, monkeypatch):
 def test_bad_arguments_are_refused_before_anything_is_started(study, monkeypatch, tmp_path):
     monkeypatch.setattr(runner, "_processes", lambda *_: pytest.fail("a process was started"))
     image = tmp_path / "results" / "cat" / "1.png"
-    image.parent.mkdir(parents=True)
+    for folder in (image.parent, tmp_path / "empty"):
+        folder.mkdir(parents=True)
     Image.new("RGB", (9, 9)).save(image)
     for arguments, message in [
         (["shap"], "no study shap: expected lime, rise"),
@@ -276,7 +277,7 @@ def test_bad_arguments_are_refused_before_anything_is_started(study, monkeypatch
         (["montages", "--folder", "x"], "only photographs, lime and rise can be measured on"),
         (["lime", "--folder", str(tmp_path / "results")], "give the folder another name"),
         (["photographs", "--folder", str(tmp_path / "no")], "there is no folder"),
-        (["photographs", "--folder", str(tmp_path)], "no image in"),
+        (["photographs", "--folder", str(tmp_path / "empty")], "no image in"),
     ]:
         study.arguments = arguments
         _, printed = study()
