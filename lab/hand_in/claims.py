@@ -50,7 +50,7 @@ def more_samples_decide(results):
 
 
 def no_colour_has_the_higher_gain(results):
-    """No `hide_color` has a higher gain than black for both networks and classes."""
+    """No `hide_color` has a higher gain than another for both networks and classes."""
     colors = results.table("animals/lime_colors")["first"].unique()
     return not any(
         (_compared(results, "lime_colors", "gain", *pair)["low"] > 0).all()

@@ -1,7 +1,6 @@
 """``python -m lab.study [STUDY …]``: measure what the results lack."""
 
 import argparse
-import hashlib
 import json
 import math
 import time
@@ -14,7 +13,7 @@ from lab.command import say, stopping
 from lab.files import lock, write_whole
 from lab.images import find_images, list_images, load_image, load_mask
 from lab.study import comparison, lime, rise
-from lab.study.profile import Plan, read_profile
+from lab.study.profile import Plan, hashed, read_profile
 from lab.study.results import Results, results_folder
 from lab.study.runner import network, run
 from lab.study.settings import KINDS
@@ -74,12 +73,7 @@ def photographs(folder):
                 f"{path} is not in a folder of its class: expected {folder}/CLASS/FILE"
             )
         by_class.setdefault(path.parent.name, []).append(path)
-    return {kind: sorted(paths, key=_order) for kind, paths in by_class.items()}
-
-
-def _order(path):
-    """The order of photographs, of which the first ones may be measured."""
-    return hashlib.sha256(path.name.encode()).hexdigest()
+    return {kind: sorted(paths, key=hashed) for kind, paths in by_class.items()}
 
 
 def name_of(folder):

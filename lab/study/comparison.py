@@ -30,6 +30,7 @@ from lab.methods.masked_model import MaskedModel, blurred, blurred_away, superpi
 from lab.methods.registry import METHODS, explain, fewest_calls
 from lab.model_calls import predict
 from lab.networks.classes import class_index
+from lab.study.profile import hashed
 from lab.study.results import MissingResult, small
 from lab.study.settings import COMPARED, NETWORKS, OBJECT
 from lab.study.store import Task, image_digest, version
@@ -384,7 +385,7 @@ def montages_tasks(plan):
 
 def photographs_tasks(plan):
     """All that is measured on photographs, in the order of a hash of their names."""
-    paths = sorted(plan.every, key=lambda path: hashlib.sha256(path.name.encode()).hexdigest())
+    paths = sorted(plan.every, key=hashed)
     quick, likely, tasks = plan.profile.name == "quick", {"least_probability": LIKELY}, []
     budget = plan.samples(CALLS, 80)
 

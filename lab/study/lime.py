@@ -15,6 +15,7 @@ from lab.measure.statistics import ranking_agreement
 from lab.methods.lime import lime_explanations
 from lab.methods.masked_model import MaskedModel, superpixels
 from lab.methods.setting import Setting
+from lab.model_calls import predict
 from lab.study.settings import (
     COLORS,
     COMBINED,
@@ -65,12 +66,12 @@ def hidden_task(network, image, mask):
     "hidden_class" is what the network then sees.
     """
     label, predicted, probability = network.top(image, 1)[0]
-    about, rows = {"label": label, "predicted": predicted, "probability": probability}, []
-    for baseline, color in COLORS.items():
-        masked_model = MaskedModel(network, image, superpixels(image), color, [label])
-        [left] = masked_model.value(np.zeros((1, masked_model.n), int))
-        _, seen, _ = network.top(masked_model.hidden, 1)[0]
-        rows.append(about | {"baseline": baseline, "hidden": left, "hidden_class": seen})
+    about, segments = {"label": label, "predicted": predicted}, superpixels(image)
+    models = (MaskedModel(network, image, segments, color, [label]) for color in COLORS.values())
+    rows = []
+    for baseline, scores in zip(COLORS, predict(network, np.stack([m.hidden for m in models]))):
+        row = about | {"probability": probability, "baseline": baseline, "hidden": scores[label]}
+        rows.append(row | {"hidden_class": network.class_name(scores.argmax())})
     return rows, {}
 
 

@@ -1,5 +1,6 @@
 """How many samples the studies draw: the profile that ``LAB_PROFILE`` names."""
 
+import hashlib
 import math
 import os
 from typing import NamedTuple
@@ -60,6 +61,11 @@ def read_profile():
     if name not in PROFILES:
         raise ValueError(f"LAB_PROFILE must be one of {', '.join(PROFILES)}, got {name!r}")
     return PROFILES[name]
+
+
+def hashed(path):
+    """What photographs are ordered by, of which the first ones may be measured."""
+    return hashlib.sha256(path.name.encode()).hexdigest()
 
 
 class Plan(NamedTuple):

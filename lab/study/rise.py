@@ -26,13 +26,21 @@ MASKS, GRID = 2000, 8  # as the assignment has it
 STOPPING = 1000  # masks that the quick profile has for tolerances: none stops before 200
 
 
-def estimate(black_box, image, classes, outputs=None, keep_outputs=False, **parameters):
-    """The `rise.Explanation` of some classes; `parameters` are those of `rise.Rise`.
-
-    `outputs` are those of an earlier one of the same classes with the same masks.
-    """
+def estimate(black_box, image, classes, **parameters):
+    """The `rise.Explanation` of some classes; `parameters` are those of `rise.Rise`."""
     model = functools.partial(predict, black_box, classes=list(classes))
-    return Rise(model, **parameters).estimate(image, range(len(classes)), outputs, keep_outputs)
+    return Rise(model, **parameters).estimate(image, range(len(classes)))
+
+
+def _with_halves(model, image, n_outputs, nb_samples, **parameters):
+    """The average's maps for all outputs, and those of either half of the masks."""
+    half, outputs = nb_samples // 2, range(n_outputs)
+    average = functools.partial(Rise, model, estimator="average", **parameters)
+    whole = average(nb_samples=nb_samples).estimate(image, outputs, keep_outputs=True)
+    first = average(nb_samples=half).estimate(image, outputs, whole.outputs).saliency
+    share = half / nb_samples
+    second = (whole.saliency - share * first) / (1 - share)  # the map is a mean over masks
+    return whole.saliency, first, second
 
 
 @version(1)
@@ -40,13 +48,10 @@ def runs_task(network, image, mask, classes, nb_samples, grid_size, preservation
     """Maps of several classes by the paper's average, measured."""
     parameters = {"nb_samples": nb_samples, "grid_size": grid_size}
     parameters |= {"preservation_probability": preservation_probability}
-    average = functools.partial(estimate, network, image, classes, estimator="average")
-    whole, half = average(keep_outputs=True, **parameters), nb_samples // 2
-    first = average(whole.outputs, **parameters | {"nb_samples": half}).saliency
-    share = half / nb_samples
-    second = (whole.saliency - share * first) / (1 - share)  # the map is a mean over masks
+    model = functools.partial(predict, network, classes=list(classes))
+    whole, first, second = _with_halves(model, image, len(classes), **parameters)
     rows = []
-    for label, saliency, *halves in zip(classes, whole.saliency, first, second):
+    for label, saliency, *halves in zip(classes, whole, first, second):
         row = {"label": label, "predicted": network.class_name(label)} | parameters
         row |= {"lowest": float(saliency.min()), "highest": float(saliency.max())}
         row |= {"contrast": float("nan"), "pointing_game": float("nan")}
@@ -54,7 +59,7 @@ def runs_task(network, image, mask, classes, nb_samples, grid_size, preservation
             row["contrast"] = float(saliency[mask].mean() - saliency[~mask].mean())
             row["pointing_game"] = pointing_game(saliency, mask)
         rows.append(row | {"halves": rank_correlation(*halves)})
-    return rows, {"maps": np.stack([small(saliency) for saliency in whole.saliency])}
+    return rows, {"maps": np.stack([small(saliency) for saliency in whole])}
 
 
 @version(1)
@@ -70,17 +75,10 @@ def networks_task(network, image, mask, classes, nb_samples, grid_size):
     def animal(images):
         return predict(network, images, classes).sum(axis=1, keepdims=True)
 
-    parameters = {"grid_size": grid_size, "estimator": "average"}
-    half = nb_samples // 2
-    rise = Rise(animal, nb_samples=nb_samples, **parameters)
-    whole = rise.estimate(image, [0], keep_outputs=True)
-    first = Rise(animal, nb_samples=half, **parameters).estimate(image, [0], whole.outputs)
-    [whole], [first] = whole.saliency, first.saliency
-    share = half / nb_samples
-    second = (whole - share * first) / (1 - share)  # the map is a mean over masks
+    [whole], *halves = _with_halves(animal, image, 1, nb_samples, grid_size=grid_size)
     row = {"label": label, "predicted": predicted, "probability": probability}
     row |= {"lowest": float(whole.min()), "highest": float(whole.max())}
-    return [row | {"halves": rank_correlation(first, second)}], {"maps": small(whole, CELLS)[None]}
+    return [row | {"halves": rank_correlation(*halves)}], {"maps": small(whole, CELLS)[None]}
 
 
 @version(1)
