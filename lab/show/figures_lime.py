@@ -10,7 +10,7 @@ from lab.study.lime import MEAN
 from lab.study.settings import COLORS
 
 _COLOR_NAMES = {str(color): name for name, color in COLORS.items()}
-_SHORT = {"mean colour": "mean", "blurred image": "blurred"}
+_SHORT = {"mean colour": "mean", "blurred image": "blurred", "True": "on", "False": "off"}
 _BY = {
     "r_common": "correlation",
     "gain_black": "gain, black cover",
@@ -133,18 +133,12 @@ def lime_parameters(results):
     table = results.table("lime_effects").query("measure != 'model_calls'")
     table = table.dropna(subset="effect")  # IoU needs masks
     table = table[table.groupby("parameter")["effect"].transform(lambda all: all.abs().max()) > 0]
-    ends = zip(table["worst"], table["best"], table["effect"])
-    texts = [f"{_short(worst)} → {_short(best)}" if effect else "=" for worst, best, effect in ends]
+    worst, best = (table[name].replace(_SHORT) for name in ("worst", "best"))
+    texts = (worst + " → " + best).where(table["effect"] != 0, "=")
     table = table.assign(text=texts, measure=table["measure"].map(head))
     title = "What does each parameter change?"
     label = "best value minus worst, on images that did not choose them, with 95% interval"
     return charts.intervals(table, "parameter", "effect", title, label, None, "measure", "text")
-
-
-def _short(value):
-    return {"mean colour": "mean", "blurred image": "blur", "True": "on", "False": "off"}.get(
-        value, value
-    )
 
 
 def lime_colors(results):
