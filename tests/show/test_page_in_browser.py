@@ -78,7 +78,7 @@ class Browser:
             self("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
     def shown(self):
-        """The captions of the visible maps, and the colours at their left and right."""
+        """The captions of the visible maps, without notes, and their colours left and right."""
         screen = self("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         screen = np.asarray(Image.open(io.BytesIO(base64.b64decode(screen))).convert("RGB"), int)
         found = {}
@@ -88,7 +88,8 @@ class Browser:
               return [f.querySelector("span").innerText, box.x, box.y, box.width, box.height]
             })"""):
             places = [(int(y + height / 2), int(x + at * width)) for at in (0.2, 0.8)]
-            found[caption] = [screen[place] for place in places], (x, y, width, height)
+            colors = [screen[place] for place in places]
+            found[caption.split(" (largest")[0]] = colors, (x, y, width, height)
         return found
 
 
