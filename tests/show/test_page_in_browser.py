@@ -78,7 +78,7 @@ class Browser:
             self("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
     def shown(self):
-        """The captions of visible maps, without notes, and the colours left and right."""
+        """The captions of visible maps, without notes, and colours left and right."""
         screen = self("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         screen = np.asarray(Image.open(io.BytesIO(base64.b64decode(screen))).convert("RGB"), int)
         found = {}
