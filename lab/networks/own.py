@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib
 import inspect
+import itertools
 import json
 import os
 import sys
@@ -26,22 +27,27 @@ FILES = ".keras", ".h5", ".onnx", ".tflite", ".xml"
 # What makes Keras run code that a file holds, or load other files.
 _FOREIGN = "Lambda", "__lambda__", "function", "TFSMLayer", "TorchModuleWrapper", "JaxLayer"
 _LINEAR = "Add", "MatMul", "Convolution", "ReduceMean", "AvgPool"  # gives no probabilities
+_WITH_WEIGHTS = "MatMul", "Convolution", "GroupConvolution"
 _RESHAPING = "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert"
-# Keras' layers, and operations as in preprocess_input, that scale images.
+# What scales images: Keras' layers and operations (as in preprocess_input), OpenVINO's.
 _SCALING = "Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"
+_NORMALIZING = "BatchNormalization", "BatchNormInference"  # images of any scale
 
 
 class _Opened(NamedTuple):
     """A model that is ready to predict.
 
-    `predict` maps float32 images, RGB in [0, 255], to scores. `linear` is whether it
-    ends with a linear layer, `digest` is of what computes, and None for a function.
+    `predict` maps float32 images, RGB in [0, 255], to scores. `first` names its
+    operations up to the first with weights, None where they do not tell. `linear` is
+    whether it ends with a linear layer; `digest` is of what computes, None for a
+    function.
     """
 
     predict: object
     input_size: int
     layout: str
     runtime: str
+    first: list | None = None
     linear: bool = False
     digest: str | None = None
     build: object = None
@@ -87,7 +93,7 @@ def load(model, batch_size, runtime, cache, preprocess, input_size, labels):
         key = getattr(model, "cache_key", None)
         key = None if key is None else f"{name} {key} {transform} {opened.input_size} {activation}"
         fingerprint = key or _likeness(model, name, scores)
-    hint = opened.build and _hint(opened.build()[0], preprocess)
+    hint = "" if opened.first is None else _hint(opened.first, preprocess)
     runtimes.print_once(
         f"{name}: images {opened.input_size} x {opened.input_size}, {opened.layout}; preprocess "
         f"{transform}; {len(classes)} class{'es' * (len(classes) > 1)} "
@@ -158,6 +164,8 @@ def _open_with_openvino(path, runtime, transform, input_size):
         raise ValueError(f"its output is of type {type_.get_type_name()}, expected float scores")
     shape = None if shape.rank.is_dynamic else [_length(dimension) for dimension in shape]
     layout, input_size = _geometry(shape, input_size)
+    # The converters of TensorFlow Lite and OpenVINO hide a scaling in the weights.
+    first = _operations_before_weights(model) if path.suffix.lower() == ".onnx" else None
     order, mean, scale = PREPROCESSING[transform]
     prepared = openvino.preprocess.PrePostProcessor(model)
     prepared.input().tensor().set_element_type(openvino.Type.f32)
@@ -169,11 +177,16 @@ def _open_with_openvino(path, runtime, transform, input_size):
     if transform != "none":
         steps.mean([*map(float, mean)]).scale([*map(float, scale)])
     model = converted.fix_shape(prepared.build(), input_size)
-    return _Opened(runtimes.OpenVino(model), input_size, layout, "openvino", *_facts(model))
+    return _Opened(runtimes.OpenVino(model), input_size, layout, "openvino", first, *_facts(model))
 
 
 def _length(dimension):
     return dimension.get_length() if dimension.is_static else None
+
+
+def _operations_before_weights(model):
+    names = (operation.get_type_name() for operation in model.get_ordered_ops())
+    return [*itertools.takewhile(lambda name: name not in _WITH_WEIGHTS, names)]
 
 
 def _facts(model):
@@ -213,28 +226,27 @@ def _open_keras(model, runtime, transform, input_size):
         return tf.transpose(images, (0, 3, 1, 2)) if layout == "NCHW" else images
 
     runtime, n_layers = runtimes.select(runtime), len(keras_networks.layers_with_weights(model))
-    rest = (lambda: (model, preprocess)), n_layers
+    first, rest = [*_first_operations(model)], ((lambda: (model, preprocess)), n_layers)
     if runtime == "openvino":
         graph = converted.convert(model, preprocess, input_size)
-        opened = runtimes.OpenVino(graph), input_size, layout, runtime, *_facts(graph)
+        opened = runtimes.OpenVino(graph), input_size, layout, runtime, first, *_facts(graph)
         return _Opened(*opened, *rest)
     predict, digest = runtimes.on_tensorflow(model, preprocess, input_size)
     predict.batch_size = model.inputs[0].shape[0] or model_calls.BATCH
     linear = getattr(model.layers[-1], "activation", None) is keras.activations.linear
     predict = functools.partial(model_calls.predict, predict)
-    return _Opened(predict, input_size, layout, runtime, linear, digest, *rest)
+    return _Opened(predict, input_size, layout, runtime, first, linear, digest, *rest)
 
 
-def _hint(model, preprocess):
-    """What to check where a Keras model's first layers do not fit the preprocessing."""
-    first = [*_first_operations(model)]
+def _hint(first, preprocess):
+    """What to check where a model's first operations do not fit the preprocessing."""
     scaling = [name for name in first if name in _SCALING]
     if scaling and preprocess not in (None, "none"):
         return (
             f"begins with {scaling[0]}, and --preprocess {preprocess} scales its images, too: "
             "leave the option out if the model takes [0, 255]."
         )
-    if not scaling and preprocess is None and "BatchNormalization" not in first:
+    if preprocess is None and not {*scaling, *_NORMALIZING}.intersection(first):
         return (
             "begins with no layer that scales, and gets images in [0, 255]: if it was trained on "
             "other values, name them with --preprocess; none says that these are right."
@@ -245,7 +257,7 @@ def _hint(model, preprocess):
 def _first_operations(model):
     """Names of a Keras model's layers and operations up to the first with weights."""
     for operation in getattr(model, "operations", None) or model.layers:
-        if _is_keras(operation):
+        if getattr(operation, "layers", None):  # a model, or layers.Pipeline
             yield from _first_operations(operation)
         else:
             yield type(operation).__name__

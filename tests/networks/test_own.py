@@ -24,8 +24,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 MODELS = Path(__file__).parent / "models"
 # The .onnx files are from PyTorch 2.14 and take "imagenet": a convolution of 3 to 4
 # channels, ReLU, mean, one of 4 to 5, which gives logits. "fixed" has batches of 8 in
-# its graph, "squeeze" ends with `squeeze()`, "two" has two inputs. These are PyTorch's
-# own probabilities.
+# its graph, "squeeze" ends with `squeeze()`, "two" has two inputs, "scaling" is "tiny"
+# after a division by 99. These are PyTorch's own probabilities.
 TORCH = np.array(
     [
         [1.8605451e-01, 2.0966902e-01, 6.0258222e-01, 4.3649219e-05, 1.6504973e-03],
@@ -215,6 +215,7 @@ def test_functions_that_need_several_images(function):
         ),
         (layers.Normalization(mean=9, variance=4), "imagenet", "begins with Normalization"),
         (keras.Sequential([layers.RandomFlip(), layers.Rescaling(2)]), "-1..1", "with Rescaling"),
+        (layers.Pipeline([layers.CenterCrop(32, 32), layers.Rescaling(2)]), None, ""),
         (lambda x: x / 255, "0..1", "begins with TrueDivide"),
         (layers.Activation("linear"), None, "Hint: model begins with no layer that scales, "),
         (keras.Sequential([layers.Input((32, 32, 3)), layers.Conv2D(3, 1)]), None, "no layer that"),
@@ -235,6 +236,21 @@ def test_a_hint_where_layers_and_preprocessing_do_not_fit(capsys, first, preproc
     assert len(hints) == bool(hint) and all(re.search(hint, line) for line in hints)
     if hint:
         assert "--preprocess" in hints[0]
+
+
+@pytest.mark.parametrize(
+    "name, preprocess, hint",
+    [
+        ("tiny", None, "tiny.onnx begins with no layer that scales"),
+        ("tiny", "imagenet", ""),
+        ("scaling", None, ""),
+        ("scaling", "0..1", "scaling.onnx begins with Divide, and --preprocess 0..1"),
+    ],
+)
+def test_the_hint_for_an_onnx_file(capsys, name, preprocess, hint):
+    load(MODELS / f"{name}.onnx", preprocess=preprocess)
+    _, *printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == bool(hint) and all(hint in line for line in printed)
 
 
 def test_gradients_are_those_of_probabilities():
