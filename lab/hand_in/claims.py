@@ -46,7 +46,7 @@ def more_samples_decide(results):
     """More samples raise the agreement of seeds most, and insertion minus deletion."""
     agreement, gain = (_effects(results, each) for each in ("rank_correlation", "gain"))
     most = agreement["effect"].idxmax() == "num_samples"
-    return most and agreement.loc["num_samples", "low"] > gain.loc["num_samples", "low"] > 0
+    return most and min(each.loc["num_samples", "low"] for each in (agreement, gain)) > 0
 
 
 def no_colour_has_the_higher_gain(results):

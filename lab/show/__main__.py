@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 import time
-from pathlib import Path
 
 from lab.command import stopping
 from lab.files import write_whole
@@ -60,16 +59,16 @@ def main(arguments=None):
     started = time.monotonic()
     parser = argparse.ArgumentParser("python -m lab.show", description="Draw figures of results.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="a figure (all)")
-    parser.add_argument("--folder", default="", help="of images, whose results are in report/")
+    parser.add_argument("--folder", help="of images that lab.study measured")
     options = parser.parse_args(arguments)
     names = list(dict.fromkeys(options.names))
     if unknown := [name for name in names if name not in FIGURES]:
         sys.exit(f"No figure is named {unknown[0]!r}: expected {', '.join(FIGURES)}")
     with stopping():
         profile = read_profile()
-        own = profile, Path(options.folder).name
-        folder = figures_folder(*own)
-        drawn, missing = draw(Results(results_folder(*own)), folder, names)
+        folder = figures_folder(profile, options.folder)
+        results = Results(results_folder(profile, options.folder))
+        drawn, missing = draw(results, folder, names)
     for reason in dict.fromkeys(missing.values()):
         names = ", ".join(name for name, why in missing.items() if why == reason)
         print(f"Skipped {names}: {reason}", file=sys.stderr)

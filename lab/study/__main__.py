@@ -5,7 +5,6 @@ import json
 import math
 import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
@@ -29,7 +28,6 @@ TASKS = {
 """The functions of a `Plan` that list what each study measures."""
 
 USUAL = "lime", "rise"  # what the questions need, and what any images are measured for
-TAKEN = "results", "figures", "tables", "quick"  # names in report/
 HOURS = 1  # more are only taken where they are asked for
 PROBE = 32  # images of noise that are predicted to know how long it takes
 
@@ -76,17 +74,6 @@ def photographs(folder):
     return {kind: sorted(paths, key=hashed) for kind, paths in by_class.items()}
 
 
-def name_of(folder):
-    """The name of a folder of images, by which its results are found in ``report/``."""
-    name = Path(folder).resolve().name
-    if not name or name in TAKEN:
-        raise ValueError(
-            f"the results of {folder} would be in report/{name}, which has others: give the "
-            "folder another name"
-        )
-    return name
-
-
 def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, scheduler=None):
     """Measure what the results of studies lack.
 
@@ -121,7 +108,7 @@ def study(names, profile, images=None, seeds=None, folder=None, hours=HOURS, sch
     """
     given = None if folder is None else photographs(folder)
     others = given is not None and "photographs" not in names
-    results = results_folder(profile, name_of(folder) if others else "")
+    results = results_folder(profile, folder if others else None)
     results.mkdir(parents=True, exist_ok=True)
     with lock(results):
         facts, plans = Results(results).facts, {}

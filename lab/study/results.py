@@ -18,6 +18,7 @@ from PIL import Image
 from lab.files import ROOT, write_whole
 from lab.study.store import read
 
+TAKEN = "results", "figures", "tables", "quick"  # names in report/
 MAP = 112  # pixels: side length of a saved map
 
 STUDIES = {
@@ -34,23 +35,37 @@ class MissingResult(FileNotFoundError):
     """A table or an array that has not been measured, or is damaged."""
 
 
-def results_folder(profile, name=""):
+def results_folder(profile, images=None):
     """``report/results``, or ``report/quick/results`` for the quick profile.
 
-    `name` is that of a folder of images which are not those of ``data/``: their results
-    are in a folder of this name beside ``results``.
+    `images` is a folder of images that are not those of ``data/``: their results are in
+    a folder of its name beside ``results``.
+
+    Raises
+    ------
+    ValueError
+        If that is the name of another folder in ``report/``.
     """
-    return _report(profile) / name / "results"
+    return _report(profile, images) / "results"
 
 
-def figures_folder(profile, name=""):
+def figures_folder(profile, images=None):
     """As `results_folder`, for ``figures``."""
-    return _report(profile) / name / "figures"
+    return _report(profile, images) / "figures"
 
 
-def _report(profile):
+def _report(profile, images):
     # A test must not replace what the report shows.
-    return ROOT / "report" / ("quick" if profile.name == "quick" else "")
+    folder = ROOT / "report" / ("quick" if profile.name == "quick" else "")
+    if images is None:
+        return folder
+    name = Path(images).resolve().name
+    if not name or name in TAKEN:
+        raise ValueError(
+            f"the results of {images} would be in report/{name}, which has others: give the folder "
+            "another name"
+        )
+    return folder / name
 
 
 def small(saliency, side=MAP):

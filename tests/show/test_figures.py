@@ -24,8 +24,8 @@ DRAW = """
 import sys
 from pathlib import Path
 from lab.show import __main__ as show
-show.results_folder = lambda profile, name: Path(sys.argv[1])
-show.figures_folder = lambda profile, name: Path(sys.argv[2])
+show.results_folder = lambda profile, images: Path(sys.argv[1])
+show.figures_folder = lambda profile, images: Path(sys.argv[2])
 show.main([])
 print(*{name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras"})
 """
@@ -181,8 +181,8 @@ def test_a_figure_without_results_is_named_and_skipped(results, tmp_path, monkey
     assert set(files(tmp_path).values()) == {b"before"}
     assert show.draw(results, tmp_path, ["lime_q1"]) == (["lime_q1"], {})
     assert files(tmp_path)["lime_q2.png"] == files(tmp_path)["other.png"] == b"before"
-    monkeypatch.setattr(show, "results_folder", lambda profile, name: results.folder)
-    monkeypatch.setattr(show, "figures_folder", lambda profile, name: tmp_path)
+    monkeypatch.setattr(show, "results_folder", lambda profile, images: results.folder)
+    monkeypatch.setattr(show, "figures_folder", lambda profile, images: tmp_path)
     show.main([])
     out, err = capsys.readouterr()
     assert out.startswith("1 figures in") and err.startswith("Skipped lime_q2: there is no table")
@@ -192,8 +192,8 @@ def test_a_figure_without_results_is_named_and_skipped(results, tmp_path, monkey
 
 
 def test_missing_results_and_an_unknown_profile_are_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(show, "results_folder", lambda profile, name: tmp_path / profile.name)
-    monkeypatch.setattr(show, "figures_folder", lambda profile, name: tmp_path / "figures")
+    monkeypatch.setattr(show, "results_folder", lambda profile, images: tmp_path / profile.name)
+    monkeypatch.setattr(show, "figures_folder", lambda profile, images: tmp_path / "figures")
     for profile, message in ("quick", r"no table .*quick: make study"), ("quik", "'quik'"):
         monkeypatch.setenv("LAB_PROFILE", profile)
         with pytest.raises(SystemExit, match=message) as stop:
