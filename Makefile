@@ -17,7 +17,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench/bin/python
 NOTEBOOKS := LIME.ipynb RISE.ipynb EVALUATION.ipynb
-ANIMALS := lime_parameters lime_colors lime_hidden lime_recommended lime_agreement
+ANIMALS := lime_parameters lime_colors lime_hidden lime_recommended lime_agreement rise_agreement
 HALF := tests/methods tests/networks tests/study
 TESTS := lint tests-half tests-rest $(NOTEBOOKS:%=test-%)
 

@@ -130,6 +130,18 @@ def some_is_left_behind_mean_colours(results):
     return (left["mean colour"] > 10 * left[["black", "blurred image"]].max(axis=1)).all()
 
 
+def both_networks_find_the_elephant_by_its_head(results):
+    """RISE's most salient place is on the head more often than at random."""
+    head = results.table("animals/rise_places").query("measure == 'head'")
+    return len(head) > 1 and (head["low"] > 1 / 3).all()
+
+
+def both_networks_look_at_the_same_parts(results):
+    """RISE's maps of one animal agree better than maps of two, for each class."""
+    closer = results.table("animals/rise_alike").query("measure == 'closer'")
+    return len(closer) > 1 and (closer["low"] > 0).all()
+
+
 def one_elephant_and_one_bear(results):
     """All images of a class show one photographed animal, in several landscapes."""
     return set(results.table("predictions")["image"]) <= _OWN

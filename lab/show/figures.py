@@ -20,6 +20,7 @@ FIGURES = {
         figures_lime.lime_agreement,
         figures_rise.rise_steps,
         figures_rise.rise_networks,
+        figures_rise.rise_agreement,
         figures_rise.rise_nb_samples,
         figures_rise.rise_few_and_many,
         figures_rise.rise_bear,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 import rise
-from lab.show import maps, reading
+from lab.show import charts, maps, reading
 from lab.study.results import MissingResult
 from lab.study.settings import COMBINED, RECOMMENDED
 
@@ -52,6 +52,18 @@ def rise_networks(results):
             values = _usual(results, network, image, label=label)["map"].iloc[-1]
             panels.append(maps.saliency(pixels, values, network, _range(values)))
     return maps.sheet([panels], "Where does each network look?", label=_label(*images))
+
+
+def rise_agreement(results):
+    """How well maps agree: those of two halves, two networks and two images."""
+    table = results.table("rise_alike").query("measure != 'closer'")
+    names = table["measure"].map(
+        {"networks": "both networks, one animal", "other_images": "both networks, other animals"}
+    )
+    names = names.fillna("two halves, " + table["network"].fillna(""))
+    table = table.assign(name=names, kind=table["class"].str.replace("_", " "))
+    title, label = "Do two maps agree?", "rank correlation, mean with 95% interval"
+    return charts.intervals(table, "name", "mean", title, label, "kind")
 
 
 def rise_nb_samples(results):

@@ -102,8 +102,8 @@ def superpixels(image, segments, chosen, head="", note=""):
 
 def light_grey(image):
     """An image in grey of 135 to 255, as the ground for colours: (H, W, 3) floats."""
-    grey = np.asarray(image, np.float32) @ np.float32([0.299, 0.587, 0.114])
-    return np.repeat((135 + 120 / 255 * grey)[..., None], 3, axis=-1)
+    grey = np.asarray(image, int) @ [299, 587, 114]  # floats would differ between processors
+    return np.repeat((135 + 120 / 255e3 * grey)[..., None], 3, axis=-1)
 
 
 def scale(values, signed=False):

@@ -99,13 +99,13 @@ def encode(figure, kind=None):
 def for_notebook(figure):
     """A figure as a notebook shows it, an `IPython.display.Image`.
 
-    Figures with images are JPEG files there, a third of the size. The alternative text
+    Figures with images are JPEG files there, a quarter of the size. The alternative text
     is the figure's own words, which name its panels and their numbers.
     """
     from IPython.display import Image  # only notebooks need it
 
     if any(axes.images for axes in figure.axes):
-        data = _pixels(figure, "jpeg", quality=90, subsampling=0)
+        data = _pixels(figure, "jpeg", quality=85, subsampling=0)
         return Image(data=data, format="jpeg", alt=_words(figure))
     return Image(data=_pixels(figure, "png"), format="png", alt=_words(figure))
 

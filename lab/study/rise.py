@@ -8,9 +8,10 @@ import pandas as pd
 
 from lab.measure.agreement import rank_correlation
 from lab.measure.overlap import pointing_game
+from lab.measure.paired import means
 from lab.model_calls import predict
 from lab.networks.classes import class_index
-from lab.study.results import small
+from lab.study.results import MissingResult, small
 from lab.study.settings import NETWORKS
 from lab.study.store import Task, version
 from rise import Rise, generate_masks, perturb
@@ -195,5 +196,31 @@ def agreement(results):
     return pd.DataFrame(rows)
 
 
-DERIVED = {"rise": {"rise_agreement": agreement}}
-"""The table that follows from what was measured, a function of `Results`."""
+def alike(results):
+    """The means of agreements of maps over images, see `lab.measure.paired.means`.
+
+    "halves" is that of the two halves of a network's masks; "closer" by how much the
+    networks' maps of one image agree better than with those of "other_images".
+    """
+    both = results.table("rise_agreement")
+    both = both.assign(closer=both["networks"] - both["other_images"])
+    halves = means(results.table("rise_networks"), ["halves"], ["class", "network"])
+    return pd.concat([halves, means(both, ["networks", "other_images", "closer"], ["class"])])
+
+
+def places(results):
+    """Shares of images with their most salient place here or there, see `means`.
+
+    The places were noted by a reader, who did not know which map is which network's.
+    """
+    file = results.folder / "rise_places.csv"
+    if not file.is_file():
+        raise MissingResult(f"{file.name} is missing: nobody has read these maps")
+    read = pd.read_csv(file)
+    read["class"] = read["image"].str.split("/").str[0]
+    found = pd.get_dummies(read["place"])
+    return means(read.join(found), list(found), ["network", "class"])
+
+
+DERIVED = {"rise": {"rise_agreement": agreement, "rise_alike": alike, "rise_places": places}}
+"""The tables that follow from what was measured, functions of `Results`."""

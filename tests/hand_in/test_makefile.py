@@ -51,7 +51,9 @@ def make(folder):
 
 
 def test_each_command_runs_its_modules(make):
-    animals = "lime_parameters lime_colors lime_hidden lime_recommended lime_agreement"
+    animals = (
+        "lime_parameters lime_colors lime_hidden lime_recommended lime_agreement rise_agreement"
+    )
     shown = ["  python -m lab.show", f"full  python -m lab.show --folder animals {animals}"]
     packed = ["lab.hand_in.archive doe_jane"]
     commands = {"study": ["lab.study"], "archive": packed}

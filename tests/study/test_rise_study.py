@@ -3,9 +3,10 @@ import pytest
 from cheap import Network, tiles
 
 from lab.measure.agreement import rank_correlation
+from lab.measure.intervals import mean_interval
 from lab.networks.classes import class_name
 from lab.study import rise as study
-from lab.study.results import small
+from lab.study.results import MissingResult, Results, small
 from rise import Rise, generate_masks, perturb
 
 STUDY = "rise", study.tasks
@@ -108,6 +109,30 @@ def test_the_agreement_of_maps(results):
         ]
         assert table.loc[image, ["networks", "other_images"]].tolist() == pytest.approx(expected)
     assert np.isnan(table.loc[bear, "other_images"])
+    alike = results.table("rise_alike").set_index(["class", "network", "measure"])["mean"]
+    halves = runs.groupby(["class", "network"])["halves"].mean()
+    for kind, network in halves.index:
+        assert alike[kind, network, "halves"] == pytest.approx(halves[kind, network])
+    elephants = table.loc[[first, second]]
+    closer = (elephants["networks"] - elephants["other_images"]).mean()
+    assert alike["African_elephant", np.nan, "closer"] == pytest.approx(closer)
+
+
+def test_the_most_salient_places_are_those_that_were_noted(results, tmp_path):
+    with pytest.raises(MissingResult, match="rise_places.csv is missing"):
+        results.table("rise_places")
+    read = "network,image,place\n" + "".join(
+        f"{network},African_elephant/{number}.jpg,{place}\n"
+        for network, places in (("First", "head head beside head"), ("Second", "body " * 4))
+        for number, place in enumerate(places.split())
+    )
+    (tmp_path / "rise_places.csv").write_text(read)
+    found = study.places(Results(tmp_path)).set_index(["network", "measure"])
+    assert found.loc[("First", "head"), "mean"] == 0.75
+    assert tuple(found.loc[("First", "head"), ["low", "high"]]) == mean_interval([1, 1, 0, 1])
+    assert found.loc[("Second", "head"), "mean"] == 0 and set(found["class"]) == {
+        "African_elephant"
+    }
 
 
 def test_both_networks_explain_the_classes_of_each_animal(plan):
