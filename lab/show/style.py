@@ -99,7 +99,7 @@ def encode(figure, kind=None):
 def for_notebook(figure):
     """A figure as a notebook shows it, an `IPython.display.Image`.
 
-    Figures with images are JPEG files there, a quarter of the size. The alternative text
+    Figures with images are JPEG files there, which are smaller. The alternative text
     is the figure's own words, which name its panels and their numbers.
     """
     from IPython.display import Image  # only notebooks need it
