@@ -227,7 +227,8 @@ def main(arguments=None):
         if others and not options.anyway:
             raise ValueError(
                 f"{' and '.join(others)}: other images than those of the report. make study and "
-                "make lab make them the same; make archive ANYWAY=1 packs them as they are"
+                "make lab, at LAB_PROFILE=full, make them the same; make archive ANYWAY=1 packs "
+                "them as they are"
             )
         used, unused = _used(notebooks, results)
         _files(used)
