@@ -1,5 +1,7 @@
 """Figures of LIME: a function each, from results to figure."""
 
+import textwrap
+
 import numpy as np
 
 from lab.measure.effects import BOTH
@@ -43,7 +45,8 @@ def _settings(results, title, kind="African_elephant", number=0, model=0):
     runs = runs.merge(results.table("lime_settings"), on="setting")
     segments = reading.segments(results, network, image)
     label = reading.class_title(runs["label"].iloc[0])
-    panels = [maps.image_panel(pixels, reading.stem(image), f"explained: {label}")]
+    explained = textwrap.fill(f"explained: {label}", 30)  # as wide as a panel
+    panels = [maps.image_panel(pixels, reading.stem(image), explained)]
     for row in runs.itertuples():
         chosen = reading.array(results, "lime_parameters", row, "chosen")
         color = _COLOR_NAMES.get(row.hide_color, row.hide_color)
