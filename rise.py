@@ -369,7 +369,7 @@ class Rise:
         n, model, width = len(inputs), partial(model_outputs, self.model), 0
         targets = targets[np.newaxis] if targets.ndim == 0 and n == 1 else targets
         if targets.ndim not in (1, 2) or len(targets) != n:
-            raise ValueError(f"targets must be {n} class indices or one-hot, got {targets.shape}.")
+            raise ValueError(f"targets must be one for each of {n} inputs, got {targets.shape}.")
         if self.operator is not None:
             runs = [
                 (x, partial(self._operate, t), [0], t.tolist()) for x, t in zip(inputs, targets)
@@ -566,12 +566,12 @@ def model_outputs(model: Callable, inputs: np.ndarray) -> np.ndarray:
         A copy, as a model may return the same buffer each time. Outputs of another
         shape, or that are not finite numbers, raise a ValueError.
     """
-    n, outputs = len(inputs), _numbers("model's outputs", model(inputs))
-    if outputs.ndim < 2 and outputs.size and (n == 1 or outputs.shape == (n,)):
-        outputs = outputs.reshape(n, -1)  # one output, or a batch of one that was squeezed
-    if outputs.ndim != 2 or len(outputs) != n or not outputs.size:
-        raise ValueError(f"model must return scores ({n}, n_classes), got shape {outputs.shape}.")
-    return outputs.astype(np.float64)
+    n, rows = len(inputs), _numbers("model's outputs", model(inputs))
+    if rows.ndim < 2 and rows.dtype.kind == "f" and (n == 1 or rows.shape == (n,)):
+        rows = rows.reshape(n, -1)  # one output, or a squeezed batch; no class numbers
+    if rows.ndim != 2 or len(rows) != n or not rows.size:
+        raise ValueError(f"model must give scores ({n}, n_classes), got {rows.dtype} {rows.shape}.")
+    return rows.astype(np.float64)
 
 
 class _Average:

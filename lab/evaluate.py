@@ -230,7 +230,7 @@ def main(arguments=None):
 
 def _options(arguments):
     parser = argparse.ArgumentParser(
-        prog="python -m lab.evaluate",
+        prog="lab-evaluate",
         description="Explain every image of a folder and measure the explanations. After an "
         "interruption, the same command goes on.",
     )

@@ -63,6 +63,8 @@ def explain_files(images, network, labels, top, methods, budget, seed, quiet):
     with tqdm(total=total, **bar) as bar:
 
         def watched(images):
+            if bar.n == 0:
+                bar.reset()  # libraries are loaded
             bar.update(len(images))
             try:
                 return network(images)
@@ -87,20 +89,24 @@ def explain_files(images, network, labels, top, methods, budget, seed, quiet):
                     maps[-1].append(explain(method, model, image, label, budget, seed))
                     done += most
                     bar.update(done - bar.n)  # a method may make fewer calls
-                    if problem := _problem(maps[-1][-1]):
+                    if problem := _problem(maps[-1][-1], METHODS[method], image):
                         say(f"{name}: the map of {title} for {class_} {problem}: it says nothing")
             photograph = shrunk(load_image(images[name]))
             explained.append(Explained(name, photograph, guesses, classes, np.array(maps)))
     return explained
 
 
-def _problem(saliency):
+def _problem(saliency, method, image):
     """Why a map says nothing; empty if it says something."""
     from lab.measure.agreement import constant  # takes a second
+    from lab.methods.masked_model import superpixels
 
     if not np.isfinite(saliency).all():
         return "is not finite"
-    return "is constant" if constant(saliency) else ""
+    if not constant(saliency):
+        return ""
+    single = method.least_per_superpixel and not superpixels(image).any()
+    return "is constant" + ", since the image is a single superpixel" * bool(single)
 
 
 def _content(kind, explained, network, methods, budget, seed):
@@ -148,6 +154,8 @@ def _by_name(paths):
                 say(f"{path}: left out {each}")
             files, folders = [*files, *found.values()], [*folders, path]
         else:
+            if not path.is_file():  # before a network is loaded
+                raise ValueError(f"there is no image file {escaped(path)}")
             files, folders = [*files, path], [*folders, path.parent]
     common = os.path.commonpath([os.path.abspath(folder) for folder in folders])
     inside = [Path(os.path.abspath(file)).relative_to(common) for file in files]
@@ -158,7 +166,7 @@ def _label(network, name):
     label = network.class_index(name)
     if label is None:
         close = network.close_names(name)
-        hint = f"; close names are {', '.join(close)}" if close else ""
+        hint = f"; close to it: {', '.join(close)}" if close else ""
         last = len(network.class_names) - 1
         expected = f"--class must be a class of {network.name}, by name or number from 0 to {last}"
         raise ValueError(f"{expected}, got {name!r}{hint}")
@@ -179,6 +187,8 @@ def _check_out(out, n_maps, methods):
     from lab.show.explained import rows_per_image
 
     kind = out.suffix.lower()
+    if out.is_dir():
+        raise ValueError(f"--out must name a file, and {out} is a folder")
     if kind not in ENDINGS:
         raise ValueError(f"--out must end in {', '.join(ENDINGS)}, got {str(out)!r}")
     if os.path.lexists(out):
@@ -210,6 +220,9 @@ def main(arguments=None):
         images = _by_name(options.images)
         _check_out(out, len(images) * (len(names) or top), methods)
         network, drawn = load_from(options), (options.budget, options.seed)
+        if (options.top or 1) > len(network.class_names):
+            n_classes = len(network.class_names)
+            raise ValueError(f"--top must be at most the network's {n_classes} classes, got {top}")
         labels = list(dict.fromkeys(_label(network, name) for name in names))
         explained = explain_files(images, network, labels, top, methods, *drawn, options.quiet)
         content = _content(kind, explained, network, methods, *drawn)
@@ -222,8 +235,7 @@ def main(arguments=None):
 
 def _options(arguments):
     parser = argparse.ArgumentParser(
-        prog="python -m lab.explain",
-        description="Explain what a network sees in images, and draw it.",
+        prog="lab-explain", description="Explain what a network sees in images, and draw it."
     )
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="an image, or a folder of them")
@@ -255,7 +267,7 @@ def _options(arguments):
         help="a figure (.png, .svg, .pdf), a page whose maps are switched (.html) or the maps "
         "themselves (.npz); by default explanation.png, or the next free number",
     )
-    add("--quiet", action="store_true", help="print only what goes wrong")
+    add("--quiet", action="store_true", help="show no progress")
     return parser.parse_args(arguments)
 
 

@@ -156,6 +156,20 @@ def test_a_map_that_says_nothing_is_reported(network, images, monkeypatch, capsy
     ]
 
 
+def test_an_image_of_one_superpixel_is_too_little_for_lime(network, images, monkeypatch, capsys):
+    single = np.zeros((64, 64), int)
+    for module in ("masked_model", "coalitions"):
+        monkeypatch.setattr(f"lab.methods.{module}.superpixels", lambda image: single)
+    run(images[0], "--methods", "lime", "--budget", 20)
+    reason = "is constant, since the image is a single superpixel: it says nothing"
+    assert reason in capsys.readouterr().err
+
+
+def test_a_missing_image_is_refused_before_a_network_is_loaded(images, monkeypatch):
+    monkeypatch.setattr("lab.explain.load_from", lambda options: pytest.fail("loaded"))
+    assert "there is no image file missing.png" in refused(*images, "missing.png")
+
+
 def test_a_network_that_fails_in_the_middle_is_named(network, images, monkeypatch):
     def answer(batch, real=network.answer):
         if len(batch) > 1:
@@ -193,8 +207,8 @@ def test_without_out_no_file_is_replaced(network, images, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--class", "elephant"], "'elephant'; close names are indian elephant, african elephant$"),
-        (["--class", "zebr"], "'zebr'; close names are zebra"),
+        (["--class", "elephant"], "'elephant'; close to it: indian elephant, african elephant$"),
+        (["--class", "zebr"], "'zebr'; close to it: zebra"),
         (["--class", "1000"], "number from 0 to 999, got '1000'$"),
         (["--class", "crane"], "names the classes 134 and 517"),
         (["--methods", "lime,foo"], "--methods must be of lime, lime_black, .*, got 'foo'"),
@@ -213,6 +227,8 @@ def test_without_out_no_file_is_replaced(network, images, capsys):
             "--out cannot be written: Not a dir.*first.png/a.png",
         ),
         (["--out", 260 * "a" + ".png"], "File name too long"),
+        (["--out", "../data"], "--out must name a file, and ../data is a folder"),
+        (["--top", "1001", "--out", "a.npz"], "--top must be at most the network's 1000 classes"),
         (["missing.png"], "there is no image file missing.png"),
         (["../empty"], "no image in ../empty"),
         (["../broken.png"], "broken.png cannot be read as an image"),

@@ -31,9 +31,9 @@ class Method(NamedTuple):
         What the method shows in place of what it hides; empty if it hides nothing.
     draws : bool
         Whether it draws at random, so that its map depends on the seed.
-    signed : bool
-        Whether 0 in its map means no effect, and values below 0 speak against the
-        class.
+    effects : str
+        Of a `signed` map, where 0 means no effect and values below 0 speak against the
+        class: what its values are the effects of. Empty for other maps.
     calls_model : bool
         Whether its model calls count against the budget.
     gradients : bool
@@ -47,11 +47,16 @@ class Method(NamedTuple):
     options: Mapping = MappingProxyType({})
     baseline: str = ""
     draws: bool = False
-    signed: bool = False
+    effects: str = ""
     calls_model: bool = True
     gradients: bool = False
     least: int = 1
     least_per_superpixel: int = 0
+
+    @property
+    def signed(self):
+        """Whether what is below 0 in its map speaks against the class."""
+        return bool(self.effects)
 
     @property
     def control(self):
@@ -59,12 +64,15 @@ class Method(NamedTuple):
         return not (self.calls_model or self.gradients)
 
 
+PIXEL = "pixel"
+"""The effects that add up to that of all pixels."""
+
 _SUPERPIXELS = "lab.methods.coalitions:by_superpixels"
-_LIME = {"draws": True, "signed": True, "least": 1, "least_per_superpixel": 1}
+_LIME = {"draws": True, "effects": "superpixel", "least": 1, "least_per_superpixel": 1}
 # Coalitions are drawn with their complements, which add nothing to the regression: with
 # two for each feature, it is often singular, and the package may not notice.
 _SHAP = _LIME | {"least": 2, "least_per_superpixel": 4}
-_OCCLUSION = {"signed": True, "least": 2}
+_OCCLUSION = {"effects": "window", "least": 2}
 
 METHODS = {
     "lime": Method("LIME", _SUPERPIXELS, {"method": "lime"}, "own mean colour", **_LIME),
@@ -123,11 +131,11 @@ METHODS = {
         "lab.methods.occlusion:nested_occlusion",
         baseline="mean colour",
         draws=True,
-        signed=True,
+        effects="summed window",
         least=3,
     ),
     "owen": Method(
-        "Owen values (shap)", "lab.methods.owen:owen", baseline="blurred", signed=True, least=4
+        "Owen values (shap)", "lab.methods.owen:owen", baseline="blurred", effects=PIXEL, least=4
     ),
     "combined": Method(
         "Combined",
@@ -146,7 +154,7 @@ METHODS = {
         "Integrated gradients",
         "lab.networks.gradients:integrated_gradients",
         baseline="black",
-        signed=True,
+        effects=PIXEL,
         calls_model=False,
         gradients=True,
     ),
@@ -154,7 +162,7 @@ METHODS = {
         "Expected gradients",
         "lab.networks.gradients:expected_gradients",
         baseline="black, grey, white",
-        signed=True,
+        effects=PIXEL,
         calls_model=False,
         gradients=True,
     ),

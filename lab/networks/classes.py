@@ -161,10 +161,8 @@ def names_of(n_classes, labels=None):
     """
     if labels is not None:
         if len(labels) != n_classes:
-            raise ValueError(
-                f"there are {len(labels)} labels for a network with {n_classes} "
-                f"{'output, which is one class' if n_classes == 1 else 'classes'}"
-            )
+            many = "one output, which is one class" if n_classes == 1 else f"{n_classes} classes"
+            raise ValueError(f"it has {many}, but there are {len(labels)} labels, one a line")
         return ClassNames(labels)
     if n_classes in (1000, 1001):
         return imagenet(n_classes == 1001)

@@ -122,7 +122,7 @@ def _imported(name):
     if not colon:
         raise ValueError(
             f"unknown model {name!r}: expected {', '.join(NETWORKS)}, a file "
-            f"({', '.join(FILES)}), or a function as package.module:function"
+            f"({', '.join(FILES)}), or a function as package.module:function; see docs/models.md"
         )
     if module_name.endswith(".py"):
         expected = f"expected a module without .py, such as {Path(module_name).stem}:{function}"

@@ -10,7 +10,7 @@ from lab.files import write_whole
 from lab.show.figures import FIGURES
 from lab.show.style import encode
 from lab.study.profile import read_profile
-from lab.study.results import MissingResult, Results, figures_folder, results_folder
+from lab.study.results import MissingImage, MissingResult, Results, figures_folder, results_folder
 
 
 def draw(results, folder, names=()):
@@ -18,6 +18,7 @@ def draw(results, folder, names=()):
 
     A file in the folder that shows none of these results is removed: that of a figure
     whose results are missing, and, where all figures are drawn, that of no figure.
+    Where only the image is gone, the figure that was drawn before stays.
 
     Parameters
     ----------
@@ -36,20 +37,21 @@ def draw(results, folder, names=()):
     lab.study.results.MissingResult
         If no figure can be drawn. The folder stays as it is.
     """
-    files, missing = {}, {}
+    files, missing, kept = {}, {}, set()
     for name in names or FIGURES:
         try:
             kind, content = encode(FIGURES[name](results))
             files[f"{name}.{kind}"] = content
         except MissingResult as error:
             missing[name] = str(error)
+            kept |= {name} if isinstance(error, MissingImage) else set()
     if not files:
         raise MissingResult("no figure can be drawn: " + next(iter(missing.values())))
     for name, content in files.items():
         write_whole(folder / name, content)
     for path in folder.glob("[!.]*"):
         outdated = path.stem in names or not names
-        if outdated and path.is_file() and path.name not in files:
+        if outdated and path.is_file() and path.name not in files and path.stem not in kept:
             path.unlink()
     return [name for name in names or FIGURES if name not in missing], missing
 

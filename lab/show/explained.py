@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import os
 import textwrap
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from lab.measure.agreement import constant
-from lab.methods.registry import METHODS
+from lab.methods.registry import METHODS, PIXEL
 from lab.show import maps
 
 COLUMNS = 4  # of a figure: with more, the names of methods overlap
@@ -65,7 +66,8 @@ def figure(explained, methods, title, note):
     rows, heads = [], []
     for one in explained:
         guesses = "\n".join(map(_words, _listed(one)))
-        panels = [maps.image_panel(one.image, "Image", guesses)]
+        name = "\n".join(textwrap.wrap(os.path.splitext(one.name)[0], 24)[-2:])
+        panels = [maps.image_panel(one.image, name, guesses)]
         panels += [
             maps.method_map(name, one.image, _drawn(values), method.title, _note(values, method))
             for name, method, values in zip(methods, map(METHODS.get, methods), one.maps[0])
@@ -137,8 +139,12 @@ def _drawn(values):
 def _note(values, method):
     if constant(values):
         return "constant: it says nothing"
-    largest = values.flat[np.abs(values).argmax()]
-    return f"largest effect {largest:+.2g}".replace("-", "−") if method.signed else ""
+    if not method.signed:
+        return ""
+    alone = method.effects != PIXEL  # one pixel's effect is tiny
+    value = values.flat[np.abs(values).argmax()] if alone else values.sum()
+    words = "up to" if alone else "in all"
+    return f"{method.effects} effects {words} {value:+.2g}".replace("-", "−")
 
 
 def _listed(one):

@@ -10,7 +10,7 @@ import numpy as np
 
 from lab.images import DATA, escaped, load_image
 from lab.networks.classes import class_name
-from lab.study.results import MissingResult
+from lab.study.results import MissingImage, MissingResult
 from lab.study.store import image_digest
 
 _COMMANDS = dict.fromkeys(("lime", "rise"), "make study")
@@ -46,11 +46,11 @@ def pixels(image, size=None):
 
     Raises
     ------
-    lab.study.results.MissingResult
+    lab.study.results.MissingImage
         If ``data/`` does not hold the image.
     """
     if not (DATA / image).is_file():
-        raise MissingResult(
+        raise MissingImage(
             f"there is no image data/{image}, on which the results were measured: make study "
             "measures those that are there"
         )

@@ -35,6 +35,10 @@ class MissingResult(FileNotFoundError):
     """A table or an array that has not been measured, or is damaged."""
 
 
+class MissingImage(MissingResult):
+    """An image that was measured is no longer in ``data/``."""
+
+
 def results_folder(profile, images=None):
     """``report/results``, or ``report/quick/results`` for the quick profile.
 

@@ -304,7 +304,7 @@ def function(images):
         (MODELS / "two.onnx", {}, r"it has 2 inputs \(left, right\), expected one"),
         (MODELS / "tiny.onnx", {"input_size": 64}, r"takes \(\?, 3, 32, 32\), .* 64 x 64"),
         (MODELS / "tiny.onnx", {"runtime": "tensorflow"}, "TensorFlow reads only Keras files"),
-        (MODELS / "tiny.onnx", {"labels": ["a"]}, "are 1 labels for a network with 5 classes"),
+        (MODELS / "tiny.onnx", {"labels": ["a"]}, "it has 5 classes, but there are 1 labels"),
         (MODELS / "tiny.onnx", {"labels": "no.txt"}, "read from no.txt: No such file"),
         (MODELS / "tiny.onnx", {"labels": ["a", "", "b"]}, "line 2 is empty"),
         (MODELS / "tiny.onnx", {"preprocess": "bgr"}, "preprocess must be of none, .* 'bgr'"),
@@ -341,7 +341,7 @@ def function(images):
             {"input_size": 8},
             r"two images, .* \(2, 8, 8, 3\): ZeroDivisionError: d",
         ),
-        (lambda x: np.zeros((len(x), 2, 2)), {"input_size": 8}, "must return scores"),
+        (lambda x: np.zeros((len(x), 2, 2)), {"input_size": 8}, "must give scores"),
         (lambda x: np.full((len(x), 2), np.nan), {"input_size": 8}, "finite"),
     ],
 )

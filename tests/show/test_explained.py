@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lab.methods import registry
 from lab.show import explained, maps, style
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)
@@ -28,16 +29,25 @@ def test_the_figure_has_a_row_for_each_image_at_its_own_aspect_ratio():
     words = [text.get_text() for text in figure.axes[0].texts]
     assert "African elephant 70.0%\ntusker 20.0%\nIndian elephant 5.0%" in words
     assert words.count("African\nelephant") == 2
-    assert {"Image", "LIME", "RISE (regression)", "against", "for", "highest"} <= set(words)
+    assert {"a", "LIME", "RISE (regression)", "against", "for", "highest"} <= set(words)
 
 
-def test_a_signed_map_says_how_large_its_largest_effect_is():
+@pytest.mark.parametrize(
+    "method, note",
+    [
+        ("lime", "superpixel effects up to −0.02"),
+        ("nested", "summed window effects up to −0.02"),
+        ("owen", f"pixel effects in all {-RAMP.sum() / 50:+.2g}".replace("-", "−")),
+    ],
+)
+def test_a_signed_map_says_how_large_its_effects_are(method, note):
     several = explained.Explained("a.jpg", IMAGE, GUESSES, GUESSES[:1], [[-RAMP / 50, RAMP]])
-    words = [text.get_text() for text in explained.figure([several], METHODS, "", "").axes[0].texts]
-    assert [word for word in words if "largest" in word] == ["largest effect −0.02"]
-    page = explained.page([several], METHODS, "", "").decode()
-    assert page.count("largest effect") == 1
-    assert "LIME of African elephant (largest effect −0.02)" in page
+    methods = [method, "rise"]
+    words = [text.get_text() for text in explained.figure([several], methods, "", "").axes[0].texts]
+    assert [word for word in words if " effects " in word] == [note]
+    page = explained.page([several], methods, "", "").decode()
+    assert page.count(" effects ") == 1
+    assert f"{registry.METHODS[method].title} of African elephant ({note})" in page
 
 
 @pytest.mark.parametrize("noise", [0, 1e-7])

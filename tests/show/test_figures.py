@@ -16,8 +16,8 @@ from lab.methods.registry import METHODS
 from lab.show import __main__ as show
 from lab.show import figures_evaluation, reading
 from lab.show.figures import FIGURES
-from lab.show.style import NOTE, styled
-from lab.study.results import MissingResult, Results
+from lab.show.style import NOTE, encode, styled
+from lab.study.results import MissingImage, MissingResult, Results
 
 # Draws a folder's results into another, and prints what should not be loaded.
 DRAW = """
@@ -189,6 +189,36 @@ def test_a_figure_without_results_is_named_and_skipped(results, tmp_path, monkey
     assert list(files(tmp_path)) == ["lime_q1.png"]  # no figure of what was not measured
     with pytest.raises(SystemExit, match="'lime_q9': expected lime_q1, lime_q2"):
         show.main(["lime_q9"])
+
+
+def test_a_figure_stays_where_only_its_image_is_gone(results, tmp_path, monkeypatch):
+    drawn = {"evaluation_curves": FIGURES["evaluation_curves"], "lime_q1": FIGURES["lime_q1"]}
+    monkeypatch.setattr(show, "FIGURES", drawn)
+    show.draw(results, tmp_path)
+    before = files(tmp_path)
+
+    def gone(image, size=None):
+        raise MissingImage(f"there is no image data/{image}")
+
+    monkeypatch.setitem(drawn, "evaluation_curves", lambda results: gone("elephant.jpg"))
+    names, missing = show.draw(results, tmp_path)
+    assert names == ["lime_q1"] and missing == {
+        "evaluation_curves": "there is no image data/elephant.jpg"
+    }
+    assert files(tmp_path) == before
+
+
+def test_the_evaluation_shows_its_own_network_and_image(results):
+    class Others(Results):
+        def table(self, name):
+            table = super().table(name)
+            others = {"network": "Other", "image": "African_elephant/other.jpg"}
+            return table.assign(**others) if name == "predictions" else table
+
+    for name in ("evaluation_curves", "evaluation_shapley", "evaluation_at_odds"):
+        figures = [FIGURES[name](each) for each in (results, Others(results.folder))]
+        one, other = map(encode, figures)
+        assert one == other, name
 
 
 def test_missing_results_and_an_unknown_profile_are_one_sentence(tmp_path, monkeypatch):

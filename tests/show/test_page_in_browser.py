@@ -89,7 +89,7 @@ class Browser:
             })"""):
             places = [(int(y + height / 2), int(x + at * width)) for at in (0.2, 0.8)]
             colors = [screen[place] for place in places]
-            found[caption.split(" (largest")[0]] = colors, (x, y, width, height)
+            found[caption.split(" (superpixel")[0]] = colors, (x, y, width, height)
         return found
 
 
@@ -114,7 +114,7 @@ def page(tmp_path_factory):
 def expected(value, method, opacity):
     """The colour of a map's value over the image."""
     grey = IMAGE[0, 0] @ [0.2126, 0.7152, 0.0722]
-    photo = (1 - opacity) * IMAGE[0, 0] + opacity * grey
+    photo = IMAGE[0, 0] if opacity == 0 else grey  # as soon as a map is seen
     photo = 255 - (1 - 0.6 * opacity) * (255 - photo)
     shade = maps.shades(np.array([(value + 1) / 2]), signed=method == "lime")[0]
     return photo + opacity * shade[3] * (255 * shade[:3] - photo)
