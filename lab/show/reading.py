@@ -51,8 +51,8 @@ def pixels(image, size=None):
     """
     if not (DATA / image).is_file():
         raise MissingImage(
-            f"there is no image data/{image}, on which the results were measured: make study "
-            "measures those that are there"
+            f"there is no image data/{image}, on which the results were measured; a figure that "
+            "was drawn before stays"
         )
     return load_image(DATA / image, size)
 
