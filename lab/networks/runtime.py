@@ -1,5 +1,6 @@
 """What computes predictions: OpenVINO on the processor, or TensorFlow on a GPU."""
 
+import collections
 import functools
 import hashlib
 import importlib.metadata
@@ -113,9 +114,9 @@ class OpenVino:
             "ENABLE_CPU_PINNING": False,  # processes would pin to the same cores
         }
         compiled = openvino_core().compile_model(model, "CPU", options)
-        # A stream that becomes free finds its next image waiting.
-        self._queue = import_openvino().AsyncInferQueue(compiled, 2 * threads)
-        self._queue.set_callback(_store)
+        # A stream that becomes free finds its next image waiting. OpenVINO's own queue
+        # calls back from other threads, which abort a process that ends meanwhile.
+        self._requests = [compiled.create_infer_request() for _ in range(2 * threads)]
         self._lock = threading.Lock()
         self._images = tuple(compiled.input(0).shape)
         self._n_classes = math.prod(compiled.output(0).shape) // self._images[0]
@@ -123,19 +124,28 @@ class OpenVino:
     def __call__(self, images):
         """Scores (N, n_classes), float32, in memory of their own."""
         outputs = np.empty((len(images), self._n_classes), np.float32)
+        working = collections.deque()
+
+        def store():
+            request, start = working.popleft()
+            request.wait()
+            scores = request.get_output_tensor(0).data.reshape(-1, self._n_classes)
+            outputs[start : start + len(scores)] = scores[: len(outputs) - start]
+            return request
+
         with self._lock:
-            for start in range(0, len(images), self._images[0]):
-                batch = images[start : start + self._images[0]].astype(np.float32)
-                # `resize` fills the last batch with its own images.
-                self._queue.start_async({0: np.resize(batch, self._images)}, (outputs, start))
-            self._queue.wait_all()
+            try:
+                for start in range(0, len(images), self._images[0]):
+                    n = len(working)
+                    request = store() if n == len(self._requests) else self._requests[n]
+                    working.append((request, start))
+                    batch = images[start : start + self._images[0]].astype(np.float32)
+                    # `resize` fills the last batch with its own images.
+                    request.start_async({0: np.resize(batch, self._images)})
+            finally:
+                while working:
+                    store()
         return outputs
-
-
-def _store(request, place):
-    outputs, start = place
-    scores = request.get_output_tensor(0).data.reshape(-1, outputs.shape[1])
-    outputs[start : start + len(scores)] = scores[: len(outputs) - start]
 
 
 def on_tensorflow(network, preprocess, input_size):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -106,6 +107,18 @@ def test_an_onnx_file(name):
         message = f"^{method} needs a Keras network, got <BlackBox {name}.onnx, "
         with pytest.raises(ValueError, match=message):
             explain(method, black_box, IMAGES[0], 0, 10)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_a_command_that_ends_just_after_a_prediction_is_not_aborted():
+    # On one core, threads of the runtime are still at work.
+    code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); import lab.explain"
+    image = ROOT / "data" / "black_bear" / "bear_1_meadow.jpg"
+    options = ["--model", str(MODELS / "tiny.onnx"), "--preprocess", "imagenet", "--class", "nope"]
+    command = [sys.executable, "-c", f"{code}; lab.explain.main({[str(image), *options]!r})"]
+    for _ in range(3):
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert ended.returncode == 1 and "got 'nope'" in ended.stderr, ended.stderr
 
 
 def test_an_openvino_file(tmp_path):
