@@ -61,7 +61,9 @@ def test_every_switch_is_named():
 
 def test_the_commands_are_there():
     modules = set(re.findall(r"python -m (lab[\w.]*)", TEXT))
-    assert {"lab.study", "lab.evaluate"} <= modules
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    scripts = set(re.findall(r"^(lab-\w+) = ", project, flags=re.M))
+    assert "lab.study" in modules and set(re.findall(r"bin/(lab-\w+)", TEXT)) == scripts
     for module in modules:
         spec = importlib.util.find_spec(module)
         package = spec and spec.submodule_search_locations

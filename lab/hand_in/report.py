@@ -195,9 +195,9 @@ def main():
     for pdf in pdfs:
         print(f"Wrote {_shown(pdf)} ({pdf.stat().st_size / 1e6:.1f} MB)")
     for name in untrue:
-        texts = ", ".join(text for text, names in stated().items() if name in names)
         finding = " ".join(CLAIMS[name].__doc__.split())
-        print(f"Not true of these results, in {texts}: {finding} ({name})")
+        if texts := [text for text, names in stated().items() if name in names]:
+            print(f"Not true of these results, in {', '.join(texts)}: {finding} ({name})")
 
 
 if __name__ == "__main__":

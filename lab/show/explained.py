@@ -66,8 +66,7 @@ def figure(explained, methods, title, note):
     rows, heads = [], []
     for one in explained:
         guesses = "\n".join(map(_words, _listed(one)))
-        name = "\n".join(textwrap.wrap(os.path.splitext(one.name)[0], 24)[-2:])
-        panels = [maps.image_panel(one.image, name, guesses)]
+        panels = [maps.image_panel(one.image, _head(one.name), guesses)]
         panels += [
             maps.method_map(name, one.image, _drawn(values), method.title, _note(values, method))
             for name, method, values in zip(methods, map(METHODS.get, methods), one.maps[0])
@@ -155,6 +154,12 @@ def _listed(one):
 
 def _spaced(name):
     return name.replace("_", " ")
+
+
+def _head(name):
+    """An image's file and folder, as short as a panel is wide."""
+    parts = os.path.splitext(name)[0].split("/")[-2:]
+    return "/\n".join(part if len(part) <= 24 else f"…{part[-23:]}" for part in parts)
 
 
 def _words(about):

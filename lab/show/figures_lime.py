@@ -57,7 +57,8 @@ def _settings(results, title, kind="African_elephant", number=0, model=0):
 
 def _quality(row):
     known = {"gain": row.gain, "IoU": row.iou}
-    return ", ".join(f"{name} {value:.2f}" for name, value in known.items() if not np.isnan(value))
+    notes = [f"{name} {value:.2f}" for name, value in known.items() if not np.isnan(value)]
+    return ", ".join(notes).replace("-", "−")
 
 
 def lime_q1(results):

@@ -59,7 +59,7 @@ def test_kernel_shap_with_all_coalitions_is_exact(n):
 
 def test_shapley_values_in_closed_form():
     # The airport game: each step is shared by those who need it.
-    largest = lambda coalitions: (coalitions * [1, 2, 4]).max(axis=1)  # noqa: E731
+    largest = lambda coalitions: (coalitions * [1.0, 2, 4]).max(axis=1)  # noqa: E731
     expected = [1 / 3, 1 / 3 + 1 / 2, 1 / 3 + 1 / 2 + 2]
     np.testing.assert_allclose(attribute("shapley", largest, 3), expected)
 

@@ -50,6 +50,13 @@ def test_a_signed_map_says_how_large_its_effects_are(method, note):
     assert f"{registry.METHODS[method].title} of African elephant ({note})" in page
 
 
+def test_an_image_is_named_by_its_file_and_folder():
+    names = {"a/b/c/own.photo.jpg": "c/\nown.photo", f"{'x' * 30}.jpg": f"…{'x' * 23}"}
+    for name, head in names.items():
+        figure = explained.figure([one(name)], METHODS, "", "")
+        assert head in [text.get_text() for text in figure.axes[0].texts]
+
+
 @pytest.mark.parametrize("noise", [0, 1e-7])
 def test_a_constant_map_has_no_colour_and_a_note(noise):
     flat = np.float32(0.3) + noise * RAMP
