@@ -150,7 +150,8 @@ class Playground(widgets.VBox):
             return scores
 
         predict.batch_size = getattr(self.network, "batch_size", BATCH)
-        head = f"{len(self.panels) + 1}. {self.method.value}: {self.network.class_name(label)}"
+        name = self.network.class_name(label).replace("_", " ")
+        head = f"{len(self.panels) + 1}. {self.method.value}: {name}"
         note = [f"probability {probabilities[label]:.2f}"]
         note += [f"{name} {value}" for name, value in values.items()]
         if self.method.value == "RISE":

@@ -58,12 +58,12 @@ def test_nothing_is_predicted_before_the_button_is_pressed(playground):
 
 
 def test_a_class_is_chosen_among_the_guesses_or_by_name(playground):
-    assert "African_elephant" in explained(playground).head
+    assert "African elephant" in explained(playground).head
     assert [label for label, _ in playground.guess.options][1].startswith("African_elephant 0.")
     playground.guess.value = ZEBRA
     assert "zebra" in explained(playground).head
     playground.search.value = "295"
-    assert "American_black_bear" in explained(playground).head
+    assert "American black bear" in explained(playground).head
     assert playground.result.value.count("<img") == 1
     places = [playground.result.value.index(panel.head) for panel in playground.panels]
     assert places == sorted(places, reverse=True)  # the newest is first
