@@ -7,6 +7,7 @@ import inspect
 import itertools
 import json
 import os
+import re
 import sys
 import textwrap
 import zipfile
@@ -156,6 +157,8 @@ def _open_with_openvino(path, runtime, transform, input_size):
     try:
         model = runtimes.openvino_core().read_model(path)
     except RuntimeError as error:
+        if outside := re.search(r"externally stored data in file \((.+?),", str(error)):
+            raise ValueError(f"its weights, {outside[1]}, must lie beside it") from error
         raise ValueError(f"it cannot be read: {_reason(error)}") from error
     _check_single("inputs", [port.any_name for port in model.inputs])
     _check_single("outputs", [port.any_name for port in model.outputs])

@@ -26,7 +26,7 @@ MODELS = Path(__file__).parent / "models"
 # The .onnx files are from PyTorch 2.14 and take "imagenet": a convolution of 3 to 4
 # channels, ReLU, mean, one of 4 to 5, which gives logits. "fixed" has batches of 8 in
 # its graph, "squeeze" ends with `squeeze()`, "two" has two inputs, "scaling" is "tiny"
-# after a division by 99. These are PyTorch's own probabilities.
+# after a division by 99, "external" is "tiny" without the file of its weights. These are PyTorch's own probabilities.
 TORCH = np.array(
     [
         [1.8605451e-01, 2.0966902e-01, 6.0258222e-01, 4.3649219e-05, 1.6504973e-03],
@@ -318,6 +318,7 @@ def function(images):
         (MODELS / "tiny.onnx", {"input_size": 64}, r"takes \(\?, 3, 32, 32\), .* 64 x 64"),
         (MODELS / "tiny.onnx", {"runtime": "tensorflow"}, "TensorFlow reads only Keras files"),
         (MODELS / "tiny.onnx", {"labels": ["a"]}, "it has 5 classes, but there are 1 labels"),
+        (MODELS / "external.onnx", {}, "its weights, external.onnx.data, must lie beside it"),
         (MODELS / "tiny.onnx", {"labels": "no.txt"}, "read from no.txt: No such file"),
         (MODELS / "tiny.onnx", {"labels": ["a", "", "b"]}, "line 2 is empty"),
         (MODELS / "tiny.onnx", {"preprocess": "bgr"}, "preprocess must be of none, .* 'bgr'"),
