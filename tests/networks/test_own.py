@@ -26,7 +26,8 @@ MODELS = Path(__file__).parent / "models"
 # The .onnx files are from PyTorch 2.14 and take "imagenet": a convolution of 3 to 4
 # channels, ReLU, mean, one of 4 to 5, which gives logits. "fixed" has batches of 8 in
 # its graph, "squeeze" ends with `squeeze()`, "two" has two inputs, "scaling" is "tiny"
-# after a division by 99, "external" is "tiny" without the file of its weights. These are PyTorch's own probabilities.
+# after a division by 99, "external" is "tiny" without the file of its weights. These
+# are PyTorch's own probabilities.
 TORCH = np.array(
     [
         [1.8605451e-01, 2.0966902e-01, 6.0258222e-01, 4.3649219e-05, 1.6504973e-03],
