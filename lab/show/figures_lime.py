@@ -16,8 +16,8 @@ _SHORT = {"mean colour": "mean", "blurred image": "blurred", "True": "on", "Fals
 _BY = {
     "r_common": "correlation",
     "gain_black": "gain, black cover",
-    "gain_mean": "gain, mean colour",
-    "gain_blurred": "gain, blurred image",
+    "gain_mean": "gain, mean colour cover",
+    "gain_blurred": "gain, blurred cover",
 }
 _SIGNS = (1, "for"), (-1, "against")
 
