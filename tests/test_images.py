@@ -168,7 +168,9 @@ def write_tiff(path, bits, photometric, row):
     """Write a TIFF of one row from the format's definition."""
     tags = (256, len(row)), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 122)
     tags = [struct.pack("<2H2I", tag, 3, 1, value) for tag, value in (*tags, (277, 1), (279, 99))]
-    packed = int("".join(f"{value:0{bits}b}" for value in row), 2).to_bytes(bits * len(row) // 8)
+    packed = int("".join(f"{value:0{bits}b}" for value in row), 2).to_bytes(
+        bits * len(row) // 8, "big"
+    )
     if bits == 16:
         packed = np.array(row, "<u2").tobytes()
     content = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + b"".join(tags) + bytes(16)

@@ -143,8 +143,8 @@ def _jackknife_interval(taus, images):
 def _kendall(values):
     """Kendall's tau-b of every two columns; NaN where one is constant or has a NaN."""
     values = values.round(9)  # the last digits are rounding errors
-    varying = values.where(values.nunique() > 1, axis="columns")
-    return varying.corr("kendall", min_periods=len(values))
+    varying = np.broadcast_to((values.nunique() > 1).to_numpy(), values.shape)
+    return values.where(varying).corr("kendall", min_periods=len(values))
 
 
 def at_odds(table, one, other, methods):

@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 from lab.files import CACHE
 from lab.networks import runtime
@@ -20,9 +21,17 @@ _NAMES = re.compile(rb'(<layer id="\d+") name="[^"]*"| (?:output_)?names="[^"]*"
 def convert(network, preprocess, input_size):
     """An `openvino.Model` of a Keras network and its preprocessing."""
     from lab.networks import keras_networks
+    from lab.networks.tensorflow_setup import tf
 
     function = keras_networks.traced(network, preprocess, input_size)
-    model = runtime.import_openvino().convert_model(function, share_weights=False)
+    openvino = runtime.import_openvino()
+    from openvino.frontend.tensorflow import utils
+
+    # OpenVINO 2026.4 asks for versions in a way that fails on Python 3.13: by `exec`,
+    # which leaves no name there that it could delete.
+    versions = {"tensorflow": tf.__version__}
+    with mock.patch.object(utils, "get_environment_setup", lambda framework: versions):
+        model = openvino.convert_model(function, share_weights=False)
     return fix_shape(model, input_size)
 
 

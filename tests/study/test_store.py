@@ -104,7 +104,7 @@ def test_a_table_has_the_tasks_in_the_order_of_the_study(found):
 def test_tables_are_written_as_csv(found, tmp_path, monkeypatch):
     monkeypatch.setattr(Results, "tables", lambda self: ["runs"])
     found.write_tables(tmp_path / "tables")
-    written = pd.read_csv(tmp_path / "tables" / "runs.csv")
+    written = pd.read_csv(tmp_path / "tables" / "runs.csv", float_precision="round_trip")
     assert written["a"].tolist() == [0.1 + 0.2] * 4 and written["b"][0] == 1 / 3
 
 
