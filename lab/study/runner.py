@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import datetime
 import functools
+import gc
 import importlib.metadata
 import io
 import json
@@ -317,6 +318,9 @@ def _cluster(scheduler, report):
 
         return _finish(*arguments, log)
 
+    # A client that could not connect closes itself when it is collected, and would wait
+    # for ever if that were while another one starts.
+    gc.collect()
     try:
         client = Client(scheduler, timeout=SCHEDULER_PATIENCE)
     except Exception as error:
