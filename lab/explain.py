@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from lab.command import say, stopping
 from lab.files import check_writable, pack, write_whole
-from lab.images import escaped, find_images, load_image
+from lab.images import check_is_file, escaped, find_images, load_image
 from lab.methods.checks import MOST_CALLS, check_integer
 from lab.methods.registry import METHODS, check_explainable, explain, methods_of
 from lab.model_calls import predict
@@ -99,14 +99,17 @@ def explain_files(images, network, labels, top, methods, budget, seed, quiet):
 def _problem(saliency, method, image):
     """Why a map says nothing; empty if it says something."""
     from lab.measure.agreement import constant  # takes a second
-    from lab.methods.masked_model import superpixels
 
     if not np.isfinite(saliency).all():
         return "is not finite"
     if not constant(saliency):
         return ""
-    single = method.least_per_superpixel and not superpixels(image).any()
-    return "is constant" + ", since the image is a single superpixel" * bool(single)
+    if method.least_per_superpixel:
+        from lab.methods.masked_model import superpixels  # takes seconds
+
+        if not superpixels(image).any():
+            return "is constant, since the image is a single superpixel"
+    return "is constant"
 
 
 def _content(kind, explained, network, methods, budget, seed):
@@ -154,8 +157,7 @@ def _by_name(paths):
                 say(f"{path}: left out {each}")
             files, folders = [*files, *found.values()], [*folders, path]
         else:
-            if not path.is_file():  # before a network is loaded
-                raise ValueError(f"there is no image file {escaped(path)}")
+            check_is_file(path)  # before a network is loaded
             files, folders = [*files, path], [*folders, path.parent]
     common = os.path.commonpath([os.path.abspath(folder) for folder in folders])
     inside = [Path(os.path.abspath(file)).relative_to(common) for file in files]

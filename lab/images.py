@@ -251,12 +251,17 @@ def load_mask(path, size=None):
     return np.asarray(_squash(Image.fromarray(np.uint8(mask)), size, Image.Resampling.NEAREST)) > 0
 
 
+def check_is_file(path):
+    """Raise a FileNotFoundError if an image is not there, or no file."""
+    if not os.path.isfile(path):  # opening a named pipe would wait for ever
+        raise FileNotFoundError(f"there is no image file {escaped(path)}")
+
+
 def _read(path, convert):
     """What `convert` makes of an image, decoded in full and upright."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"an image file must be given by its path, got {type(path).__name__}")
-    if not os.path.isfile(path):  # opening a named pipe would wait for ever
-        raise FileNotFoundError(f"there is no image file {escaped(path)}")
+    check_is_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -37,23 +37,23 @@ def draw(results, folder, names=()):
     lab.study.results.MissingResult
         If no figure can be drawn. The folder stays as it is.
     """
-    files, missing, kept = {}, {}, set()
+    files, missing = {}, {}
     for name in names or FIGURES:
         try:
             kind, content = encode(FIGURES[name](results))
             files[f"{name}.{kind}"] = content
         except MissingResult as error:
-            missing[name] = str(error)
-            kept |= {name} if isinstance(error, MissingImage) else set()
+            missing[name] = error
     if not files:
-        raise MissingResult("no figure can be drawn: " + next(iter(missing.values())))
+        raise MissingResult(f"no figure can be drawn: {next(iter(missing.values()))}")
     for name, content in files.items():
         write_whole(folder / name, content)
     for path in folder.glob("[!.]*"):
-        outdated = path.stem in names or not names
-        if outdated and path.is_file() and path.name not in files and path.stem not in kept:
+        outdated = path.name not in files and (path.stem in names or not names)
+        if outdated and path.is_file() and not isinstance(missing.get(path.stem), MissingImage):
             path.unlink()
-    return [name for name in names or FIGURES if name not in missing], missing
+    drawn = [name for name in names or FIGURES if name not in missing]
+    return drawn, {name: str(error) for name, error in missing.items()}
 
 
 def main(arguments=None):
